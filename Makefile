@@ -1,0 +1,165 @@
+# `make` alone lists what there is. Everything but Go itself is fetched when it is first needed.
+
+GO     ?= go
+BIN    := bin/holdfast
+TOOLS  := .tools/bin
+
+# Pinned: a new version here is installed at the next use.
+GOFUMPT_VERSION       := v0.12.0
+GOLANGCI_LINT_VERSION := v2.15.0
+GOVULNCHECK_VERSION   := v1.1.4
+
+# What `make generate` writes. `make check` proves it fresh.
+GENERATED := api/openapi.json docs/errors.md docs/events.md docs/settings.md docs/states.md
+
+# How often `make chaos` kills the server, and how long `make fuzz` stays with one target.
+N        ?= 300
+FUZZTIME ?= 30s
+
+.DEFAULT_GOAL := help
+MAKEFLAGS     += --no-print-directory
+
+.PHONY: help
+help: ## Show this list
+	@echo 'Holdfast, the order desk behind a shop. What make can do:'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+## The program
+
+.PHONY: build
+build: ## Build bin/holdfast, one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/holdfast
+
+.PHONY: run
+run: build ## Start an order desk with sample products and say where to go
+	$(BIN) serve --demo
+
+.PHONY: bench
+bench: build ## Measure Holdfast beside its floor and its rival, and print the ratios
+	$(BIN) bench --suite
+
+## Tests
+
+.PHONY: test
+test: race-ready ## Vet and run every test under the race detector
+	$(GO) vet ./...
+	CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
+
+.PHONY: chaos
+chaos: race-ready ## Kill the server N times under load and audit what is left (N=300)
+	CGO_ENABLED=1 $(GO) test -race -timeout 3h -count=1 -run Chaos ./e2e -chaos.n=$(N)
+
+.PHONY: fuzz
+fuzz: ## Feed nonsense to everything that parses strangers' bytes (FUZZTIME=30s each)
+	@for file in $$(grep -rl --include='*_test.go' '^func Fuzz' .); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
+			echo "$$target in $$(dirname $$file)"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname $$file)" || exit 1; \
+		done; \
+	done
+
+# The race detector needs a C compiler with its headers. On Debian and Ubuntu root can have it at once.
+CC_WORKS = printf '\#include <stdlib.h>\n' | $$($(GO) env CC) -fsyntax-only -x c - >/dev/null 2>&1
+
+.PHONY: race-ready
+race-ready:
+	@$(CC_WORKS) && exit 0; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo 'The race detector needs a C compiler: install gcc with the C library headers' >&2; \
+		echo '(Debian, Ubuntu: apt-get install gcc libc6-dev; Fedora: dnf install gcc; Alpine: apk add build-base)' >&2; \
+		echo 'and run make again.' >&2; \
+		exit 1; \
+	fi; \
+	echo 'The race detector needs a C compiler: installing gcc.'; \
+	export DEBIAN_FRONTEND=noninteractive; log=$$(mktemp); \
+	{ apt-get update -qq; apt-get install -y -qq --no-install-recommends gcc libc6-dev; } >$$log 2>&1; \
+	$(CC_WORKS) || { cat $$log >&2; echo 'gcc could not be installed: install it and run make again.' >&2; exit 1; }; \
+	rm -f $$log
+
+## Before a commit
+
+CHECKS := check-format check-vet check-lint check-arch check-generated check-vulnerable
+
+.PHONY: check
+check: $(CHECKS) ## Format, vet, lint, arrows, generated files, vulnerabilities
+	@echo 'All checked.'
+
+.PHONY: fmt
+fmt: ## Format the code
+	$(call install,gofumpt,mvdan.cc/gofumpt,$(GOFUMPT_VERSION))
+	$(TOOLS)/gofumpt -w .
+
+.PHONY: generate
+generate: ## Write again what is written from the code
+	$(GO) generate ./...
+
+.PHONY: clean
+clean: ## Remove what was built; the tools and your databases stay
+	rm -rf bin dist coverage* *.out *.prof *.test
+
+.PHONY: check-format
+check-format:
+	@echo '== format'
+	$(call install,gofumpt,mvdan.cc/gofumpt,$(GOFUMPT_VERSION))
+	@files="$$(gofmt -l . && $(TOOLS)/gofumpt -l .)" || exit 1; \
+	if [ -n "$$files" ]; then \
+		echo "$$files" | sort -u; \
+		echo 'Not formatted: run make fmt.' >&2; exit 1; \
+	fi
+
+.PHONY: check-vet
+check-vet:
+	@echo '== vet'
+	@$(GO) vet ./...
+
+.PHONY: check-lint
+check-lint:
+	@echo '== lint'
+	$(call install,golangci-lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,$(GOLANGCI_LINT_VERSION))
+	@$(TOOLS)/golangci-lint run ./...
+
+.PHONY: check-arch
+check-arch:
+	@echo '== arrows'
+	@$(GO) test -count=1 .
+
+# Compares with what stood there before, so that it holds with and without uncommitted work.
+.PHONY: check-generated
+check-generated:
+	@echo '== generated files'
+	@before=$$(mktemp -d); trap 'rm -rf "$$before"' EXIT; stale=; \
+	for f in $(GENERATED); do \
+		mkdir -p "$$before/$$(dirname $$f)"; \
+		if [ -e $$f ]; then cp $$f "$$before/$$f"; fi; \
+	done; \
+	$(MAKE) generate || exit 1; \
+	for f in $(GENERATED); do \
+		if [ ! -e $$f ]; then continue; fi; \
+		[ -e "$$before/$$f" ] || : >"$$before/$$f"; \
+		diff -u "$$before/$$f" $$f || stale="$$stale $$f"; \
+	done; \
+	if [ -n "$$stale" ]; then \
+		echo "Stale, and written again just now:$$stale. Look at the difference and commit it." >&2; exit 1; \
+	fi
+
+# govulncheck answers 3 for a finding; for a database out of reach it answers 1 and says that it was fetching.
+.PHONY: check-vulnerable
+check-vulnerable:
+	@echo '== vulnerabilities'
+	$(call install,govulncheck,golang.org/x/vuln/cmd/govulncheck,$(GOVULNCHECK_VERSION))
+	@out=$$($(TOOLS)/govulncheck ./... 2>&1) && code=0 || code=$$?; \
+	echo "$$out"; \
+	if [ $$code = 1 ] && echo "$$out" | grep -q 'fetching vulnerabilities'; then \
+		echo 'The vulnerability database is out of reach: NOT scanned, going on.' >&2; exit 0; \
+	fi; \
+	exit $$code
+
+# $(call install,name,package,version) puts a tool into .tools/bin, again when its version or that of Go has changed.
+define install
+@stamp="$(3) $$($(GO) env GOVERSION)"; \
+	if [ ! -x $(TOOLS)/$(1) ] || [ "$$(cat $(TOOLS)/.$(1) 2>/dev/null)" != "$$stamp" ]; then \
+		echo "Installing $(1) $(3)"; \
+		CGO_ENABLED=0 GOBIN="$$PWD/$(TOOLS)" $(GO) install $(2)@$(3) && echo "$$stamp" >$(TOOLS)/.$(1); \
+	fi
+endef
