@@ -1,0 +1,72 @@
+//go:build failpoint
+
+package failpoint
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+type point struct {
+	action string
+	at     int64 // 0: every time
+	hits   atomic.Int64
+}
+
+var table = sync.OnceValue(func() map[string]*point { return parse(os.Getenv("HOLDFAST_FAILPOINTS")) })
+
+func parse(list string) map[string]*point {
+	points := map[string]*point{}
+	for _, item := range strings.Split(list, ";") {
+		if item == "" {
+			continue
+		}
+		name, action, ok := strings.Cut(item, "=")
+		if !ok {
+			panic(fmt.Sprintf("HOLDFAST_FAILPOINTS: %q is not name=action[@n]", item))
+		}
+		p := &point{}
+		var nth string
+		p.action, nth, ok = strings.Cut(action, "@")
+		if ok {
+			n, err := strconv.ParseInt(nth, 10, 64)
+			if err != nil {
+				panic(fmt.Sprintf("HOLDFAST_FAILPOINTS: %q: %v", item, err))
+			}
+			p.at = n
+		}
+		points[name] = p
+	}
+	return points
+}
+
+// Hit marks a point where a test may stop the process.
+func Hit(name string) { reach(name) }
+
+// Fails reports whether a test wants the step at this point to fail.
+func Fails(name string) bool { return reach(name) == "error" }
+
+func reach(name string) string {
+	p := table()[name]
+	if p == nil || (p.hits.Add(1) != p.at && p.at != 0) {
+		return ""
+	}
+	switch {
+	case p.action == "exit":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	case strings.HasPrefix(p.action, "sleep:"):
+		d, err := time.ParseDuration(strings.TrimPrefix(p.action, "sleep:"))
+		if err != nil {
+			panic(err)
+		}
+		time.Sleep(d)
+	}
+	return p.action
+}
