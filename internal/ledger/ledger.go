@@ -1,0 +1,276 @@
+// Package ledger is the one road by which anything changes: commands wait, a batch of them shares a transaction, pure
+// rules decide each on the loaded rows, and everyone is answered after the commit.
+package ledger
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/failpoint"
+	"github.com/holdfast-oms/holdfast/internal/fault"
+	"github.com/holdfast-oms/holdfast/internal/order"
+	"github.com/holdfast-oms/holdfast/internal/product"
+	"github.com/holdfast-oms/holdfast/internal/stock"
+	"github.com/holdfast-oms/holdfast/internal/user"
+)
+
+// Lane is where a command waits. Each has its own bound, so that a rush of orders delays no notice and no expiry.
+type Lane uint8
+
+// The lanes.
+const (
+	Open   Lane = iota // place, and whatever else opens or prepares something
+	Settle             // pay, cancel, expire, refund: taken first, up to half of a batch
+)
+
+// Command is a wish to change something. It is a plain value; the ledger may decide it more than once, each time on freshly
+// loaded rows, before anything is committed.
+type Command[R any] interface {
+	lane() Lane
+	// wants names the rows that decide will look at.
+	wants(w *Want)
+	// decide is the rule: it looks first and writes after, so that a refusal has changed nothing.
+	decide(b *Books) (R, error)
+}
+
+// Options of a Ledger. The zero value of each is its default.
+type Options struct {
+	BatchMax   int           // commands in one transaction: 512
+	OpenMax    int           // commands waiting in the open lane: 1024
+	SettleMax  int           // commands waiting in the settle lane: 8192
+	WaitMax    time.Duration // a command of the open lane that waited longer is refused: 2 s
+	RerunMax   int           // times a batch is run again when the database asks for it: 5
+	BlockSize  int64         // order numbers granted at once: 1000
+	PayWindow  time.Duration // of products that set none: 30 min
+	TimeZone   *time.Location
+	Log        *slog.Logger
+	Applied    func(*Applied) // told of each commit before anyone is answered; must not block
+	Observe    func(BatchStats)
+	randomness func([]byte) // of batch ids
+}
+
+func (o *Options) defaults() {
+	setDefault(&o.BatchMax, 512)
+	setDefault(&o.OpenMax, 1024)
+	setDefault(&o.SettleMax, 8192)
+	setDefault(&o.WaitMax, 2*time.Second)
+	setDefault(&o.RerunMax, 5)
+	setDefault(&o.BlockSize, 1000)
+	setDefault(&o.PayWindow, 30*time.Minute)
+	if o.TimeZone == nil {
+		o.TimeZone = time.UTC
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Applied == nil {
+		o.Applied = func(*Applied) {}
+	}
+	if o.Observe == nil {
+		o.Observe = func(BatchStats) {}
+	}
+	if o.randomness == nil {
+		o.randomness = func(b []byte) { _, _ = rand.Read(b) }
+	}
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// Applied is what a committed batch made true, for those who keep copies: absolute values with their versions, never
+// changed again.
+type Applied struct {
+	Now      time.Time
+	Products []*product.Product // every product the batch looked at, changed or not, with its stock below
+	Stock    []*stock.Stock
+	Orders   []*order.Order // as they are now
+	Users    []*user.User
+	Keys     []Key // newly used
+	Events   int   // written to the outbox
+}
+
+// BatchStats describes one run of a batch.
+type BatchStats struct {
+	Commands, Settling                int
+	Begin, Load, Decide, Save, Commit time.Duration // summed over its runs
+	Reruns                            int           // runs beyond the first
+	InDoubt                           bool          // a commit whose answer was lost
+	Err                               error
+}
+
+// Ledger runs batches, one at a time, until it is closed.
+type Ledger struct {
+	store Store
+	opt   Options
+	log   *slog.Logger
+
+	open    chan job
+	settle  chan job
+	closing chan struct{} // closed when no more commands are taken
+	done    chan struct{} // closed when the last batch has been answered
+	mu      sync.RWMutex  // held for reading while a command is being put into a lane
+	closed  bool
+
+	numbers lease // used by the batch loop only
+}
+
+// New starts a ledger over the store.
+func New(store Store, opt Options) *Ledger {
+	opt.defaults()
+	l := &Ledger{
+		store:   store,
+		opt:     opt,
+		log:     opt.Log,
+		open:    make(chan job, opt.OpenMax),
+		settle:  make(chan job, opt.SettleMax),
+		closing: make(chan struct{}),
+		done:    make(chan struct{}),
+	}
+	go l.run()
+	return l
+}
+
+// Close takes no more commands, decides those that wait, and returns when the last is answered or ctx ends.
+func (l *Ledger) Close(ctx context.Context) error {
+	l.mu.Lock()
+	if !l.closed {
+		l.closed = true
+		close(l.closing)
+	}
+	l.mu.Unlock()
+	select {
+	case <-l.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Full reports whether a command for this lane would be refused now. A request can be turned away on it before any work is
+// done for it.
+func (l *Ledger) Full(lane Lane) bool {
+	if lane == Settle {
+		return len(l.settle) == cap(l.settle)
+	}
+	return len(l.open) == cap(l.open)
+}
+
+// Waiting is the number of commands in a lane.
+func (l *Ledger) Waiting(lane Lane) int {
+	if lane == Settle {
+		return len(l.settle)
+	}
+	return len(l.open)
+}
+
+// Submit hands a command in and waits for its answer. A full lane is ErrOverloaded at once. When ctx ends first, the outcome
+// is unknown: the command may still be decided.
+func Submit[R any](ctx context.Context, l *Ledger, c Command[R]) (R, error) {
+	t := &task[R]{command: c, ctx: ctx, since: time.Now(), answered: make(chan struct{})}
+	var none R
+	if err := l.enqueue(t, c.lane()); err != nil {
+		return none, err
+	}
+	select {
+	case <-t.answered:
+		return t.result, t.err
+	case <-ctx.Done():
+		return none, ctx.Err()
+	}
+}
+
+func (l *Ledger) enqueue(j job, lane Lane) error {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.closed {
+		return fault.ErrUnavailable.Detailf("The desk is closing.")
+	}
+	to := l.open
+	if lane == Settle {
+		to = l.settle
+	}
+	select {
+	case to <- j:
+		return nil
+	default:
+		return fault.ErrOverloaded
+	}
+}
+
+// job is a task of any result type, as the batch loop sees it.
+type job interface {
+	wants(w *Want)
+	decide(b *Books)
+	answer(err error) // err overrules what was decided
+	first() bool      // goes before the others of its lane in a batch
+	abandoned(now time.Time, waitMax time.Duration) error
+}
+
+type task[R any] struct {
+	command  Command[R]
+	ctx      context.Context //nolint:containedctx // a waiting request, dropped when its caller has left
+	since    time.Time
+	result   R
+	err      error
+	answered chan struct{}
+}
+
+func (t *task[R]) wants(w *Want)   { t.command.wants(w) }
+func (t *task[R]) decide(b *Books) { t.result, t.err = t.command.decide(b) }
+
+func (t *task[R]) answer(err error) {
+	if err != nil {
+		t.err = err
+	}
+	close(t.answered)
+}
+
+// first puts money before the expiry of the order it is for: the buyer wins a tie.
+func (t *task[R]) first() bool {
+	_, pays := any(t.command).(Pay)
+	return pays
+}
+
+// abandoned tells why an order need not be placed any more: its caller has left or waited too long. Whatever settles
+// something is carried out even so.
+func (t *task[R]) abandoned(now time.Time, waitMax time.Duration) error {
+	switch {
+	case t.command.lane() == Settle:
+		return nil
+	case t.ctx.Err() != nil:
+		return t.ctx.Err()
+	case now.Sub(t.since) > waitMax:
+		return fault.ErrOverloaded
+	}
+	return nil
+}
+
+// hit marks a crash point of the road; see package failpoint.
+func hit(name string) { failpoint.Hit(name) }
+
+// SubmitAll hands in many commands at once, so that they share batches, and tells the answer of each in turn. It returns when
+// all are answered or ctx ends.
+func SubmitAll[R any](ctx context.Context, l *Ledger, commands []Command[R], answered func(i int, result R, err error)) {
+	tasks := make([]*task[R], len(commands))
+	for i, c := range commands {
+		tasks[i] = &task[R]{command: c, ctx: ctx, since: time.Now(), answered: make(chan struct{})}
+		if err := l.enqueue(tasks[i], c.lane()); err != nil {
+			tasks[i].answer(err)
+		}
+	}
+	for i, t := range tasks {
+		select {
+		case <-t.answered:
+			answered(i, t.result, t.err)
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,91 @@
+package ledger
+
+import (
+	"github.com/holdfast-oms/holdfast/internal/event"
+	"github.com/holdfast-oms/holdfast/internal/fault"
+	"github.com/holdfast-oms/holdfast/internal/order"
+	"github.com/holdfast-oms/holdfast/internal/payment"
+	"github.com/holdfast-oms/holdfast/internal/stock"
+)
+
+// Pay says that money has arrived at a provider: a notice that was verified, or the provider's answer when asked.
+type Pay struct {
+	payment.Notice
+	PaymentID string // of the record, should the order have no open payment at this provider
+}
+
+// PayOutcome is what became of money.
+type PayOutcome string
+
+// What can become of money. None of it is ever dropped.
+const (
+	PaidNow       PayOutcome = "paid"      // it paid the order
+	PaidAgain     PayOutcome = "again"     // this transaction was counted before; nothing changed
+	PaidDuplicate PayOutcome = "duplicate" // another transaction had paid the order: a refund is due
+	PaidLate      PayOutcome = "late"      // the order was over: a refund is due
+)
+
+func (c Pay) lane() Lane { return Settle }
+
+func (c Pay) wants(w *Want) {
+	w.Orders = append(w.Orders, c.OrderNumber)
+	w.Transactions = append(w.Transactions, Transaction{c.Provider, c.TransactionID})
+}
+
+func (c Pay) decide(b *Books) (PayOutcome, error) {
+	o := b.Orders[c.OrderNumber]
+	if o == nil {
+		return "", fault.ErrNotFound.Detailf("There is no such order.")
+	}
+	transaction := Transaction{c.Provider, c.TransactionID}
+	if p := b.Transactions[transaction]; p != nil {
+		if p.OrderNumber != o.Number || p.Amount != c.Amount {
+			return "", fault.ErrPaymentMismatch.Field("transaction_id", "was used for another payment")
+		}
+		return PaidAgain, nil
+	}
+	if c.Amount != o.Total {
+		return "", fault.ErrPaymentMismatch.Field("amount", "is not the order's total")
+	}
+
+	p := c.record(b, o)
+	p.Status, p.TransactionID, p.PaidAt = payment.Succeeded, c.TransactionID, b.Now
+	b.Transactions[transaction] = p
+	switch o.Status {
+	case order.Pending:
+		b.moveLines(o, (*stock.Stock).Sell)
+		b.closePayments(o)
+		b.step(o, order.Paid, "", event.OrderPaid)
+		return PaidNow, nil
+	case order.Paid, order.Fulfilled, order.Refunded:
+		c.owe(b, o, p, payment.Duplicate)
+		return PaidDuplicate, nil
+	case order.Cancelled, order.Expired:
+	}
+	b.tellAbout(o, event.PaymentLate, p.AppendJSON(nil, ""))
+	c.owe(b, o, p, payment.Late)
+	return PaidLate, nil
+}
+
+// record finds the open payment that the money belongs to, or makes the record that was missing.
+func (c Pay) record(b *Books, o *order.Order) *payment.Payment {
+	for _, p := range b.Payments[o.Number] {
+		if p.Provider == c.Provider && p.Status == payment.Pending {
+			b.changePayment(p)
+			return p
+		}
+	}
+	p := &payment.Payment{ID: c.PaymentID, OrderNumber: o.Number, Provider: c.Provider, Amount: c.Amount, CreatedAt: b.Now}
+	b.addPayment(p)
+	return p
+}
+
+// owe writes down that the money has to go back, and tells it.
+func (c Pay) owe(b *Books, o *order.Order, p *payment.Payment, reason string) {
+	r := &payment.Refund{
+		ID: payment.RefundIDOf(p.ID), PaymentID: p.ID, OrderNumber: o.Number, Amount: p.Amount,
+		Reason: reason, Status: "due", CreatedAt: b.Now,
+	}
+	b.changes.Refunds = append(b.changes.Refunds, r)
+	b.tellAbout(o, event.RefundDue, r.AppendJSON(nil))
+}
