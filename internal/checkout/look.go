@@ -1,0 +1,27 @@
+package checkout
+
+import (
+	"context"
+	"errors"
+
+	"github.com/holdfast-oms/holdfast/internal/fault"
+	"github.com/holdfast-oms/holdfast/internal/order"
+	"github.com/holdfast-oms/holdfast/internal/user"
+)
+
+// Order gives an order as it is. It is shared: not to be changed.
+func (d *Desk) Order(ctx context.Context, no order.Number) (*order.Order, error) {
+	if o := d.Orders.Get(no); o != nil {
+		return o, nil
+	}
+	return d.Orders.Fill(no, func() (*order.Order, error) { return d.Record.Order(ctx, no) })
+}
+
+// UserOf gives what is known of an order's user: nil when the shop never told us of him.
+func (d *Desk) UserOf(ctx context.Context, o *order.Order) (*user.User, error) {
+	u, err := d.Record.User(ctx, o.UserID)
+	if errors.Is(err, fault.ErrNotFound) {
+		return nil, nil //nolint:nilnil // an order's user need not exist
+	}
+	return u, err
+}

@@ -1,0 +1,140 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	sqlite "modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/holdfast-oms/holdfast/internal/ledger"
+)
+
+// Settings of every SQLite connection. FULL: a commit is on the disk before anyone is answered. A busy lock is waited for no
+// longer than a client waits; batches, not patience, are what carries load.
+const (
+	sqliteBusyTimeoutMs  = 2000
+	sqliteCacheKiB       = 32 << 10 // of the writer
+	sqliteReadCacheKiB   = 8 << 10  // of each reader
+	sqliteReaders        = 4
+	sqliteCheckpointPage = 4000 // pages in the write-ahead log before they are copied into the file: 16 MB
+)
+
+var errNotSQLite = errors.New("only sqlite:PATH is known so far")
+
+func (s *Store) openSQLite(ctx context.Context, dsn string, opt Options) error {
+	path, ok := strings.CutPrefix(dsn, "sqlite:")
+	if !ok || path == "" {
+		return errNotSQLite
+	}
+	if path == ":memory:" {
+		db, err := sql.Open("sqlite", sqliteDSN(":memory:", "synchronous(OFF)"))
+		if err != nil {
+			return err
+		}
+		db.SetMaxOpenConns(1)
+		s.write, s.read = db, db
+		return db.PingContext(ctx)
+	}
+	if opt.ReadOnly {
+		return s.openSQLiteReadOnly(ctx, path)
+	}
+	if err := checkFolder(path); err != nil {
+		return err
+	}
+	var err error
+	if s.lock, err = takeFileLock(path + ".lock"); err != nil {
+		return err
+	}
+	s.write, err = sql.Open("sqlite", sqliteDSN(path, "journal_mode(WAL)", "synchronous(FULL)",
+		fmt.Sprintf("cache_size(-%d)", sqliteCacheKiB), fmt.Sprintf("wal_autocheckpoint(%d)", sqliteCheckpointPage))+"&_txlock=immediate")
+	if err != nil {
+		return err
+	}
+	s.write.SetMaxOpenConns(1)
+	if err := s.write.PingContext(ctx); err != nil {
+		return err
+	}
+	return s.openSQLiteReaders(ctx, path)
+}
+
+func (s *Store) openSQLiteReadOnly(ctx context.Context, path string) error {
+	if _, err := os.Stat(path); err != nil {
+		return err
+	}
+	if err := s.openSQLiteReaders(ctx, path); err != nil {
+		return err
+	}
+	s.write = s.read
+	return nil
+}
+
+func (s *Store) openSQLiteReaders(ctx context.Context, path string) error {
+	var err error
+	s.read, err = sql.Open("sqlite", sqliteDSN(path, "query_only(1)", fmt.Sprintf("cache_size(-%d)", sqliteReadCacheKiB)))
+	if err != nil {
+		return err
+	}
+	s.read.SetMaxOpenConns(sqliteReaders)
+	s.read.SetMaxIdleConns(sqliteReaders)
+	return s.read.PingContext(ctx)
+}
+
+func sqliteDSN(path string, pragmas ...string) string {
+	v := url.Values{}
+	v.Add("_pragma", fmt.Sprintf("busy_timeout(%d)", sqliteBusyTimeoutMs))
+	for _, p := range pragmas {
+		v.Add("_pragma", p)
+	}
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + v.Encode()
+}
+
+// checkFolder says plainly what SQLite would call "unable to open database file".
+func checkFolder(path string) error {
+	dir := filepath.Dir(path)
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("the folder %s does not exist", dir)
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return fmt.Errorf("%s is not a folder", dir)
+	}
+	probe, err := os.CreateTemp(dir, ".holdfast-probe-*")
+	if err != nil {
+		return fmt.Errorf("the folder %s cannot be written: %w", dir, err)
+	}
+	_ = probe.Close()
+	return os.Remove(probe.Name())
+}
+
+// classify turns a driver's error into what the ledger knows of, keeping the original in the chain.
+func classify(err error) error {
+	var e *sqlite.Error
+	if err == nil || !errors.As(err, &e) {
+		return err
+	}
+	switch e.Code() {
+	case sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_ROWID:
+		return fmt.Errorf("%w: %w", ledger.ErrDuplicate, err)
+	case sqlite3.SQLITE_BUSY_SNAPSHOT:
+		return fmt.Errorf("%w: %w", ledger.ErrRetry, err)
+	}
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_RANGE:
+		return fmt.Errorf("%w: %w", ledger.ErrRefused, err)
+	case sqlite3.SQLITE_BUSY:
+		return fmt.Errorf("another process holds the database: %w", err)
+	case sqlite3.SQLITE_FULL:
+		return fmt.Errorf("the disk is full: %w", err)
+	}
+	return err
+}

@@ -1,0 +1,45 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/order"
+)
+
+// Deadlines reads pending orders whose pay_by lies after one time and not after another, the earliest first. It runs on the
+// index of pending orders: what is over costs nothing.
+func (s *Store) Deadlines(ctx context.Context, after, until time.Time, limit int) ([]order.Deadline, error) {
+	return s.deadlines(ctx, ``, after, until, limit)
+}
+
+func (s *Store) deadlines(ctx context.Context, only string, after, until time.Time, limit int) ([]order.Deadline, error) {
+	var found []order.Deadline
+	rows, err := s.query(ctx, `SELECT order_no, pay_by FROM orders
+		WHERE status = 'pending' AND pay_by > ? AND pay_by <= ? `+only+` ORDER BY pay_by LIMIT ?`, ms(after), ms(until), limit)
+	err = scan(rows, err, func(r *sql.Rows) error {
+		var d order.Deadline
+		var payBy int64
+		err := r.Scan(&d.Number, &payBy)
+		d.PayBy = at(payBy)
+		found = append(found, d)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for deadlines: %w", err)
+	}
+	return found, nil
+}
+
+// Pending is the number of orders that wait to be paid.
+func (s *Store) Pending(ctx context.Context) (n int64, err error) {
+	err = s.queryRow(ctx, `SELECT COUNT(*) FROM orders INDEXED BY orders_due WHERE status = 'pending'`).Scan(&n)
+	return n, classify(err)
+}
+
+// Unreminded is Deadlines without the orders whose reminder was told.
+func (s *Store) Unreminded(ctx context.Context, after, until time.Time, limit int) ([]order.Deadline, error) {
+	return s.deadlines(ctx, `AND reminded = 0`, after, until, limit)
+}

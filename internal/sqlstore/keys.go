@@ -1,0 +1,106 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/apikey"
+	"github.com/holdfast-oms/holdfast/internal/ledger"
+)
+
+const keyColumns = `key_id, name, hash, scopes, created_at, last_used_at, expires_at, revoked_at`
+
+func scanAPIKey(r interface{ Scan(...any) error }) (*apikey.Key, error) {
+	k := &apikey.Key{}
+	var hash []byte
+	var scopes string
+	var created int64
+	var used, expires, revoked sql.NullInt64
+	if err := r.Scan(&k.ID, &k.Name, &hash, &scopes, &created, &used, &expires, &revoked); err != nil {
+		return nil, err
+	}
+	copy(k.Hash[:], hash)
+	for _, s := range strings.Fields(scopes) {
+		k.Scopes = append(k.Scopes, apikey.Scope(s))
+	}
+	k.CreatedAt, k.LastUsedAt, k.ExpiresAt, k.RevokedAt = at(created), atOrZero(used), atOrZero(expires), atOrZero(revoked)
+	return k, nil
+}
+
+func scopeText(scopes []apikey.Scope) string {
+	names := make([]string, len(scopes))
+	for i, s := range scopes {
+		names[i] = string(s)
+	}
+	return strings.Join(names, " ")
+}
+
+// AddKey writes a new key.
+func (s *Store) AddKey(ctx context.Context, k *apikey.Key) error {
+	_, err := s.exec(ctx, `INSERT INTO api_keys (key_id, name, hash, scopes, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)`,
+		k.ID, k.Name, k.Hash[:], scopeText(k.Scopes), ms(k.CreatedAt), msOrNull(k.ExpiresAt))
+	if err != nil {
+		return fmt.Errorf("add key: %w", err)
+	}
+	return nil
+}
+
+// KeyByHash finds the key that a client sent.
+func (s *Store) KeyByHash(ctx context.Context, h apikey.Hash) (*apikey.Key, error) {
+	k, err := scanAPIKey(s.queryRow(ctx, `SELECT `+keyColumns+` FROM api_keys WHERE hash = ?`, h[:]))
+	if err != nil {
+		return nil, missing(err, "key")
+	}
+	return k, nil
+}
+
+// Keys lists keys by id, from the one after the given.
+func (s *Store) Keys(ctx context.Context, after string, limit int) ([]*apikey.Key, error) {
+	var keys []*apikey.Key
+	rows, err := s.query(ctx, `SELECT `+keyColumns+` FROM api_keys WHERE key_id > ? ORDER BY key_id LIMIT ?`, after, limit)
+	err = scan(rows, err, func(r *sql.Rows) error {
+		k, err := scanAPIKey(r)
+		keys = append(keys, k)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list keys: %w", err)
+	}
+	return keys, nil
+}
+
+// RevokeKey ends a key for good and gives it as it is. Revoking it again changes nothing.
+func (s *Store) RevokeKey(ctx context.Context, id string) (*apikey.Key, error) {
+	if _, err := s.exec(ctx, `UPDATE api_keys SET revoked_at = COALESCE(revoked_at, ?) WHERE key_id = ?`, ms(s.now()), id); err != nil {
+		return nil, fmt.Errorf("revoke key: %w", err)
+	}
+	k, err := scanAPIKey(s.queryRow(ctx, `SELECT `+keyColumns+` FROM api_keys WHERE key_id = ?`, id))
+	if err != nil {
+		return nil, missing(err, "key")
+	}
+	return k, nil
+}
+
+// TouchKey notes that a key was used.
+func (s *Store) TouchKey(ctx context.Context, id string, used time.Time) error {
+	_, err := s.exec(ctx, `UPDATE api_keys SET last_used_at = ? WHERE key_id = ?`, ms(used), id)
+	return err
+}
+
+// SharedSecret gives what is kept in the desk under a name, putting value there if nothing is: the first process decides for
+// all of them.
+func (s *Store) SharedSecret(ctx context.Context, name, value string) (kept string, made bool, err error) {
+	_, err = s.exec(ctx, `INSERT INTO desk (name, value) VALUES (?, ?)`, name, value)
+	if err != nil && !errors.Is(err, ledger.ErrDuplicate) {
+		return "", false, fmt.Errorf("share %s: %w", name, err)
+	}
+	made = err == nil
+	if err := s.queryRow(ctx, `SELECT value FROM desk WHERE name = ?`, name).Scan(&kept); err != nil {
+		return "", false, fmt.Errorf("share %s: %w", name, classify(err))
+	}
+	return kept, made, nil
+}

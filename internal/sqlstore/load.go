@@ -1,0 +1,330 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"sort"
+
+	"github.com/holdfast-oms/holdfast/internal/ledger"
+	"github.com/holdfast-oms/holdfast/internal/money"
+	"github.com/holdfast-oms/holdfast/internal/order"
+	"github.com/holdfast-oms/holdfast/internal/payment"
+	"github.com/holdfast-oms/holdfast/internal/product"
+	"github.com/holdfast-oms/holdfast/internal/stock"
+	"github.com/holdfast-oms/holdfast/internal/user"
+)
+
+// Load reads what a batch wants in the global order of locks: order lines first, unlocked, for they never change and name
+// the products; then products by id, orders by number, users by id; then the keys, each in a statement of its own, so that
+// whoever waited for a lock sees what its holder wrote; the clock last. (SQLite's one writer holds every lock from the start;
+// the order is kept because it is the same road for all databases.)
+func (t *tx) Load(ctx context.Context, want *ledger.Want) (*ledger.Rows, error) {
+	rows := &ledger.Rows{
+		Products:     make(map[product.ID]*product.Product, len(want.Products)),
+		Stock:        make(map[product.ID]*stock.Stock, len(want.Products)),
+		Orders:       make(map[order.Number]*order.Order, len(want.Orders)),
+		Payments:     map[order.Number][]*payment.Payment{},
+		Users:        map[user.ID]*user.User{},
+		Keys:         make(map[ledger.Key]ledger.Answered, len(want.Keys)),
+		Refs:         map[ledger.Ref]bool{},
+		Transactions: map[ledger.Transaction]*payment.Payment{},
+		Units:        map[ledger.Buyer]int64{},
+	}
+	orders := sorted(want.Orders)
+	lines, err := loadLines(ctx, t, orders)
+	if err != nil {
+		return nil, err
+	}
+	products := want.Products
+	for _, of := range lines {
+		for i := range of {
+			products = append(products, of[i].ProductID)
+		}
+	}
+	steps := []func() error{
+		func() error { return t.loadProducts(ctx, sorted(products), rows) },
+		func() error { return loadOrders(ctx, t, orders, lines, rows.Orders) },
+		func() error { return t.loadUsers(ctx, sorted(want.Users), rows) },
+		func() error { return t.loadKeys(ctx, want.Keys, rows) },
+		func() error { return t.loadRefs(ctx, want.Refs, rows) },
+		func() error { return t.loadPayments(ctx, orders, want.Transactions, rows) },
+		func() error { return t.loadUnits(ctx, want.Buyers, rows) },
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	rows.Now = t.s.now()
+	return rows, nil
+}
+
+// sorted gives each value once, in ascending order, leaving the original as it is.
+func sorted[T product.ID | order.Number | user.ID](values []T) []T {
+	if len(values) == 0 {
+		return nil
+	}
+	seen := make(map[T]struct{}, len(values))
+	unique := make([]T, 0, len(values))
+	for _, v := range values {
+		if _, ok := seen[v]; !ok {
+			seen[v] = struct{}{}
+			unique = append(unique, v)
+		}
+	}
+	sort.Slice(unique, func(i, k int) bool { return unique[i] < unique[k] })
+	return unique
+}
+
+// querier is a batch's transaction or, for looks, the store.
+type querier interface {
+	query(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+func text[T ~string](v T) any   { return string(v) }
+func orderNo[T ~int64](v T) any { return int64(v) }
+func keyBytes(k ledger.Key) any { return k[:] }
+
+const productColumns = `p.product_id, p.title, p.price_amount, p.currency, p.max_per_user, p.pay_window_ms, p.on_sale_from,
+	p.on_sale_until, p.active, p.counts_users, p.version, p.created_at, p.updated_at,
+	s.received, s.held, s.sold, s.version, s.events`
+
+func scanProduct(r *sql.Rows) (*product.Product, *stock.Stock, error) {
+	p, s := &product.Product{}, &stock.Stock{}
+	var window, created, updated int64
+	var from, until sql.NullInt64
+	err := r.Scan(&p.ID, &p.Title, &p.Price.Amount, &p.Price.Currency, &p.MaxPerUser, &window, &from, &until, &p.Active,
+		&p.CountsUsers, &p.Version, &created, &updated, &s.Received, &s.Held, &s.Sold, &s.Version, &s.Events)
+	p.PayWindow = millis(window)
+	p.OnSaleFrom, p.OnSaleUntil = atOrZero(from), atOrZero(until)
+	p.CreatedAt, p.UpdatedAt = at(created), at(updated)
+	s.ProductID = p.ID
+	return p, s, err
+}
+
+func (t *tx) loadProducts(ctx context.Context, ids []product.ID, into *ledger.Rows) error {
+	return lists(ids, text, func(in string, args []any) error {
+		rows, err := t.query(ctx, `SELECT `+productColumns+` FROM stock s JOIN products p ON p.product_id = s.product_id
+			WHERE s.product_id IN `+in, args...)
+		return scan(rows, err, func(r *sql.Rows) error {
+			p, s, err := scanProduct(r)
+			into.Products[p.ID], into.Stock[p.ID] = p, s
+			return err
+		})
+	})
+}
+
+func loadLines(ctx context.Context, q querier, orders []order.Number) (map[order.Number][]order.Line, error) {
+	lines := make(map[order.Number][]order.Line, len(orders))
+	err := lists(orders, orderNo, func(in string, args []any) error {
+		rows, err := q.query(ctx, `SELECT order_no, product_id, title, quantity, unit_price FROM order_lines
+			WHERE order_no IN `+in+` ORDER BY order_no, line`, args...)
+		return scan(rows, err, func(r *sql.Rows) error {
+			var no order.Number
+			var l order.Line
+			err := r.Scan(&no, &l.ProductID, &l.Title, &l.Quantity, &l.UnitPrice)
+			lines[no] = append(lines[no], l)
+			return err
+		})
+	})
+	return lines, err
+}
+
+const orderColumns = `order_no, user_id, status, currency, total_amount, created_at, pay_by, paid_at, closed_at, close_reason,
+	paid_late, reminded, version, events, metadata`
+
+func scanOrder(r interface{ Scan(...any) error }) (*order.Order, error) {
+	o := &order.Order{}
+	var created, payBy int64
+	var paid, closed sql.NullInt64
+	err := r.Scan(&o.Number, &o.UserID, &o.Status, &o.Total.Currency, &o.Total.Amount, &created, &payBy, &paid, &closed,
+		&o.CloseReason, &o.PaidLate, &o.Reminded, &o.Version, &o.Events, &o.Metadata)
+	o.CreatedAt, o.PayBy, o.PaidAt, o.ClosedAt = at(created), at(payBy), atOrZero(paid), atOrZero(closed)
+	return o, err
+}
+
+func loadOrders(ctx context.Context, q querier, numbers []order.Number, lines map[order.Number][]order.Line,
+	into map[order.Number]*order.Order,
+) error {
+	return lists(numbers, orderNo, func(in string, args []any) error {
+		rows, err := q.query(ctx, `SELECT `+orderColumns+` FROM orders WHERE order_no IN `+in, args...)
+		return scan(rows, err, func(r *sql.Rows) error {
+			o, err := scanOrder(r)
+			o.Lines = lines[o.Number]
+			into[o.Number] = o
+			return err
+		})
+	})
+}
+
+const userColumns = `user_id, name, phone, email, address, metadata, version, created_at, updated_at`
+
+func scanUser(r interface{ Scan(...any) error }) (*user.User, error) {
+	u := &user.User{}
+	var created, updated int64
+	err := r.Scan(&u.ID, &u.Name, &u.Phone, &u.Email, &u.Address, &u.Metadata, &u.Version, &created, &updated)
+	u.CreatedAt, u.UpdatedAt = at(created), at(updated)
+	return u, err
+}
+
+func (t *tx) loadUsers(ctx context.Context, ids []user.ID, into *ledger.Rows) error {
+	return lists(ids, text, func(in string, args []any) error {
+		rows, err := t.query(ctx, `SELECT `+userColumns+` FROM users WHERE user_id IN `+in, args...)
+		return scan(rows, err, func(r *sql.Rows) error {
+			u, err := scanUser(r)
+			into.Users[u.ID] = u
+			return err
+		})
+	})
+}
+
+// loadKeys finds which keys were used, and the bytes they were answered with.
+func (t *tx) loadKeys(ctx context.Context, keys []ledger.Key, into *ledger.Rows) error {
+	used := map[order.Number]ledger.Key{}
+	err := lists(keys, keyBytes, func(in string, args []any) error {
+		rows, err := t.query(ctx, `SELECT key, fingerprint, order_no FROM idempotency_keys WHERE key IN `+in, args...)
+		return scan(rows, err, func(r *sql.Rows) error {
+			key, answered, err := scanKey(r)
+			into.Keys[key] = answered
+			used[answered.Number] = key
+			return err
+		})
+	})
+	if err != nil || len(used) == 0 {
+		return err
+	}
+	bodies, err := firstEvents(ctx, t, used)
+	for no, body := range bodies {
+		answered := into.Keys[used[no]]
+		answered.Body = body
+		into.Keys[used[no]] = answered
+	}
+	return err
+}
+
+func scanKey(r *sql.Rows) (key ledger.Key, answered ledger.Answered, err error) {
+	var k, f sql.RawBytes
+	err = r.Scan(&k, &f, &answered.Number)
+	copy(key[:], k)
+	copy(answered.Fingerprint[:], f)
+	return key, answered, err
+}
+
+// firstEvents reads the data of the orders' first events: the bytes that their buyers were answered with.
+func firstEvents[V any](ctx context.Context, q querier, orders map[order.Number]V) (map[order.Number][]byte, error) {
+	numbers := make([]order.Number, 0, len(orders))
+	for no := range orders {
+		numbers = append(numbers, no)
+	}
+	bodies := make(map[order.Number][]byte, len(orders))
+	err := lists(numbers, func(no order.Number) any { return no.String() }, func(in string, args []any) error {
+		rows, err := q.query(ctx, `SELECT subject, data FROM outbox
+			WHERE subject_kind = 'order' AND sequence = 1 AND subject IN `+in, args...)
+		return scan(rows, err, func(r *sql.Rows) error {
+			var subject string
+			var data []byte
+			if err := r.Scan(&subject, &data); err != nil {
+				return err
+			}
+			no, err := order.ParseNumber(subject)
+			bodies[no] = data
+			return err
+		})
+	})
+	return bodies, err
+}
+
+func (t *tx) loadRefs(ctx context.Context, refs []ledger.Ref, into *ledger.Rows) error {
+	for _, ref := range refs {
+		rows, err := t.query(ctx, `SELECT 1 FROM stock_ledger WHERE product_id = ? AND ref = ?`, string(ref.ProductID), ref.Ref)
+		err = scan(rows, err, func(*sql.Rows) error {
+			into.Refs[ref] = true
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const paymentColumns = `payment_id, order_no, provider, status, amount, currency, transaction_id, created_at, paid_at`
+
+func scanPayment(r interface{ Scan(...any) error }) (*payment.Payment, error) {
+	p := &payment.Payment{}
+	var m money.Money
+	var transaction sql.NullString
+	var created int64
+	var paid sql.NullInt64
+	err := r.Scan(&p.ID, &p.OrderNumber, &p.Provider, &p.Status, &m.Amount, &m.Currency, &transaction, &created, &paid)
+	p.Amount, p.TransactionID, p.CreatedAt, p.PaidAt = m, transaction.String, at(created), atOrZero(paid)
+	return p, err
+}
+
+// loadPayments reads the payments of the orders, and those that carry the transactions, one object each.
+func (t *tx) loadPayments(ctx context.Context, orders []order.Number, transactions []ledger.Transaction, into *ledger.Rows) error {
+	err := lists(orders, orderNo, func(in string, args []any) error {
+		rows, err := t.query(ctx, `SELECT `+paymentColumns+` FROM payments WHERE order_no IN `+in+` ORDER BY payment_id`, args...)
+		return scan(rows, err, func(r *sql.Rows) error {
+			p, err := scanPayment(r)
+			into.Payments[p.OrderNumber] = append(into.Payments[p.OrderNumber], p)
+			return err
+		})
+	})
+	if err != nil {
+		return err
+	}
+	for _, transaction := range transactions {
+		rows, err := t.query(ctx, `SELECT `+paymentColumns+` FROM payments WHERE provider = ? AND transaction_id = ?`,
+			transaction.Provider, transaction.ID)
+		err = scan(rows, err, func(r *sql.Rows) error {
+			p, err := scanPayment(r)
+			into.Transactions[transaction] = p
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loadUnits reads the counters of the wanted buyers and of the loaded orders' buyers, for products that count. A counter that
+// is missing is worked out from the user's orders: it is written when it changes.
+func (t *tx) loadUnits(ctx context.Context, buyers []ledger.Buyer, into *ledger.Rows) error {
+	for _, o := range into.Orders {
+		for i := range o.Lines {
+			buyers = append(buyers, ledger.Buyer{ProductID: o.Lines[i].ProductID, UserID: o.UserID})
+		}
+	}
+	for _, b := range buyers {
+		if p := into.Products[b.ProductID]; p == nil || !p.CountsUsers {
+			continue
+		}
+		if _, known := into.Units[b]; known {
+			continue
+		}
+		units, err := t.unitsOf(ctx, b)
+		if err != nil {
+			return err
+		}
+		into.Units[b] = units
+	}
+	return nil
+}
+
+func (t *tx) unitsOf(ctx context.Context, b ledger.Buyer) (units int64, err error) {
+	known := false
+	rows, err := t.query(ctx, `SELECT units FROM user_units WHERE product_id = ? AND user_id = ?`, string(b.ProductID), string(b.UserID))
+	err = scan(rows, err, func(r *sql.Rows) error {
+		known = true
+		return r.Scan(&units)
+	})
+	if err != nil || known {
+		return units, err
+	}
+	rows, err = t.query(ctx, `SELECT COALESCE(SUM(l.quantity), 0) FROM orders o JOIN order_lines l ON l.order_no = o.order_no
+		WHERE o.user_id = ? AND l.product_id = ? AND o.status IN ('pending', 'paid', 'fulfilled')`, string(b.UserID), string(b.ProductID))
+	err = scan(rows, err, func(r *sql.Rows) error { return r.Scan(&units) })
+	return units, err
+}

@@ -1,0 +1,209 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/holdfast-oms/holdfast/internal/checkout"
+	"github.com/holdfast-oms/holdfast/internal/event"
+	"github.com/holdfast-oms/holdfast/internal/fault"
+	"github.com/holdfast-oms/holdfast/internal/ledger"
+	"github.com/holdfast-oms/holdfast/internal/order"
+	"github.com/holdfast-oms/holdfast/internal/payment"
+	"github.com/holdfast-oms/holdfast/internal/product"
+	"github.com/holdfast-oms/holdfast/internal/user"
+)
+
+// missing makes "no row" a fault that names the thing.
+func missing(err error, thing string) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return fault.ErrNotFound.Detailf("There is no such %s.", thing)
+	}
+	return fmt.Errorf("look up %s: %w", thing, classify(err))
+}
+
+// Order reads one order with its lines.
+func (s *Store) Order(ctx context.Context, no order.Number) (*order.Order, error) {
+	o, err := scanOrder(s.queryRow(ctx, `SELECT `+orderColumns+` FROM orders WHERE order_no = ?`, int64(no)))
+	if err != nil {
+		return nil, missing(err, "order")
+	}
+	lines, err := loadLines(ctx, s, []order.Number{no})
+	if err != nil {
+		return nil, fmt.Errorf("look up order: %w", err)
+	}
+	o.Lines = lines[no]
+	return o, nil
+}
+
+// Orders reads the orders that a filter chooses, newest first, with their lines.
+func (s *Store) Orders(ctx context.Context, f checkout.OrderFilter) ([]*order.Order, error) {
+	var w where
+	if f.UserID != "" {
+		w.and(`user_id = ?`, string(f.UserID))
+	}
+	if f.Status != "" {
+		w.and(`status = ?`, string(f.Status))
+	}
+	if !f.CreatedAfter.IsZero() {
+		w.and(`created_at > ?`, ms(f.CreatedAfter))
+	}
+	if f.Before != 0 {
+		w.and(`order_no < ?`, int64(f.Before))
+	}
+	var found []*order.Order
+	var numbers []order.Number
+	rows, err := s.query(ctx, `SELECT `+orderColumns+` FROM orders`+w.text()+` ORDER BY order_no DESC LIMIT ?`, append(w.args, f.Limit)...)
+	err = scan(rows, err, func(r *sql.Rows) error {
+		o, err := scanOrder(r)
+		found = append(found, o)
+		numbers = append(numbers, o.Number)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list orders: %w", err)
+	}
+	lines, err := loadLines(ctx, s, numbers)
+	if err != nil {
+		return nil, fmt.Errorf("list orders: %w", err)
+	}
+	for _, o := range found {
+		o.Lines = lines[o.Number]
+	}
+	return found, nil
+}
+
+// where collects conditions.
+type where struct {
+	conditions []string
+	args       []any
+}
+
+func (w *where) and(condition string, args ...any) {
+	w.conditions = append(w.conditions, condition)
+	w.args = append(w.args, args...)
+}
+
+func (w *where) text() string {
+	if len(w.conditions) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(w.conditions, " AND ")
+}
+
+// Shelf reads one product with its stock, in one statement.
+func (s *Store) Shelf(ctx context.Context, id product.ID) (checkout.Shelf, error) {
+	found, err := s.shelves(ctx, `WHERE p.product_id = ?`, string(id))
+	if err == nil && len(found) == 0 {
+		return checkout.Shelf{}, missing(sql.ErrNoRows, "product")
+	}
+	if err != nil {
+		return checkout.Shelf{}, err
+	}
+	return found[0], nil
+}
+
+// Shelves reads products by id, from the one after the given.
+func (s *Store) Shelves(ctx context.Context, after product.ID, limit int) ([]checkout.Shelf, error) {
+	return s.shelves(ctx, `WHERE p.product_id > ? ORDER BY p.product_id LIMIT ?`, string(after), limit)
+}
+
+func (s *Store) shelves(ctx context.Context, which string, args ...any) ([]checkout.Shelf, error) {
+	var found []checkout.Shelf
+	rows, err := s.query(ctx, `SELECT `+productColumns+` FROM products p JOIN stock s ON s.product_id = p.product_id `+which, args...)
+	err = scan(rows, err, func(r *sql.Rows) error {
+		p, st, err := scanProduct(r)
+		found = append(found, checkout.Shelf{Product: p, Stock: st})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up products: %w", err)
+	}
+	return found, nil
+}
+
+// User reads one user.
+func (s *Store) User(ctx context.Context, id user.ID) (*user.User, error) {
+	u, err := scanUser(s.queryRow(ctx, `SELECT `+userColumns+` FROM users WHERE user_id = ?`, string(id)))
+	if err != nil {
+		return nil, missing(err, "user")
+	}
+	return u, nil
+}
+
+// Payment reads one payment.
+func (s *Store) Payment(ctx context.Context, id string) (*payment.Payment, error) {
+	p, err := scanPayment(s.queryRow(ctx, `SELECT `+paymentColumns+` FROM payments WHERE payment_id = ?`, id))
+	if err != nil {
+		return nil, missing(err, "payment")
+	}
+	return p, nil
+}
+
+// PaymentsOf reads the payments of an order, oldest first.
+func (s *Store) PaymentsOf(ctx context.Context, no order.Number) ([]*payment.Payment, error) {
+	var found []*payment.Payment
+	rows, err := s.query(ctx, `SELECT `+paymentColumns+` FROM payments WHERE order_no = ? ORDER BY created_at, payment_id`, int64(no))
+	err = scan(rows, err, func(r *sql.Rows) error {
+		p, err := scanPayment(r)
+		found = append(found, p)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list payments: %w", err)
+	}
+	return found, nil
+}
+
+const eventColumns = `type, subject_kind, subject, sequence, at, data, COALESCE(position, 0)`
+
+// Events reads the log in its order. The subject's own index serves the events of one order.
+func (s *Store) Events(ctx context.Context, f checkout.EventFilter) ([]event.Event, error) {
+	var w where
+	if f.OrderNo != 0 {
+		w.and(`subject_kind = 'order' AND subject = ?`, f.OrderNo.String())
+	}
+	w.and(`position > ?`, f.After)
+	if len(f.Types) > 0 {
+		marks := strings.TrimSuffix(strings.Repeat("?,", len(f.Types)), ",")
+		types := make([]any, len(f.Types))
+		for i, t := range f.Types {
+			types[i] = string(t)
+		}
+		w.and(`type IN (`+marks+`)`, types...)
+	}
+	var found []event.Event
+	rows, err := s.query(ctx, `SELECT `+eventColumns+` FROM outbox`+w.text()+` ORDER BY position LIMIT ?`, append(w.args, f.Limit)...)
+	err = scan(rows, err, func(r *sql.Rows) error {
+		var e event.Event
+		var ms int64
+		err := r.Scan(&e.Type, &e.Subject.Kind, &e.Subject.ID, &e.Sequence, &ms, &e.Data, &e.Position)
+		e.Time = at(ms)
+		found = append(found, e)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the log: %w", err)
+	}
+	return found, nil
+}
+
+// UsedKeys calls each with every idempotency key in the record.
+func (s *Store) UsedKeys(ctx context.Context, each func(ledger.Key)) error {
+	rows, err := s.query(ctx, `SELECT key FROM idempotency_keys`)
+	err = scan(rows, err, func(r *sql.Rows) error {
+		var k sql.RawBytes
+		if err := r.Scan(&k); err != nil {
+			return err
+		}
+		each(ledger.Key(k))
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read used keys: %w", err)
+	}
+	return nil
+}

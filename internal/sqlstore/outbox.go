@@ -1,0 +1,115 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/event"
+	"github.com/holdfast-oms/holdfast/internal/failpoint"
+	"github.com/holdfast-oms/holdfast/internal/ledger"
+)
+
+// LeaseShards takes the shards that are free or already the owner's, for the given time.
+func (s *Store) LeaseShards(ctx context.Context, owner string, lasts time.Duration) ([]event.ShardLease, error) {
+	t, err := s.begin(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("lease shards: %w", err)
+	}
+	defer t.Rollback()
+	now := s.now()
+	_, err = t.exec(ctx, `UPDATE relay_leases SET token = token + (owner <> ?), owner = ?, until = ? WHERE owner = ? OR until < ?`,
+		owner, owner, ms(now.Add(lasts)), owner, ms(now))
+	if err != nil {
+		return nil, fmt.Errorf("lease shards: %w", err)
+	}
+	var leases []event.ShardLease
+	rows, err := t.query(ctx, `SELECT shard, token FROM relay_leases WHERE owner = ? ORDER BY shard`, owner)
+	err = scan(rows, err, func(r *sql.Rows) error {
+		var l event.ShardLease
+		err := r.Scan(&l.Shard, &l.Token)
+		leases = append(leases, l)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("lease shards: %w", err)
+	}
+	return leases, t.Commit(ctx)
+}
+
+// ReleaseShards lets the owner's leases go, so that another relay need not wait for them to lapse.
+func (s *Store) ReleaseShards(ctx context.Context, owner string) error {
+	_, err := s.exec(ctx, `UPDATE relay_leases SET until = 0 WHERE owner = ?`, owner)
+	return err
+}
+
+// Relay gives up to limit waiting events of each leased shard their position in the log, in the order they were written, and
+// returns how many it moved. Claim and mark are one transaction under the lock of the log's head, so a position is never
+// given twice and a reader that has seen one never finds a lower one appear. May run twice: what has a position keeps it.
+func (s *Store) Relay(ctx context.Context, leases []event.ShardLease, limit int) (moved int, err error) {
+	t, err := s.begin(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("relay: %w", err)
+	}
+	defer t.Rollback()
+	head, err := t.lockHead(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("relay: %w", err)
+	}
+	for _, l := range leases {
+		n, err := t.exec(ctx, `UPDATE outbox SET position = ? + w.place
+			FROM (SELECT id, ROW_NUMBER() OVER (ORDER BY id) AS place FROM outbox
+				WHERE position IS NULL AND shard = ? ORDER BY id LIMIT ?) AS w
+			WHERE outbox.id = w.id AND EXISTS (SELECT 1 FROM relay_leases WHERE shard = ? AND token = ?)`,
+			head+int64(moved), l.Shard, limit, l.Shard, l.Token)
+		if err != nil {
+			return 0, fmt.Errorf("relay shard %d: %w", l.Shard, err)
+		}
+		moved += int(n)
+	}
+	if moved == 0 {
+		return 0, nil
+	}
+	if err := t.update(ctx, `UPDATE log_head SET position = ? WHERE id = 1 AND position = ?`, head+int64(moved), head); err != nil {
+		return 0, fmt.Errorf("relay: %w", err)
+	}
+	failpoint.Hit("relay.before_commit")
+	if err := t.Commit(ctx); err != nil {
+		return 0, fmt.Errorf("relay: %w", err)
+	}
+	failpoint.Hit("relay.after_commit")
+	return moved, nil
+}
+
+func (t *tx) lockHead(ctx context.Context) (head int64, err error) {
+	rows, err := t.query(ctx, `SELECT position FROM log_head WHERE id = 1`)
+	err = scan(rows, err, func(r *sql.Rows) error { return r.Scan(&head) })
+	return head, err
+}
+
+// Waiting is the number of events that are not in the log yet, counted up to a limit, and when the oldest was written.
+func (s *Store) Waiting(ctx context.Context, limit int) (n int64, oldest time.Time, err error) {
+	var first sql.NullInt64
+	err = s.queryRow(ctx, `SELECT COUNT(*), MIN(at) FROM (SELECT at FROM outbox WHERE position IS NULL LIMIT ?)`, limit).Scan(&n, &first)
+	if err != nil {
+		return 0, time.Time{}, fmt.Errorf("look at the outbox: %w", classify(err))
+	}
+	return n, atOrZero(first), nil
+}
+
+func (s *Store) begin(ctx context.Context) (*tx, error) {
+	t, err := s.Begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return t.(*tx), nil //nolint:forcetypeassert // Begin makes nothing else
+}
+
+// PruneBatches forgets up to limit ids of batches committed before a time: nobody is in doubt about them any more.
+func (s *Store) PruneBatches(ctx context.Context, before time.Time, limit int) (int64, error) {
+	return s.exec(ctx, `DELETE FROM ledger_batches WHERE batch_id IN
+		(SELECT batch_id FROM ledger_batches WHERE at < ? ORDER BY at LIMIT ?)`, ms(before), limit)
+}
+
+var _ ledger.Store = (*Store)(nil)
