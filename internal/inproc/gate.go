@@ -1,0 +1,140 @@
+// Package inproc holds the quick roles inside one process: the gate, the marks of used keys, the cache of orders and the
+// countdown. Each may be wrong or empty at any time; the record decides.
+package inproc
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/checkout"
+	"github.com/holdfast-oms/holdfast/internal/fault"
+	"github.com/holdfast-oms/holdfast/internal/ledger"
+	"github.com/holdfast-oms/holdfast/internal/product"
+	"github.com/holdfast-oms/holdfast/internal/stock"
+)
+
+const (
+	// believed is how long a refusal is told without asking the record again.
+	believed = time.Second
+	// openingSlack is how far ahead of a sale's opening the gate stops refusing and lets the record's clock decide.
+	openingSlack = 2 * time.Second
+	// shelvesMax bounds the products the gate knows. Beyond it, all are forgotten: not knowing admits.
+	shelvesMax = 200_000
+)
+
+// Gate refuses what cannot succeed, from what the last commits said of each product. A refusal is believed for a second;
+// then exactly one request asks the record, with one statement, and its answer serves the others: so no lost update keeps a
+// product sold out, and a storm of refusals costs one statement per product and second.
+type Gate struct {
+	look  func(context.Context, product.ID) (checkout.Shelf, error)
+	clock func() time.Time
+
+	marks   *KeyMarks
+	shelves sync.Map // product.ID → *shelf
+	known   atomic.Int64
+}
+
+// shelf is what the gate knows of one product.
+type shelf struct {
+	mu        sync.Mutex
+	product   *product.Product
+	available int64
+	version   int64
+	freshAt   time.Time // when the record last confirmed it
+	probing   bool
+}
+
+// NewGate makes a gate that asks the record with look.
+func NewGate(look func(context.Context, product.ID) (checkout.Shelf, error), marks *KeyMarks, clock func() time.Time) *Gate {
+	return &Gate{look: look, marks: marks, clock: clock}
+}
+
+// MayHaveUsed reports whether a key may have been answered already; false is certain.
+func (g *Gate) MayHaveUsed(key ledger.Key) bool { return g.marks.MayHave(key) }
+
+// Admit gives the reason to refuse an order now, or nil. A product it does not know is admitted.
+func (g *Gate) Admit(ctx context.Context, lines []ledger.PlaceLine) error {
+	for i := range lines {
+		known, ok := g.shelves.Load(lines[i].ProductID)
+		if !ok {
+			continue
+		}
+		s, _ := known.(*shelf)
+		if refusal := g.ask(ctx, s, &lines[i]); refusal != nil {
+			return refusal
+		}
+	}
+	return nil
+}
+
+func (g *Gate) ask(ctx context.Context, s *shelf, l *ledger.PlaceLine) error {
+	now := g.clock()
+	s.mu.Lock()
+	refusal := s.refuses(l, now)
+	if refusal == nil || s.probing || now.Sub(s.freshAt) < believed {
+		s.mu.Unlock()
+		return refusal
+	}
+	s.probing = true
+	s.mu.Unlock()
+
+	found, err := g.look(ctx, l.ProductID)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.probing = false
+	if err != nil {
+		return nil //nolint:nilerr // not knowing admits; the ledger will say what is wrong with the record
+	}
+	s.set(found.Product, found.Stock, g.clock())
+	return s.refuses(l, now)
+}
+
+// refuses is called with the lock held.
+func (s *shelf) refuses(l *ledger.PlaceLine, now time.Time) error {
+	if !s.product.OnSale(now) && !s.product.OnSale(now.Add(openingSlack)) {
+		return fault.ErrNotOnSale.With("product_id", string(l.ProductID))
+	}
+	if s.available < l.Quantity {
+		return fault.ErrOutOfStock.With("product_id", string(l.ProductID)).With("available", s.available)
+	}
+	return nil
+}
+
+// set takes over what the record said, unless something newer is known. Called with the lock held.
+func (s *shelf) set(p *product.Product, st *stock.Stock, now time.Time) {
+	if s.product == nil || p.Version >= s.product.Version {
+		s.product = p
+	}
+	if st.Version >= s.version {
+		s.available, s.version, s.freshAt = st.Available(), st.Version, now
+	}
+}
+
+// Applied learns from a commit. Keys are marked before stock is told: a buyer of the last unit who asks again must not be told
+// that it is gone.
+func (g *Gate) Applied(a *ledger.Applied) {
+	for _, key := range a.Keys {
+		g.marks.Add(key)
+	}
+	now := g.clock()
+	for i, p := range a.Products {
+		if p == nil || a.Stock[i] == nil {
+			continue
+		}
+		known, ok := g.shelves.Load(p.ID)
+		if !ok {
+			if g.known.Add(1) > shelvesMax {
+				g.shelves.Clear()
+				g.known.Store(1)
+			}
+			known, _ = g.shelves.LoadOrStore(p.ID, &shelf{product: p})
+		}
+		s, _ := known.(*shelf)
+		s.mu.Lock()
+		s.set(p, a.Stock[i], now)
+		s.mu.Unlock()
+	}
+}

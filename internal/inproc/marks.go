@@ -1,0 +1,84 @@
+package inproc
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/ledger"
+)
+
+const (
+	// marksBits is the size of one generation of marks, 8 MB: with 3 000 000 keys one in a thousand unused keys is taken for
+	// a used one, with 10 000 000 one in 25. That costs a look at the record, no more.
+	marksBits = 1 << 26
+	// marksPerKey is the number of bits set for a key.
+	marksPerKey = 4
+	// marksLast is how long a key is answered from the record at least (product.md, promise 4).
+	marksLast = 72 * time.Hour
+)
+
+// KeyMarks remembers which idempotency keys were used, in fixed memory: a Bloom filter. "No" is certain, "yes" means that the
+// record has to be asked. It speaks for one process that alone writes the record; until Ready it says yes to everything.
+type KeyMarks struct {
+	ready   atomic.Bool
+	current atomic.Pointer[marks]
+	old     atomic.Pointer[marks] // of the 72 hours before
+	clock   func() time.Time
+}
+
+type marks struct {
+	since time.Time
+	words [marksBits / 64]atomic.Uint64
+}
+
+// NewKeyMarks makes empty marks.
+func NewKeyMarks(clock func() time.Time) *KeyMarks {
+	k := &KeyMarks{clock: clock}
+	k.current.Store(&marks{since: clock()})
+	return k
+}
+
+// Ready says that every key in the record has been added.
+func (k *KeyMarks) Ready() { k.ready.Store(true) }
+
+// Add marks a key as used.
+func (k *KeyMarks) Add(key ledger.Key) {
+	m := k.current.Load()
+	if now := k.clock(); now.Sub(m.since) > marksLast {
+		next := &marks{since: now}
+		if k.current.CompareAndSwap(m, next) {
+			k.old.Store(m)
+		}
+		m = k.current.Load()
+	}
+	h, step := split(key)
+	for range marksPerKey {
+		m.words[h%marksBits/64].Or(1 << (h % 64))
+		h += step
+	}
+}
+
+// MayHave reports whether a key may have been used.
+func (k *KeyMarks) MayHave(key ledger.Key) bool {
+	return !k.ready.Load() || k.current.Load().has(key) || k.old.Load().has(key)
+}
+
+func (m *marks) has(key ledger.Key) bool {
+	if m == nil {
+		return false
+	}
+	h, step := split(key)
+	for range marksPerKey {
+		if m.words[h%marksBits/64].Load()&(1<<(h%64)) == 0 {
+			return false
+		}
+		h += step
+	}
+	return true
+}
+
+// split makes two hashes of a key, which is one already.
+func split(key ledger.Key) (h, step uint64) {
+	return binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:]) | 1
+}

@@ -1,0 +1,29 @@
+package worker
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// every runs a turn, again at once while there is more, and then after the interval, until ctx ends.
+func every(ctx context.Context, interval time.Duration, log *slog.Logger, name string, turn func(context.Context) (more bool, err error)) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		more, err := turn(ctx)
+		if err != nil && ctx.Err() == nil {
+			log.Error(name, "err", err)
+		}
+		if more && err == nil {
+			timer.Reset(0)
+		} else {
+			timer.Reset(interval)
+		}
+	}
+}
