@@ -95,23 +95,9 @@ func (t *tx) update(ctx context.Context, query string, args ...any) error {
 }
 
 func (t *tx) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	stmt, err := t.s.prepared.get(ctx, query)
-	if err != nil {
-		return 0, classify(err)
-	}
-	t.s.statements.Add(1)
-	res, err := t.tx.StmtContext(ctx, stmt).ExecContext(ctx, args...) //nolint:sqlclosecheck // lives as long as the store's
-	if err != nil {
-		return 0, classify(err)
-	}
-	return res.RowsAffected()
+	return t.s.writer.exec(ctx, query, args...)
 }
 
 func (t *tx) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	stmt, err := t.s.prepared.get(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	t.s.statements.Add(1)
-	return t.tx.StmtContext(ctx, stmt).QueryContext(ctx, args...) //nolint:sqlclosecheck // lives as long as the store's
+	return t.s.writer.query(ctx, query, args...)
 }

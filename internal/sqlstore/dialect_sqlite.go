@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	sqlite "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -27,6 +28,12 @@ const (
 	sqliteCheckpointPage = 4000 // pages in the write-ahead log before they are copied into the file: 16 MB
 )
 
+// beginText opens a batch's transaction.
+const beginText = `BEGIN IMMEDIATE`
+
+// errNoTransaction: there was nothing to roll back; SQLite ends a transaction by itself on some errors.
+var errNoTransaction = errors.New("no transaction is open")
+
 var errNotSQLite = errors.New("only sqlite:PATH is known so far")
 
 func (s *Store) openSQLite(ctx context.Context, dsn string, opt Options) error {
@@ -35,13 +42,7 @@ func (s *Store) openSQLite(ctx context.Context, dsn string, opt Options) error {
 		return errNotSQLite
 	}
 	if path == ":memory:" {
-		db, err := sql.Open("sqlite", sqliteDSN(":memory:", "synchronous(OFF)"))
-		if err != nil {
-			return err
-		}
-		db.SetMaxOpenConns(1)
-		s.write, s.read = db, db
-		return db.PingContext(ctx)
+		return s.openSQLiteMemory(ctx)
 	}
 	if opt.ReadOnly {
 		return s.openSQLiteReadOnly(ctx, path)
@@ -54,16 +55,33 @@ func (s *Store) openSQLite(ctx context.Context, dsn string, opt Options) error {
 		return err
 	}
 	s.write, err = sql.Open("sqlite", sqliteDSN(path, "journal_mode(WAL)", "synchronous(FULL)",
-		fmt.Sprintf("cache_size(-%d)", sqliteCacheKiB), fmt.Sprintf("wal_autocheckpoint(%d)", sqliteCheckpointPage))+"&_txlock=immediate")
+		fmt.Sprintf("cache_size(-%d)", sqliteCacheKiB), fmt.Sprintf("wal_autocheckpoint(%d)", sqliteCheckpointPage)))
 	if err != nil {
 		return err
 	}
-	s.write.SetMaxOpenConns(1)
 	if err := s.write.PingContext(ctx); err != nil {
 		return err
 	}
 	return s.openSQLiteReaders(ctx, path)
 }
+
+// openSQLiteMemory opens a record that nobody else sees and that ends with its last connection.
+func (s *Store) openSQLiteMemory(ctx context.Context) error {
+	dsn := sqliteDSN(fmt.Sprintf("/holdfast-%d", memories.Add(1)), "synchronous(OFF)") + "&vfs=memdb"
+	for _, db := range []**sql.DB{&s.write, &s.read} {
+		var err error
+		if *db, err = sql.Open("sqlite", dsn); err != nil {
+			return err
+		}
+		if err := (*db).PingContext(ctx); err != nil {
+			return err
+		}
+	}
+	s.read.SetMaxOpenConns(1)
+	return nil
+}
+
+var memories atomic.Int64 // numbers them
 
 func (s *Store) openSQLiteReadOnly(ctx context.Context, path string) error {
 	if _, err := os.Stat(path); err != nil {
@@ -127,6 +145,9 @@ func classify(err error) error {
 		return fmt.Errorf("%w: %w", ledger.ErrDuplicate, err)
 	case sqlite3.SQLITE_BUSY_SNAPSHOT:
 		return fmt.Errorf("%w: %w", ledger.ErrRetry, err)
+	}
+	if strings.Contains(e.Error(), "no transaction is active") {
+		return fmt.Errorf("%w: %w", errNoTransaction, err)
 	}
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_RANGE:

@@ -98,14 +98,6 @@ func (s *Store) Waiting(ctx context.Context, limit int) (n int64, oldest time.Ti
 	return n, atOrZero(first), nil
 }
 
-func (s *Store) begin(ctx context.Context) (*tx, error) {
-	t, err := s.Begin(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return t.(*tx), nil //nolint:forcetypeassert // Begin makes nothing else
-}
-
 // PruneBatches forgets up to limit ids of batches committed before a time: nobody is in doubt about them any more.
 func (s *Store) PruneBatches(ctx context.Context, before time.Time, limit int) (int64, error) {
 	return s.exec(ctx, `DELETE FROM ledger_batches WHERE batch_id IN

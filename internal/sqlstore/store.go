@@ -21,13 +21,14 @@ type Options struct {
 
 // Store is an open record.
 type Store struct {
-	write *sql.DB // one connection: SQLite has one writer, and waiting in line here is cheaper than waiting on its lock
+	write *sql.DB
 	read  *sql.DB
 	clock func() time.Time
 	lock  *fileLock
 
 	statements atomic.Int64
-	prepared   statements // on write
+	writer     *writer
+	args       []any      // of bulk inserts, reused by whoever has the writer's turn
 	looking    statements // on read
 }
 
@@ -42,15 +43,14 @@ func Open(ctx context.Context, url string, opt Options) (*Store, error) {
 		_ = s.Close()
 		return nil, fmt.Errorf("open %s: %w", url, err)
 	}
-	s.prepared.db, s.looking.db = s.write, s.read
+	s.writer, s.looking.db = newWriter(s.write, &s.statements), s.read
 	return s, nil
 }
 
 // Close ends all connections and lets the record go.
 func (s *Store) Close() error {
-	s.prepared.close()
 	s.looking.close()
-	var first error
+	first := s.writer.close()
 	for _, db := range []*sql.DB{s.read, s.write} {
 		if db == nil {
 			continue
@@ -182,18 +182,9 @@ func (s *Store) queryRow(ctx context.Context, query string, args ...any) row {
 	return row{Row: stmt.QueryRowContext(ctx, args...)}
 }
 
-// exec writes one row that no batch has to do with (keys, settings).
+// exec writes something that no batch has to do with (keys, settings), in a transaction of its own.
 func (s *Store) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	stmt, err := s.prepared.get(ctx, query)
-	if err != nil {
-		return 0, classify(err)
-	}
-	s.statements.Add(1)
-	res, err := stmt.ExecContext(ctx, args...)
-	if err != nil {
-		return 0, classify(err)
-	}
-	return res.RowsAffected()
+	return s.writer.once(ctx, query, args...)
 }
 
 // scan reads all rows of a query with one function.

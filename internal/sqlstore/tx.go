@@ -12,18 +12,23 @@ import (
 
 // tx is one batch's transaction.
 type tx struct {
-	s    *Store
-	tx   *sql.Tx
-	args []any // reused from one bulk insert to the next
+	s     *Store
+	args  []any // reused from one bulk insert to the next
+	ended bool
 }
 
-// Begin opens the transaction of a batch, holding the one write lock that SQLite has.
-func (s *Store) Begin(ctx context.Context) (ledger.Tx, error) {
-	t, err := s.write.BeginTx(ctx, nil)
-	if err != nil {
+// Begin opens the transaction of a batch: it waits for the writer, and takes the one write lock that SQLite has.
+func (s *Store) Begin(ctx context.Context) (ledger.Tx, error) { return s.begin(ctx) }
+
+func (s *Store) begin(ctx context.Context) (*tx, error) {
+	if err := s.writer.take(ctx); err != nil {
 		return nil, classify(err)
 	}
-	return &tx{s: s, tx: t}, nil
+	if _, err := s.writer.exec(ctx, beginText); err != nil {
+		s.writer.give()
+		return nil, err
+	}
+	return &tx{s: s, args: s.args[:0]}, nil
 }
 
 // Claim inserts the batch's id. May run twice: the second time is ErrCommitted when the first was committed.
@@ -51,6 +56,29 @@ func (t *tx) GrantNumbers(ctx context.Context, day order.Day, n int64) (int64, e
 	return next - n, err
 }
 
-func (t *tx) Commit(context.Context) error { return classify(t.tx.Commit()) }
+// Commit ends the transaction. One that could not be committed is rolled back, as far as it is still there.
+func (t *tx) Commit(ctx context.Context) error {
+	_, err := t.exec(ctx, `COMMIT`)
+	if err != nil {
+		t.Rollback()
+		return err
+	}
+	t.end()
+	return nil
+}
 
-func (t *tx) Rollback() { _ = t.tx.Rollback() }
+func (t *tx) Rollback() {
+	if t.ended {
+		return
+	}
+	if _, err := t.exec(context.Background(), `ROLLBACK`); err != nil && !errors.Is(err, errNoTransaction) {
+		t.s.writer.drop() // whatever is open on it ends with it
+	}
+	t.end()
+}
+
+func (t *tx) end() {
+	t.ended = true
+	t.s.args = t.args[:0]
+	t.s.writer.give()
+}

@@ -1,0 +1,123 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"sync/atomic"
+)
+
+// writer is the one connection that writes. Whoever needs it waits for his turn here, in order, rather than on the database's
+// lock; its prepared statements live as long as it does. (A *sql.Tx would prepare them anew in every transaction.)
+type writer struct {
+	db    *sql.DB
+	count *atomic.Int64
+	turn  chan struct{} // holds one token
+	conn  *sql.Conn     // of whoever has the turn
+	by    map[string]*sql.Stmt
+}
+
+func newWriter(db *sql.DB, count *atomic.Int64) *writer {
+	w := &writer{db: db, count: count, turn: make(chan struct{}, 1), by: map[string]*sql.Stmt{}}
+	w.turn <- struct{}{}
+	return w
+}
+
+// take waits for the turn and gives the connection; give ends the turn.
+func (w *writer) take(ctx context.Context) error {
+	select {
+	case <-w.turn:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if w.conn != nil {
+		return nil
+	}
+	conn, err := w.db.Conn(ctx)
+	if err != nil {
+		w.give()
+		return err
+	}
+	w.conn = conn
+	return nil
+}
+
+func (w *writer) give() { w.turn <- struct{}{} }
+
+// drop forgets a connection that is broken; the next turn opens another.
+func (w *writer) drop() {
+	for _, stmt := range w.by {
+		_ = stmt.Close()
+	}
+	clear(w.by)
+	if w.conn != nil {
+		_ = w.conn.Close()
+		w.conn = nil
+	}
+}
+
+func (w *writer) statement(ctx context.Context, query string) (*sql.Stmt, error) {
+	if w.conn == nil {
+		return nil, sql.ErrConnDone // it broke earlier in this turn
+	}
+	if stmt, ok := w.by[query]; ok {
+		return stmt, nil
+	}
+	stmt, err := w.conn.PrepareContext(ctx, query) //nolint:sqlclosecheck // closed by drop
+	if err != nil {
+		return nil, fmt.Errorf("prepare: %w", w.checked(err))
+	}
+	w.by[query] = stmt
+	return stmt, nil
+}
+
+func (w *writer) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	stmt, err := w.statement(ctx, query)
+	if err != nil {
+		return 0, err
+	}
+	w.count.Add(1)
+	res, err := stmt.ExecContext(ctx, args...)
+	if err != nil {
+		return 0, w.checked(err)
+	}
+	return res.RowsAffected()
+}
+
+func (w *writer) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	stmt, err := w.statement(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	w.count.Add(1)
+	rows, err := stmt.QueryContext(ctx, args...)
+	return rows, w.checked(err)
+}
+
+// checked classifies an error, and drops the connection when it is the connection that failed.
+func (w *writer) checked(err error) error {
+	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) {
+		w.drop()
+	}
+	return classify(err)
+}
+
+// once runs one statement in a transaction of its own.
+func (w *writer) once(ctx context.Context, query string, args ...any) (int64, error) {
+	if err := w.take(ctx); err != nil {
+		return 0, classify(err)
+	}
+	defer w.give()
+	return w.exec(ctx, query, args...)
+}
+
+func (w *writer) close() error {
+	if w == nil {
+		return nil
+	}
+	<-w.turn // whoever writes finishes first; nobody writes after
+	w.drop()
+	return nil
+}
