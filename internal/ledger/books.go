@@ -67,7 +67,7 @@ func (b *Books) moveLines(o *order.Order, by func(*stock.Stock, int64) (stock.En
 func (b *Books) countUnits(o *order.Order, sign int64) {
 	for i := range o.Lines {
 		l := &o.Lines[i]
-		if p := b.Products[l.ProductID]; p == nil || !p.CountsUsers {
+		if p := b.Products[l.ProductID]; p == nil || p.Counting == product.NotCounted {
 			continue
 		}
 		buyer := Buyer{l.ProductID, o.UserID}

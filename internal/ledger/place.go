@@ -127,8 +127,6 @@ func (c Place) accept(b *Books, o *order.Order) Placed {
 	b.moveLines(o, (*stock.Stock).Hold)
 	b.countUnits(o, +1)
 	b.changes.NewOrders = append(b.changes.NewOrders, o)
-	b.changes.Transitions = append(b.changes.Transitions,
-		order.Transition{Number: o.Number, Seq: 1, To: order.Pending, EventSequence: 1, At: b.Now})
 	body := b.tellOrder(o, event.OrderPlaced)
 	answered := Answered{Fingerprint: c.Fingerprint, Number: o.Number, Body: body}
 	b.Keys[c.Key] = answered

@@ -59,7 +59,9 @@ func (c PutProduct) decide(b *Books) (ProductPut, error) {
 	c.OnSaleFrom.apply(&is.OnSaleFrom)
 	c.OnSaleUntil.apply(&is.OnSaleUntil)
 	c.Active.apply(&is.Active)
-	is.CountsUsers = is.CountsUsers || is.MaxPerUser > 0
+	if is.Counting == product.NotCounted && is.MaxPerUser > 0 {
+		is.Counting = countingFrom(b.Stock[c.ID])
+	}
 	if err := c.complete(&is); err != nil {
 		return ProductPut{}, err
 	}
@@ -77,6 +79,14 @@ func (c PutProduct) decide(b *Books) (ProductPut, error) {
 	*p = is
 	b.changeProduct(p)
 	return ProductPut{Product: is, Available: b.Stock[c.ID].Available(), Created: created}, nil
+}
+
+// countingFrom looks whether any unit is in an order that a limit would have counted.
+func countingFrom(s *stock.Stock) product.Counting {
+	if s == nil || s.Held+s.Sold == 0 {
+		return product.CountedAll
+	}
+	return product.CountedSince
 }
 
 func (c PutProduct) complete(p *product.Product) error {

@@ -119,7 +119,7 @@ type Changes struct {
 	Stock       []StockChange
 	Entries     []stock.Entry
 
-	NewOrders   []*order.Order
+	NewOrders   []*order.Order // with their lines; each stands for its first transition too: seq 1, told by event 1
 	Orders      []OrderChange
 	Transitions []order.Transition
 

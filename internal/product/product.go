@@ -12,6 +12,16 @@ import (
 // ID is the merchant's own string for a product: 1 to 128 printable characters, compared byte by byte.
 type ID string
 
+// Counting is whether a product's units are counted per user. It begins when a limit is first set, and does not end.
+type Counting int64
+
+// The ways of counting.
+const (
+	NotCounted   Counting = iota
+	CountedAll            // from its first order on: a user without a counter has none
+	CountedSince          // there were orders before: a user without a counter may have some
+)
+
 // Product is one thing on sale.
 type Product struct {
 	ID          ID
@@ -22,7 +32,7 @@ type Product struct {
 	OnSaleFrom  time.Time     // zero: always has been
 	OnSaleUntil time.Time     // zero: no end
 	Active      bool
-	CountsUsers bool // a limit was set once: units per user are counted from then on
+	Counting    Counting
 	Version     int64
 	CreatedAt   time.Time
 	UpdatedAt   time.Time

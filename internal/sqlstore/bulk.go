@@ -47,15 +47,17 @@ var rowsPerInsert = []int{32, 8, 1}
 
 // inserter writes rows of one table in bulk.
 type inserter struct {
-	columns int
-	texts   map[int]string // by number of rows
+	texts map[int]string // by number of rows
 }
 
-// into prepares the texts for "table (a, b, c)".
-func into(table string) inserter {
+// into prepares the texts for "table (a, b, c)". row gives the values of a row where some are the same in all: "(?, ?, 0)".
+func into(table string, row ...string) inserter {
 	columns := strings.Count(table, ",") + 1
 	one := "(" + strings.TrimSuffix(strings.Repeat("?,", columns), ",") + ")"
-	ins := inserter{columns: columns, texts: map[int]string{}}
+	if len(row) == 1 {
+		one = row[0]
+	}
+	ins := inserter{texts: map[int]string{}}
 	for _, n := range rowsPerInsert {
 		ins.texts[n] = "INSERT INTO " + table + " VALUES " + strings.TrimSuffix(strings.Repeat(one+",", n), ",")
 	}

@@ -25,7 +25,7 @@ const (
 	sqliteCacheKiB       = 32 << 10 // of the writer
 	sqliteReadCacheKiB   = 8 << 10  // of each reader
 	sqliteReaders        = 4
-	sqliteCheckpointPage = 4000 // pages in the write-ahead log before they are copied into the file: 16 MB
+	sqliteCheckpointPage = 16000 // pages in the write-ahead log before they are copied into the file: 64 MB
 )
 
 // beginText opens a batch's transaction.

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"math"
 	"sort"
 
 	"github.com/holdfast-oms/holdfast/internal/ledger"
@@ -94,7 +95,7 @@ func scanProduct(r *sql.Rows) (*product.Product, *stock.Stock, error) {
 	var window, created, updated int64
 	var from, until sql.NullInt64
 	err := r.Scan(&p.ID, &p.Title, &p.Price.Amount, &p.Price.Currency, &p.MaxPerUser, &window, &from, &until, &p.Active,
-		&p.CountsUsers, &p.Version, &created, &updated, &s.Received, &s.Held, &s.Sold, &s.Version, &s.Events)
+		&p.Counting, &p.Version, &created, &updated, &s.Received, &s.Held, &s.Sold, &s.Version, &s.Events)
 	p.PayWindow = millis(window)
 	p.OnSaleFrom, p.OnSaleUntil = atOrZero(from), atOrZero(until)
 	p.CreatedAt, p.UpdatedAt = at(created), at(updated)
@@ -298,13 +299,13 @@ func (t *tx) loadUnits(ctx context.Context, buyers []ledger.Buyer, into *ledger.
 		}
 	}
 	for _, b := range buyers {
-		if p := into.Products[b.ProductID]; p == nil || !p.CountsUsers {
+		if p := into.Products[b.ProductID]; p == nil || p.Counting == product.NotCounted {
 			continue
 		}
 		if _, known := into.Units[b]; known {
 			continue
 		}
-		units, err := t.unitsOf(ctx, b)
+		units, err := t.unitsOf(ctx, b, into.Products[b.ProductID])
 		if err != nil {
 			return err
 		}
@@ -313,18 +314,30 @@ func (t *tx) loadUnits(ctx context.Context, buyers []ledger.Buyer, into *ledger.
 	return nil
 }
 
-func (t *tx) unitsOf(ctx context.Context, b ledger.Buyer) (units int64, err error) {
+func (t *tx) unitsOf(ctx context.Context, b ledger.Buyer, p *product.Product) (units int64, err error) {
 	known := false
 	rows, err := t.query(ctx, `SELECT units FROM user_units WHERE product_id = ? AND user_id = ?`, string(b.ProductID), string(b.UserID))
 	err = scan(rows, err, func(r *sql.Rows) error {
 		known = true
 		return r.Scan(&units)
 	})
-	if err != nil || known {
+	if err != nil || known || p.Counting == product.CountedAll {
 		return units, err
 	}
-	rows, err = t.query(ctx, `SELECT COALESCE(SUM(l.quantity), 0) FROM orders o JOIN order_lines l ON l.order_no = o.order_no
-		WHERE o.user_id = ? AND l.product_id = ? AND o.status IN ('pending', 'paid', 'fulfilled')`, string(b.UserID), string(b.ProductID))
+	first := order.NumberOf(order.DayOf(p.CreatedAt.AddDate(0, 0, -1)), 0) // a day early: the desk's days are not UTC's
+	rows, err = t.query(ctx, segments+` SELECT COALESCE(SUM(l.quantity), 0) FROM segment
+		JOIN orders o ON o.order_no / 4096 = segment.s AND o.user_id = ?
+		JOIN order_lines l ON l.order_no = o.order_no AND l.product_id = ?
+		WHERE o.status IN ('pending', 'paid', 'fulfilled')`,
+		int64(math.MaxInt64), int64(first), string(b.UserID), string(b.ProductID))
 	err = scan(rows, err, func(r *sql.Rows) error { return r.Scan(&units) })
 	return units, err
 }
+
+// segments names the segments of the index on users (see the schema) that hold orders, from the newest below one number down
+// to another, each found by one step in the primary key.
+const segments = `WITH RECURSIVE segment (s) AS (
+	SELECT (SELECT MAX(order_no) FROM orders WHERE order_no < ?) / 4096
+	UNION ALL
+	SELECT (SELECT MAX(order_no) FROM orders WHERE order_no < segment.s * 4096 AND order_no >= ?) / 4096
+	FROM segment WHERE segment.s IS NOT NULL)`

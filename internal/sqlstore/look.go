@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/holdfast-oms/holdfast/internal/checkout"
@@ -42,8 +43,14 @@ func (s *Store) Order(ctx context.Context, no order.Number) (*order.Order, error
 // Orders reads the orders that a filter chooses, newest first, with their lines.
 func (s *Store) Orders(ctx context.Context, f checkout.OrderFilter) ([]*order.Order, error) {
 	var w where
+	from := `orders`
 	if f.UserID != "" {
-		w.and(`user_id = ?`, string(f.UserID))
+		newest := f.Before
+		if newest == 0 {
+			newest = math.MaxInt64
+		}
+		from = `segment JOIN orders ON order_no / 4096 = segment.s AND user_id = ?`
+		w.args = []any{int64(newest), int64(0), string(f.UserID)}
 	}
 	if f.Status != "" {
 		w.and(`status = ?`, string(f.Status))
@@ -56,7 +63,11 @@ func (s *Store) Orders(ctx context.Context, f checkout.OrderFilter) ([]*order.Or
 	}
 	var found []*order.Order
 	var numbers []order.Number
-	rows, err := s.query(ctx, `SELECT `+orderColumns+` FROM orders`+w.text()+` ORDER BY order_no DESC LIMIT ?`, append(w.args, f.Limit)...)
+	text := `SELECT ` + orderColumns + ` FROM ` + from + w.text() + ` ORDER BY order_no DESC LIMIT ?`
+	if f.UserID != "" {
+		text = segments + text
+	}
+	rows, err := s.query(ctx, text, append(w.args, f.Limit)...)
 	err = scan(rows, err, func(r *sql.Rows) error {
 		o, err := scanOrder(r)
 		found = append(found, o)

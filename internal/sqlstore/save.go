@@ -3,9 +3,11 @@ package sqlstore
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"sort"
 
 	"github.com/holdfast-oms/holdfast/internal/ledger"
+	"github.com/holdfast-oms/holdfast/internal/order"
 )
 
 // Save writes a batch's changes, table by table, in bulk. Rows under a unique key are written sorted by it, so that two
@@ -29,9 +31,12 @@ var (
 		on_sale_until, active, counts_users, version, created_at, updated_at)`)
 	intoStock   = into(`stock (product_id, received, held, sold, version, events)`)
 	intoEntries = into(`stock_ledger (product_id, version, kind, available, held, sold, order_no, reason, ref, at)`)
-	intoOrders  = into(`orders (order_no, user_id, status, currency, total_amount, created_at, pay_by, paid_at, closed_at,
-		close_reason, paid_late, reminded, version, events, metadata)`)
-	intoLines       = into(`order_lines (order_no, line, product_id, title, quantity, unit_price)`)
+	intoOrders  = into(`orders (order_no, user_id, currency, total_amount, created_at, pay_by, metadata,
+		status, paid_at, closed_at, close_reason, paid_late, reminded, version, events)`,
+		`(?, ?, ?, ?, ?, ?, ?, 'pending', NULL, NULL, '', 0, 0, 1, 1)`)
+	intoLines      = into(`order_lines (order_no, line, product_id, title, quantity, unit_price)`)
+	intoFirstSteps = into(`order_transitions (order_no, at, seq, from_status, to_status, reason, event_sequence)`,
+		`(?, ?, 1, '', 'pending', '', 1)`)
 	intoTransitions = into(`order_transitions (order_no, seq, from_status, to_status, reason, event_sequence, at)`)
 	intoPayments    = into(`payments (payment_id, order_no, provider, status, amount, currency, transaction_id, created_at, paid_at)`)
 	intoRefunds     = into(`refunds (refund_id, payment_id, order_no, amount, currency, reason, status, created_at)`)
@@ -44,7 +49,7 @@ func (t *tx) saveProducts(ctx context.Context, c *ledger.Changes) error {
 	err := t.insert(ctx, intoProducts, len(c.NewProducts), func(a []any, i int) []any {
 		p := c.NewProducts[i]
 		return append(a, string(p.ID), p.Title, p.Price.Amount, p.Price.Currency, p.MaxPerUser, p.PayWindow.Milliseconds(),
-			msOrNull(p.OnSaleFrom), msOrNull(p.OnSaleUntil), bit(p.Active), bit(p.CountsUsers), p.Version, ms(p.CreatedAt), ms(p.UpdatedAt))
+			msOrNull(p.OnSaleFrom), msOrNull(p.OnSaleUntil), bit(p.Active), int64(p.Counting), p.Version, ms(p.CreatedAt), ms(p.UpdatedAt))
 	})
 	for _, p := range c.Products {
 		if err != nil {
@@ -53,7 +58,7 @@ func (t *tx) saveProducts(ctx context.Context, c *ledger.Changes) error {
 		err = t.update(ctx, `UPDATE products SET title = ?, price_amount = ?, currency = ?, max_per_user = ?, pay_window_ms = ?,
 			on_sale_from = ?, on_sale_until = ?, active = ?, counts_users = ?, version = ?, updated_at = ? WHERE product_id = ?`,
 			p.Title, p.Price.Amount, p.Price.Currency, p.MaxPerUser, p.PayWindow.Milliseconds(), msOrNull(p.OnSaleFrom),
-			msOrNull(p.OnSaleUntil), bit(p.Active), bit(p.CountsUsers), p.Version, ms(p.UpdatedAt), string(p.ID))
+			msOrNull(p.OnSaleUntil), bit(p.Active), int64(p.Counting), p.Version, ms(p.UpdatedAt), string(p.ID))
 	}
 	return err
 }
@@ -86,27 +91,37 @@ func (t *tx) saveEntries(ctx context.Context, c *ledger.Changes) error {
 	})
 }
 
+// saveNewOrders writes orders as they are placed, with their lines and their first transition. What is the same for all of them
+// stands in the statements: a value that is not bound is not paid for.
 func (t *tx) saveNewOrders(ctx context.Context, c *ledger.Changes) error {
-	err := t.insert(ctx, intoOrders, len(c.NewOrders), func(a []any, i int) []any {
-		o := c.NewOrders[i]
-		return append(a, int64(o.Number), string(o.UserID), string(o.Status), o.Total.Currency, o.Total.Amount, ms(o.CreatedAt),
-			ms(o.PayBy), msOrNull(o.PaidAt), msOrNull(o.ClosedAt), o.CloseReason, bit(o.PaidLate), bit(o.Reminded), o.Version,
-			o.Events, string(o.Metadata))
-	})
-	if err != nil {
-		return err
-	}
 	type place struct{ order, line int }
 	var lines []place
 	for i, o := range c.NewOrders {
+		if o.Status != order.Pending || o.Version != 1 || o.Events != 1 {
+			return fmt.Errorf("%w: order %s is not as orders are placed", ledger.ErrRefused, o.Number)
+		}
 		for k := range o.Lines {
 			lines = append(lines, place{i, k})
 		}
 	}
-	return t.insert(ctx, intoLines, len(lines), func(a []any, i int) []any {
+	err := t.insert(ctx, intoOrders, len(c.NewOrders), func(a []any, i int) []any {
+		o := c.NewOrders[i]
+		return append(a, int64(o.Number), string(o.UserID), o.Total.Currency, o.Total.Amount, ms(o.CreatedAt), ms(o.PayBy), string(o.Metadata))
+	})
+	if err != nil {
+		return err
+	}
+	err = t.insert(ctx, intoLines, len(lines), func(a []any, i int) []any {
 		o := c.NewOrders[lines[i].order]
 		l := &o.Lines[lines[i].line]
 		return append(a, int64(o.Number), int64(lines[i].line)+1, string(l.ProductID), l.Title, l.Quantity, l.UnitPrice)
+	})
+	if err != nil {
+		return err
+	}
+	return t.insert(ctx, intoFirstSteps, len(c.NewOrders), func(a []any, i int) []any {
+		o := c.NewOrders[i]
+		return append(a, int64(o.Number), ms(o.CreatedAt))
 	})
 }
 
