@@ -2,7 +2,8 @@ package ledger
 
 import (
 	"fmt"
-	"sort"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/event"
@@ -20,8 +21,8 @@ type Books struct {
 	numbers   lease
 	payWindow time.Duration
 
-	stockWas  map[product.ID]stock.Stock   // changed stock, as it was loaded
-	ordersHad map[order.Number]order.Order // changed orders, as they were loaded
+	stockWas  map[product.ID]stock.Stock // changed stock, as it was loaded
+	ordersHad map[order.Number]int64     // changed orders, and the events they had when they were loaded
 	changes   Changes
 }
 
@@ -31,7 +32,7 @@ func newBooks(rows *Rows, numbers lease, payWindow time.Duration) *Books {
 		numbers:   numbers,
 		payWindow: payWindow,
 		stockWas:  map[product.ID]stock.Stock{},
-		ordersHad: map[order.Number]order.Order{},
+		ordersHad: map[order.Number]int64{},
 		changes:   Changes{Now: rows.Now, Units: map[Buyer]int64{}, Keys: map[Key]Answered{}},
 	}
 }
@@ -79,7 +80,7 @@ func (b *Books) countUnits(o *order.Order, sign int64) {
 // changing marks an order, to be called before the first change of it.
 func (b *Books) changing(o *order.Order) {
 	if _, seen := b.ordersHad[o.Number]; !seen {
-		b.ordersHad[o.Number] = *o
+		b.ordersHad[o.Number] = o.Events
 	}
 }
 
@@ -156,12 +157,12 @@ func contains[T any](list []*T, one *T) bool {
 	return false
 }
 
-// finish adds what follows from all commands together (one stock.changed per product and batch) and sorts what is written
-// into unique keys, so that two processes take them in the same order.
+// finish adds what follows from all commands together (one stock.changed per product and batch) and sorts the rows
+// that are locked, so that two processes take them in the same order.
 func (b *Books) finish() *Changes {
 	c := &b.changes
-	for id, was := range b.stockWas {
-		s := b.Stock[id]
+	for _, id := range slices.Sorted(maps.Keys(b.stockWas)) {
+		was, s := b.stockWas[id], b.Stock[id]
 		b.tellStock(s, event.StockChanged)
 		if was.Available() > 0 && s.Available() == 0 {
 			b.tellStock(s, event.StockDepleted)
@@ -170,11 +171,9 @@ func (b *Books) finish() *Changes {
 			c.Stock = append(c.Stock, StockChange{s, was.Version})
 		}
 	}
-	for no, was := range b.ordersHad {
-		c.Orders = append(c.Orders, OrderChange{b.Orders[no], was.Events})
+	for _, no := range slices.Sorted(maps.Keys(b.ordersHad)) {
+		c.Orders = append(c.Orders, OrderChange{b.Orders[no], b.ordersHad[no]})
 	}
-	sort.Slice(c.Stock, func(i, k int) bool { return c.Stock[i].ProductID < c.Stock[k].ProductID })
-	sort.Slice(c.Orders, func(i, k int) bool { return c.Orders[i].Number < c.Orders[k].Number })
 	return c
 }
 
