@@ -27,6 +27,7 @@ type Record interface {
 	Payment(ctx context.Context, id string) (*payment.Payment, error)
 	PaymentsOf(ctx context.Context, no order.Number) ([]*payment.Payment, error)
 	Events(ctx context.Context, f EventFilter) ([]event.Event, error)
+	LogEnd(ctx context.Context) (position int64, err error)
 	Audit(ctx context.Context) (audit.Report, error)
 	KeyStore
 }

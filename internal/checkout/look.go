@@ -6,6 +6,7 @@ import (
 
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/order"
+	"github.com/holdfast-oms/holdfast/internal/payment"
 	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
@@ -24,4 +25,9 @@ func (d *Desk) UserOf(ctx context.Context, o *order.Order) (*user.User, error) {
 		return nil, nil //nolint:nilnil // an order's user need not exist
 	}
 	return u, err
+}
+
+// Payment gives a payment as it is.
+func (d *Desk) Payment(ctx context.Context, id string) (*payment.Payment, error) {
+	return d.Record.Payment(ctx, id)
 }

@@ -92,7 +92,8 @@ func (c *Countdown) Due(now time.Time, limit int) []order.Number {
 	defer c.mu.Unlock()
 	var due []order.Number
 	for len(c.next) > 0 && len(due) < limit && c.next[0].payBy <= now.UnixMilli() {
-		due = append(due, heap.Pop(&c.next).(deadline).no) //nolint:forcetypeassert // the heap holds nothing else
+		d, _ := heap.Pop(&c.next).(deadline)
+		due = append(due, d.no)
 	}
 	return due
 }
@@ -121,7 +122,8 @@ func (d deadlines) Less(i, k int) bool { return d[i].payBy < d[k].payBy }
 func (d deadlines) Swap(i, k int)      { d[i], d[k] = d[k], d[i] }
 
 func (d *deadlines) Push(x any) {
-	*d = append(*d, x.(deadline)) //nolint:forcetypeassert // called by add only
+	entry, _ := x.(deadline)
+	*d = append(*d, entry)
 }
 
 func (d *deadlines) Pop() any {

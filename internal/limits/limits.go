@@ -17,6 +17,9 @@ const (
 	KeyChars        = 255      // an Idempotency-Key
 	TitleChars      = 500
 	ReasonChars     = 500
+	NameChars       = 200 // of a user or an API key
+	PhoneChars      = 50
+	EmailChars      = 320
 	AddressChars    = 2000
 	LinesPerOrder   = 100
 	QuantityPerLine = 10_000

@@ -12,7 +12,7 @@ import (
 type Number int64
 
 // Day is a calendar day in the desk's time zone, as the decimal yyyymmdd.
-type Day int32
+type Day int64
 
 const perDay = 10_000_000_000 // counts of one day; the most any day can use
 
@@ -60,7 +60,7 @@ func ParseNumber(s string) (Number, error) {
 	if _, err := time.Parse("20060102", s[:8]); err != nil {
 		return 0, fmt.Errorf("%w: no such day", ErrNumber)
 	}
-	day, _ := strconv.ParseInt(s[:8], 10, 32)
+	day, _ := strconv.ParseInt(s[:8], 10, 64)
 	count, _ := strconv.ParseInt(s[8:], 10, 64)
 	if count == 0 {
 		return 0, ErrNumber

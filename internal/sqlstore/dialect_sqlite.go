@@ -31,6 +31,9 @@ const (
 // beginText opens a batch's transaction.
 const beginText = `BEGIN IMMEDIATE`
 
+// snapshotText opens a transaction that sees the record as it is at its first look.
+const snapshotText = `BEGIN DEFERRED`
+
 // errNoTransaction: there was nothing to roll back; SQLite ends a transaction by itself on some errors.
 var errNoTransaction = errors.New("no transaction is open")
 

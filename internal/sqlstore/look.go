@@ -202,6 +202,14 @@ func (s *Store) Events(ctx context.Context, f checkout.EventFilter) ([]event.Eve
 	return found, nil
 }
 
+// LogEnd is the position of the last event in the log, 0 while it is empty. No event appears at or before it later.
+func (s *Store) LogEnd(ctx context.Context) (position int64, err error) {
+	if err := s.queryRow(ctx, `SELECT position FROM log_head WHERE id = 1`).Scan(&position); err != nil {
+		return 0, fmt.Errorf("find the log's end: %w", classify(err))
+	}
+	return position, nil
+}
+
 // UsedKeys calls each with every idempotency key in the record.
 func (s *Store) UsedKeys(ctx context.Context, each func(ledger.Key)) error {
 	rows, err := s.query(ctx, `SELECT key FROM idempotency_keys`)

@@ -18,7 +18,7 @@ func every(ctx context.Context, interval time.Duration, log *slog.Logger, name s
 		}
 		more, err := turn(ctx)
 		if err != nil && ctx.Err() == nil {
-			log.Error(name, "err", err)
+			log.Error("loop failed", "loop", name, "err", err)
 		}
 		if more && err == nil {
 			timer.Reset(0)
