@@ -1,0 +1,118 @@
+package bench
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Bar is something Holdfast must reach, and what was measured.
+type Bar struct {
+	Name     string   `json:"name"`
+	Unit     string   `json:"unit,omitempty"`
+	Measured float64  `json:"measured"` // median of the rounds
+	Min      float64  `json:"min"`
+	Max      float64  `json:"max"`
+	AtMost   bool     `json:"at_most"` // otherwise: at least
+	Bar      float64  `json:"bar"`
+	Goal     *float64 `json:"goal,omitempty"`
+	Met      bool     `json:"met"`
+}
+
+// bars holds what was measured against what must be reached. A missed bar is no failed check: a benchmark on a noisy
+// machine proves nothing by itself.
+func bars(rounds map[string][]*Result, steady, lag *Result) []Bar {
+	ratio := func(of, to string, bar, goal float64) Bar {
+		return barOf(of+" ÷ "+to, "", ratios(rounds[of], rounds[to]), false, bar, &goal)
+	}
+	sale := rounds["flash-sale"]
+	p99 := each(sale, func(r *Result) float64 { return r.Latency.P99 })
+	all := []Bar{
+		ratio("flash-sale", "echo", 0.20, 0.50),
+		ratio("flash-sale", "row-lock", 3, 10),
+		ratio("catalogue", "flash-sale", 0.8, 0.9),
+		ratio("read", "echo", 0.6, 0.9),
+		ratio("sold-out", "echo", 0.5, 0.9),
+		barOf(fmt.Sprintf("flash-sale p99 at %d connections", sale[0].Connections), "ms", p99, true, 80, nil),
+		barOf("flash-sale p99 at 70 % of its peak", "ms", []float64{steady.Latency.P99}, true, 40, goal(15)),
+	}
+	var memory []float64
+	for _, name := range []string{"flash-sale", "catalogue", "read", "sold-out"} {
+		memory = append(memory, each(rounds[name], func(r *Result) float64 { return r.Server.peak() })...)
+	}
+	peak := barOf("server memory at its peak", "MB", memory, true, 300, goal(150))
+	peak.Measured, peak.Met = peak.Max, peak.Max > 0 && peak.Max <= peak.Bar
+	all = append(all, peak)
+	if statements := extraStatements(rounds["sold-out"]); len(statements) > 0 {
+		all = append(all, barOf("sold-out, SQL statements beyond idle", "/s", statements, true, 1, nil))
+	}
+	return append(all, ownBars(lag)...)
+}
+
+// ownBars are the bars that a scenario is held against by itself. What was not measured has none.
+func ownBars(r *Result) []Bar {
+	var all []Bar
+	add := func(name, unit string, atMost bool, bar float64, goal *float64) {
+		if values := r.values(name); values != nil {
+			all = append(all, barOf(name, unit, values, atMost, bar, goal))
+		}
+	}
+	switch r.Scenario {
+	case "expiry-lag":
+		add(figureLagP99, "ms", true, 100, goal(25))
+		add(figureEarly, "orders", true, 0, nil)
+		add(figureBurst, "s", true, 5, nil)
+		add(figureBurstEarly, "orders", true, 0, nil)
+	case "overload":
+		add(figureOverPeak, "", false, 0.8, nil)
+		add(figureNoticeP99, "ms", true, 500, nil)
+		add(figureOverloadLagP99, "ms", true, 500, nil)
+		all = append(all, barOf("server memory at its peak", "MB", []float64{r.Server.peak()}, true, 300, goal(150)))
+	}
+	return all
+}
+
+func goal(v float64) *float64 { return &v }
+
+func barOf(name, unit string, values []float64, atMost bool, bar float64, goal *float64) Bar {
+	b := Bar{
+		Name: name, Unit: unit, Measured: median(values), Min: slices.Min(values), Max: slices.Max(values),
+		AtMost: atMost, Bar: bar, Goal: goal,
+	}
+	b.Met = b.Measured >= bar
+	if atMost {
+		b.Met = b.Measured <= bar
+	}
+	return b
+}
+
+// ratios compares round by round: what the machine did to one of the two it did to the other.
+func ratios(of, to []*Result) []float64 {
+	values := make([]float64, len(of))
+	for i := range of {
+		if to[i].PerSecond > 0 {
+			values[i] = of[i].PerSecond / to[i].PerSecond
+		}
+	}
+	return values
+}
+
+func extraStatements(results []*Result) []float64 {
+	var values []float64
+	for _, r := range results {
+		busy, idle := r.values(figureStatements), r.values(figureStatementsIdle)
+		if len(busy) > 0 && len(idle) > 0 {
+			values = append(values, max(busy[0]-idle[0], 0))
+		}
+	}
+	return values
+}
+
+// values is a figure of a result by its name, nothing when it was not measured.
+func (r *Result) values(name string) []float64 {
+	for _, f := range r.Figures {
+		if f.Name == name {
+			return []float64{f.Value}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,106 @@
+// Package bench is the load generator behind `holdfast bench`: scenarios, the servers Holdfast is compared with, and the
+// proof after each run that every acknowledged order is there.
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Scenario is one kind of load.
+type Scenario struct {
+	Name string
+	Help string
+	run  func(*runner, context.Context) (*Result, error)
+}
+
+// Scenarios lists every scenario, the ones a newcomer wants first.
+func Scenarios() []Scenario {
+	return []Scenario{
+		{"flash-sale", "orders for one hot product, while stock lasts or with more buyers than units", (*runner).flashSale},
+		{"catalogue", "orders for any of 1 000 products", (*runner).catalogue},
+		{"read", "one placed order read again and again, then a mix of many", (*runner).read},
+		{"sold-out", "orders for a product that is sold out: all are refused", (*runner).soldOut},
+		{"echo", "the floor: a plain handler that decodes and encodes an order", (*runner).echo},
+		{"row-lock", "the rival: a shop's own code, one transaction an order, its pool tuned", (*runner).rowLock},
+		{"expiry-lag", "how late orders expire while others are placed, and 10 000 in one second", (*runner).expiryLag},
+		{"overload", "ten times the orders that can be placed, for a minute", (*runner).overload},
+	}
+}
+
+// ErrChecks is returned by Run when the load went through and a check after it did not: an order is missing, the audit is not
+// clean, or an answer was not one that the scenario allows.
+var ErrChecks = errors.New("a check failed")
+
+// Run runs a scenario or the suite and writes the outcome to stdout, progress to stderr.
+func Run(ctx context.Context, o Options, stdout, stderr io.Writer) error {
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	r, err := newRunner(o, stderr)
+	if err != nil {
+		return err
+	}
+	if o.Suite {
+		return r.runSuite(ctx, stdout)
+	}
+	result, err := r.scenario(ctx, o.Scenario)
+	r.progress.clear()
+	if err != nil {
+		return err
+	}
+	report := Report{Machine: r.machine(), Results: []*Result{result}, Bars: ownBars(result)}
+	if err := report.write(stdout, o.Output); err != nil {
+		return err
+	}
+	return report.failed()
+}
+
+func (r *runner) scenario(ctx context.Context, name string) (*Result, error) {
+	for _, s := range Scenarios() {
+		if s.Name != name {
+			continue
+		}
+		result, err := s.run(r, ctx)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		return result, nil
+	}
+	return nil, fmt.Errorf("%w: no scenario %q", ErrOptions, name)
+}
+
+// Report is the outcome of a run.
+type Report struct {
+	Machine Machine   `json:"machine"`
+	Results []*Result `json:"results"`
+	Summary []Summary `json:"summary,omitempty"` // of a suite
+	Bars    []Bar     `json:"bars,omitempty"`
+}
+
+func (r *Report) write(w io.Writer, output string) error {
+	if output == OutputJSON {
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(r)
+	}
+	return r.table(w)
+}
+
+func (r *Report) failed() error {
+	var failures []error
+	for _, result := range r.Results {
+		for _, check := range result.Checks {
+			if !check.OK {
+				failures = append(failures, fmt.Errorf("%s: %s: %s", result.Scenario, check.Name, check.Detail))
+			}
+		}
+	}
+	if len(failures) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrChecks, errors.Join(failures...))
+}

@@ -1,0 +1,43 @@
+package bench
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"testing"
+)
+
+// The test binary stands in for the holdfast binary when a test starts a rival as a process of its own.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 2 && os.Args[1] == "bench" {
+		if err := serveForTest(os.Args[2], os.Args[3:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func serveForTest(mode string, args []string) error {
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer cancel()
+	flags := flag.NewFlagSet(mode, flag.ContinueOnError)
+	listen := flags.String("listen", "", "")
+	database := flags.String("database", "", "")
+	pool := flags.Int("pool", 1, "")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	switch mode {
+	case "serve-echo":
+		return ServeEcho(ctx, *listen, os.Stdout)
+	case "serve-row-lock":
+		return ServeRowLock(ctx, *listen, *database, *pool, os.Stdout)
+	default:
+		return fmt.Errorf("no mode %q", mode)
+	}
+}

@@ -1,0 +1,103 @@
+package bench
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// The forms of a report.
+const (
+	OutputTable = "table"
+	OutputJSON  = "json"
+)
+
+// What an option is when it is left at its zero value.
+const (
+	DefaultConnections = 256
+	DefaultDuration    = 10 * time.Second
+	DefaultOverload    = time.Minute // the duration of the scenario overload
+	DefaultRounds      = 3
+	DefaultPending     = 100_000
+	DefaultDue         = 10_000
+	DefaultCrowd       = 4096
+
+	plenty         = 100_000_000 // units that no run sells out
+	warmUpMax      = 2 * time.Second
+	connectionsMax = 20_000
+	longPayWindow  = 30 * time.Minute // longer than any run: nothing of it expires
+	catalogueSize  = 1000
+	productsMax    = 10_000
+	sampleSize     = 200
+	tuningRun      = 4 * time.Second
+)
+
+// Options says what to run and against what. The zero value of each field is its default.
+type Options struct {
+	Scenario string // one of Scenarios
+	Suite    bool   // instead of a scenario: all comparisons, interleaved
+
+	URL           string // a running server; empty: one is started for each run, on a new database
+	APIKey        string // of the running server
+	SandboxSecret string // of the running server; overload sends no notices without it
+
+	Executable  string   // the holdfast binary to start; empty: this one
+	DatabaseURL string   // of the server that is started; empty: a new SQLite file in Dir
+	ServeFlags  []string // more flags for it
+	Dir         string   // where databases are made; empty: the system's temporary directory
+	Keep        bool     // leave databases and logs there
+
+	Connections int           // of the load
+	Crowd       int           // connections of overload, more than the server lets wait
+	Duration    time.Duration // measured, after a warm-up of a fifth of it, 2 s at most
+	Rate        float64       // flash-sale, catalogue: open loop, so many a second; 0 is as many as can be
+	Rounds      int           // of the suite
+	Units       int64         // flash-sale: units for sale; 0 is more than a run can sell
+	Buyers      int64         // flash-sale: so many orders, however long they take; 0 goes by Duration
+	Pool        int           // row-lock: connections to the database; 0 tries 1, 4, 16 and 64
+	Pending     int           // expiry-lag: orders that stay pending
+	Due         int           // expiry-lag: orders that come due, twice
+	Output      string        // table or json
+}
+
+// ErrOptions is returned for options that make no sense.
+var ErrOptions = errors.New("options of bench")
+
+// Validate says what is wrong with the options.
+func (o Options) Validate() error {
+	switch {
+	case o.Suite == (o.Scenario != ""):
+		return fmt.Errorf("%w: want a scenario or the suite", ErrOptions)
+	case o.URL != "" && (o.Suite || o.Scenario == "echo" || o.Scenario == "row-lock"):
+		return fmt.Errorf("%w: the suite, echo and row-lock start their own servers", ErrOptions)
+	case o.URL != "" && o.APIKey == "":
+		return fmt.Errorf("%w: a running server needs an API key", ErrOptions)
+	case o.Connections < 0 || o.Connections > connectionsMax || o.Crowd < 0 || o.Crowd > connectionsMax:
+		return fmt.Errorf("%w: connections are 1 to %d", ErrOptions, connectionsMax)
+	case o.Duration < 0 || o.Rate < 0 || o.Rounds < 0 || o.Units < 0 || o.Buyers < 0 || o.Pool < 0 || o.Pending < 0 || o.Due < 0:
+		return fmt.Errorf("%w: nothing may be below zero", ErrOptions)
+	case o.Rate > 0 && o.Buyers > 0:
+		return fmt.Errorf("%w: a rate goes by time, buyers by number: want one of them", ErrOptions)
+	case o.Output != "" && o.Output != OutputTable && o.Output != OutputJSON:
+		return fmt.Errorf("%w: output is table or json", ErrOptions)
+	}
+	return nil
+}
+
+func (o Options) withDefaults() Options {
+	o.Connections = cmp.Or(o.Connections, DefaultConnections)
+	o.Crowd = cmp.Or(o.Crowd, DefaultCrowd)
+	o.Rounds = cmp.Or(o.Rounds, DefaultRounds)
+	o.Units = cmp.Or(o.Units, plenty)
+	o.Pending = cmp.Or(o.Pending, DefaultPending)
+	o.Due = cmp.Or(o.Due, DefaultDue)
+	o.Output = cmp.Or(o.Output, OutputTable)
+	if o.Scenario == "overload" {
+		o.Duration = cmp.Or(o.Duration, DefaultOverload)
+	}
+	o.Duration = cmp.Or(o.Duration, DefaultDuration)
+	return o
+}
+
+func (o Options) warmUp() time.Duration { return min(o.Duration/5, warmUpMax) }

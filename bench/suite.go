@@ -1,0 +1,135 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// The scenarios of a round, in their order. What is compared stands close together.
+var suiteScenarios = []string{"echo", "flash-sale", "row-lock", "catalogue", "read", "sold-out"}
+
+const steadyShare = 0.7 // of the peak: where latency is looked at with an open loop
+
+// Summary is one scenario over all rounds of a suite.
+type Summary struct {
+	Scenario        string  `json:"scenario"`
+	Median          float64 `json:"median_per_second"`
+	Min             float64 `json:"min_per_second"`
+	Max             float64 `json:"max_per_second"`
+	P99             float64 `json:"p99_ms"`
+	ServerMicros    float64 `json:"server_cpu_us_per_request"`
+	GeneratorMicros float64 `json:"generator_cpu_us_per_request"`
+	PeakMemoryMB    float64 `json:"peak_memory_mb"`
+}
+
+// runSuite runs every comparison in rounds (A B C, A B C, …), so that a machine that gets slower does so for all of them,
+// then what is run once: a steady open loop, and the deadlines.
+func (r *runner) runSuite(ctx context.Context, stdout io.Writer) error {
+	pool, err := r.tunedPool(ctx)
+	if err != nil {
+		return err
+	}
+	rounds := make(map[string][]*Result)
+	report := Report{Machine: r.machine()}
+	for round := range r.o.Rounds {
+		for _, name := range suiteScenarios {
+			one := r.with(fmt.Sprintf("round %d of %d, ", round+1, r.o.Rounds), func(o *Options) { o.Pool = pool })
+			result, err := one.scenario(ctx, name)
+			if err != nil {
+				return err
+			}
+			rounds[name] = append(rounds[name], result)
+			report.Results = append(report.Results, result)
+		}
+	}
+	for _, name := range suiteScenarios {
+		report.Summary = append(report.Summary, summarize(name, rounds[name]))
+	}
+	peak := median(each(rounds["flash-sale"], func(r *Result) float64 { return r.PerSecond }))
+	steady, err := r.with("", func(o *Options) { o.Rate = steadyShare * peak }).scenario(ctx, "flash-sale")
+	if err != nil {
+		return err
+	}
+	steady.Note, steady.once = fmt.Sprintf("at %.0f %% of its peak", 100*steadyShare), true
+	lag, err := r.with("", func(*Options) {}).scenario(ctx, "expiry-lag")
+	if err != nil {
+		return err
+	}
+	lag.once = true
+	report.Results = append(report.Results, steady, lag)
+	report.Bars = bars(rounds, steady, lag)
+	r.progress.clear()
+	if err := report.write(stdout, r.o.Output); err != nil {
+		return err
+	}
+	return report.failed()
+}
+
+// with is the runner with other options.
+func (r *runner) with(prefix string, change func(*Options)) *runner {
+	other := *r
+	change(&other.o)
+	other.progress.prefix = prefix
+	return &other
+}
+
+// tunedPool finds the rival's best pool with short runs.
+func (r *runner) tunedPool(ctx context.Context) (int, error) {
+	if r.o.Pool > 0 {
+		return r.o.Pool, nil
+	}
+	tried, err := r.with("tuning, ", func(o *Options) { o.Duration = min(o.Duration, tuningRun) }).tune(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return bestPool(tried).pool, nil
+}
+
+func summarize(name string, results []*Result) Summary {
+	speeds := each(results, func(r *Result) float64 { return r.PerSecond })
+	s := Summary{
+		Scenario: name, Median: median(speeds), Min: slices.Min(speeds), Max: slices.Max(speeds),
+		P99:             median(each(results, func(r *Result) float64 { return r.Latency.P99 })),
+		ServerMicros:    median(each(results, func(r *Result) float64 { return r.Server.micros() })),
+		GeneratorMicros: median(each(results, func(r *Result) float64 { return r.Generator.micros() })),
+		PeakMemoryMB:    slices.Max(each(results, func(r *Result) float64 { return r.Server.peak() })),
+	}
+	if name == "row-lock" {
+		s.Scenario += ", " + results[0].Note
+	}
+	return s
+}
+
+func (u *Use) micros() float64 {
+	if u == nil {
+		return 0
+	}
+	return u.CPUMicrosPerRequest
+}
+
+func (u *Use) peak() float64 {
+	if u == nil {
+		return 0
+	}
+	return u.PeakMemoryMB
+}
+
+func each(results []*Result, take func(*Result) float64) []float64 {
+	values := make([]float64, len(results))
+	for i, r := range results {
+		values[i] = take(r)
+	}
+	return values
+}
+
+// median is the middle one; of an even number, the mean of the two in the middle.
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	if n == 0 {
+		return 0
+	}
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
