@@ -169,25 +169,25 @@ func (s *Store) PaymentsOf(ctx context.Context, no order.Number) ([]*payment.Pay
 	return found, nil
 }
 
-const eventColumns = `type, subject_kind, subject, sequence, at, data, COALESCE(position, 0)`
+const eventColumns = `e.type, e.subject_kind, e.subject, e.sequence, e.at, e.data, l.position`
 
 // Events reads the log in its order. The subject's own index serves the events of one order.
 func (s *Store) Events(ctx context.Context, f checkout.EventFilter) ([]event.Event, error) {
 	var w where
 	if f.OrderNo != 0 {
-		w.and(`subject_kind = 'order' AND subject = ?`, f.OrderNo.String())
+		w.and(`e.subject_kind = 'order' AND e.subject = ?`, f.OrderNo.String())
 	}
-	w.and(`position > ?`, f.After)
+	w.and(`l.position > ?`, f.After)
 	if len(f.Types) > 0 {
 		marks := strings.TrimSuffix(strings.Repeat("?,", len(f.Types)), ",")
 		types := make([]any, len(f.Types))
 		for i, t := range f.Types {
 			types[i] = string(t)
 		}
-		w.and(`type IN (`+marks+`)`, types...)
+		w.and(`e.type IN (`+marks+`)`, types...)
 	}
 	var found []event.Event
-	rows, err := s.query(ctx, `SELECT `+eventColumns+` FROM outbox`+w.text()+` ORDER BY position LIMIT ?`, append(w.args, f.Limit)...)
+	rows, err := s.query(ctx, `SELECT `+eventColumns+` FROM event_log l JOIN outbox e ON e.id = l.event_id`+w.text()+` ORDER BY l.position LIMIT ?`, append(w.args, f.Limit)...)
 	err = scan(rows, err, func(r *sql.Rows) error {
 		var e event.Event
 		var ms int64

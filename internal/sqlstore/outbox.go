@@ -58,11 +58,7 @@ func (s *Store) Relay(ctx context.Context, leases []event.ShardLease, limit int)
 		return 0, fmt.Errorf("relay: %w", err)
 	}
 	for _, l := range leases {
-		n, err := t.exec(ctx, `UPDATE outbox SET position = ? + w.place
-			FROM (SELECT id, ROW_NUMBER() OVER (ORDER BY id) AS place FROM outbox
-				WHERE position IS NULL AND shard = ? ORDER BY id LIMIT ?) AS w
-			WHERE outbox.id = w.id AND EXISTS (SELECT 1 FROM relay_leases WHERE shard = ? AND token = ?)`,
-			head+int64(moved), l.Shard, limit, l.Shard, l.Token)
+		n, err := t.relayShard(ctx, l, head+int64(moved), limit)
 		if err != nil {
 			return 0, fmt.Errorf("relay shard %d: %w", l.Shard, err)
 		}
@@ -82,6 +78,23 @@ func (s *Store) Relay(ctx context.Context, leases []event.ShardLease, limit int)
 	return moved, nil
 }
 
+// relayShard puts a shard's oldest waiting events into the log, behind head, if the lease still holds.
+func (t *tx) relayShard(ctx context.Context, l event.ShardLease, head int64, limit int) (int64, error) {
+	n, err := t.exec(ctx, `INSERT INTO event_log (position, event_id)
+		SELECT ? + ROW_NUMBER() OVER (ORDER BY event_id), event_id
+		FROM (SELECT event_id FROM outbox_waiting WHERE shard = ? ORDER BY event_id LIMIT ?) AS oldest
+		WHERE EXISTS (SELECT 1 FROM relay_leases WHERE shard = ? AND token = ?)`, head, l.Shard, limit, l.Shard, l.Token)
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	gone, err := t.exec(ctx, `DELETE FROM outbox_waiting WHERE shard = ? AND event_id IN
+		(SELECT event_id FROM event_log WHERE position > ? AND position <= ?)`, l.Shard, head, head+n)
+	if err == nil && gone != n {
+		err = fmt.Errorf("%d events came into the log, %d stopped waiting", n, gone)
+	}
+	return n, err
+}
+
 func (t *tx) lockHead(ctx context.Context) (head int64, err error) {
 	rows, err := t.query(ctx, `SELECT position FROM log_head WHERE id = 1`)
 	err = scan(rows, err, func(r *sql.Rows) error { return r.Scan(&head) })
@@ -91,7 +104,8 @@ func (t *tx) lockHead(ctx context.Context) (head int64, err error) {
 // Waiting is the number of events that are not in the log yet, counted up to a limit, and when the oldest was written.
 func (s *Store) Waiting(ctx context.Context, limit int) (n int64, oldest time.Time, err error) {
 	var first sql.NullInt64
-	err = s.queryRow(ctx, `SELECT COUNT(*), MIN(at) FROM (SELECT at FROM outbox WHERE position IS NULL LIMIT ?)`, limit).Scan(&n, &first)
+	err = s.queryRow(ctx, `SELECT COUNT(*), MIN(at) FROM 
+		(SELECT e.at FROM outbox_waiting w JOIN outbox e ON e.id = w.event_id LIMIT ?)`, limit).Scan(&n, &first)
 	if err != nil {
 		return 0, time.Time{}, fmt.Errorf("look at the outbox: %w", classify(err))
 	}

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"fmt"
 	"sort"
 
@@ -42,7 +43,8 @@ var (
 	intoRefunds     = into(`refunds (refund_id, payment_id, order_no, amount, currency, reason, status, created_at)`)
 	intoUsers       = into(`users (user_id, name, phone, email, address, metadata, version, created_at, updated_at)`)
 	intoKeys        = into(`idempotency_keys (key, fingerprint, order_no)`)
-	intoOutbox      = into(`outbox (shard, subject_kind, subject, sequence, type, at, data)`)
+	intoOutbox      = into(`outbox (id, subject_kind, subject, sequence, type, at, data)`)
+	intoWaiting     = into(`outbox_waiting (shard, event_id)`)
 )
 
 func (t *tx) saveProducts(ctx context.Context, c *ledger.Changes) error {
@@ -216,9 +218,21 @@ func (t *tx) saveKeys(ctx context.Context, c *ledger.Changes) error {
 	})
 }
 
+// saveEvents numbers the events on from the last one: SQLite has one writer, and the newest event is never thrown away.
 func (t *tx) saveEvents(ctx context.Context, c *ledger.Changes) error {
-	return t.insert(ctx, intoOutbox, len(c.Events), func(a []any, i int) []any {
+	var last int64
+	rows, err := t.query(ctx, `SELECT COALESCE(MAX(id), 0) FROM outbox`)
+	if err := scan(rows, err, func(r *sql.Rows) error { return r.Scan(&last) }); err != nil {
+		return err
+	}
+	err = t.insert(ctx, intoOutbox, len(c.Events), func(a []any, i int) []any {
 		e := &c.Events[i]
-		return append(a, int64(e.Subject.Shard()), string(e.Subject.Kind), e.Subject.ID, e.Sequence, string(e.Type), ms(e.Time), string(e.Data))
+		return append(a, last+1+int64(i), string(e.Subject.Kind), e.Subject.ID, e.Sequence, string(e.Type), ms(e.Time), string(e.Data))
+	})
+	if err != nil {
+		return err
+	}
+	return t.insert(ctx, intoWaiting, len(c.Events), func(a []any, i int) []any {
+		return append(a, int64(c.Events[i].Subject.Shard()), last+1+int64(i))
 	})
 }

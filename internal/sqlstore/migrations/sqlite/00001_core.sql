@@ -174,11 +174,10 @@ CREATE TABLE number_days (
     next INTEGER NOT NULL CHECK (next >= 1)
 ) STRICT;
 
--- Facts, written in the transaction that made them true. position is NULL until the relay has put them into the log.
+-- Facts, written in the transaction that made them true, and never changed. Each waits in outbox_waiting until the relay
+-- has given it its place in event_log: small rows, for marking the fact itself would write it, and its page, a second time.
 CREATE TABLE outbox (
     id           INTEGER NOT NULL PRIMARY KEY,
-    position     INTEGER,
-    shard        INTEGER NOT NULL,
     subject_kind TEXT    NOT NULL CHECK (subject_kind IN ('order', 'product')),
     subject      TEXT    NOT NULL,
     sequence     INTEGER NOT NULL CHECK (sequence >= 1),
@@ -187,7 +186,18 @@ CREATE TABLE outbox (
     data         TEXT    NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX outbox_subject ON outbox (subject_kind, subject, sequence);
-CREATE INDEX outbox_log ON outbox (position, shard, id);
+
+CREATE TABLE outbox_waiting (
+    shard    INTEGER NOT NULL,
+    event_id INTEGER NOT NULL,
+    PRIMARY KEY (shard, event_id)
+) STRICT, WITHOUT ROWID;
+
+-- The log: its order never changes, and nothing ever appears behind what was read.
+CREATE TABLE event_log (
+    position INTEGER NOT NULL PRIMARY KEY,
+    event_id INTEGER NOT NULL UNIQUE
+) STRICT;
 
 CREATE TABLE log_head (
     id       INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),

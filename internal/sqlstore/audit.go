@@ -1,0 +1,258 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"sort"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/audit"
+	"github.com/holdfast-oms/holdfast/internal/ledger"
+	"github.com/holdfast-oms/holdfast/internal/order"
+	"github.com/holdfast-oms/holdfast/internal/product"
+	"github.com/holdfast-oms/holdfast/internal/user"
+)
+
+// lateBy is how long past its pay_by an order may still be pending before the audit says so: expiry is late, not missing.
+const lateBy = 60 * time.Second
+
+// AuditOptions of an audit. The zero value of each is its default.
+type AuditOptions struct {
+	LateBy   time.Duration                       // how long past its pay_by an order may still be pending: 60 s
+	Progress func(done, total int, about string) // told before each step, and when all are done
+}
+
+// The checks. Each holds at any instant a reader could look, and none relies on another.
+type check int
+
+const (
+	v1 check = iota
+	v2
+	v3
+	v4
+	v5
+	v6
+	v7
+	v8
+	v9
+	v10
+	v11
+	checks
+)
+
+var checkNames = [checks]string{
+	v1:  "what was received is available, held or sold, and none of them is negative",
+	v2:  "held are the units of pending orders, sold those of paid ones",
+	v3:  "one order has a number, and one a key",
+	v4:  "every order's life is legal, without gaps, and ends where the order is",
+	v5:  "paid orders have their money, and only they",
+	v6:  "money that must go back is owed back exactly once, and no other",
+	v7:  "no order expired early or is pending long past its time",
+	v8:  "every step is told, and events are numbered without gaps",
+	v9:  "an order's total is the sum of its lines, and it has some",
+	v10: "the stock ledger, replayed, is never negative and ends at the stock",
+	v11: "units per user are those of the user's pending, paid and fulfilled orders",
+}
+
+// Audit runs all checks over one snapshot of the record. It reads every row once, in the order in which it lies on the disk or
+// in an index, and keeps no more than a few sums per product and per counter of a user. Nobody waits for it, but while it
+// runs the write-ahead log cannot start anew.
+func (s *Store) Audit(ctx context.Context, opt AuditOptions) (audit.Report, error) {
+	setDefault(&opt.LateBy, lateBy)
+	if opt.Progress == nil {
+		opt.Progress = func(int, int, string) {}
+	}
+	snap, err := s.snapshot(ctx)
+	if err != nil {
+		return audit.Report{}, fmt.Errorf("audit: %w", err)
+	}
+	defer snap.end()
+	a := auditor{snapshot: snap, now: s.now(), shelves: map[product.ID]*shelf{}, buyers: map[ledger.Buyer]int64{}}
+	a.late = a.now.Add(-opt.LateBy)
+	steps := []struct {
+		about string
+		run   func(context.Context) error
+	}{
+		{"products", a.readShelves},
+		{"counters", a.readBuyers},
+		{"keys", a.readKeys},
+		{"stock ledger", a.replayStock},
+		{"stock events", a.readStockEvents},
+		{"orders", a.readOrders},
+	}
+	for i, step := range steps {
+		opt.Progress(i, len(steps), step.about)
+		if err := step.run(ctx); err != nil {
+			return audit.Report{}, fmt.Errorf("audit %s: %w", step.about, err)
+		}
+	}
+	a.compareShelves()
+	a.compareBuyers()
+	opt.Progress(len(steps), len(steps), "")
+	return a.report(), nil
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// auditor is one audit: what it has found, and the sums it still has to compare.
+type auditor struct {
+	*snapshot
+	now     time.Time
+	late    time.Time // a pending order must not have to be paid by an earlier time
+	found   [checks]audit.Check
+	shelves map[product.ID]*shelf
+	buyers  map[ledger.Buyer]int64 // units in the counter that no order has accounted for yet
+}
+
+// violates notes an offender against a check.
+func (a *auditor) violates(c check, id string) {
+	f := &a.found[c]
+	f.Violations++
+	if len(f.Samples) < audit.SamplesMax {
+		f.Samples = append(f.Samples, id)
+	}
+}
+
+func (a *auditor) report() audit.Report {
+	r := audit.Report{Clean: true, CheckedAt: a.now, Checks: a.found[:]}
+	for i := range r.Checks {
+		r.Checks[i].ID, r.Checks[i].Name = fmt.Sprintf("V%d", i+1), checkNames[i]
+		r.Clean = r.Clean && r.Checks[i].Violations == 0
+	}
+	return r
+}
+
+// readBuyers loads the counters of units per user. readOrders takes from them what it finds in orders.
+func (a *auditor) readBuyers(ctx context.Context) error {
+	return a.each(ctx, `SELECT product_id, user_id, units FROM user_units ORDER BY product_id, user_id`, func(r *stream) {
+		id := product.ID(r.text(0))
+		if s := a.shelves[id]; s != nil {
+			id = s.id // the same string for all of them
+		}
+		a.buyers[ledger.Buyer{ProductID: id, UserID: user.ID(r.text(1))}] = r.int(2)
+	})
+}
+
+// compareBuyers is V11: nothing may be left of a counter.
+func (a *auditor) compareBuyers() {
+	var wrong []string
+	for b, left := range a.buyers {
+		if left != 0 {
+			wrong = append(wrong, string(b.ProductID)+"/"+string(b.UserID))
+		}
+	}
+	sort.Strings(wrong)
+	for _, id := range wrong {
+		a.violates(v11, id)
+	}
+}
+
+// readKeys is the part of V3 that the orders do not show: the primary key is what makes it hold.
+func (a *auditor) readKeys(ctx context.Context) error {
+	return a.each(ctx, `SELECT MIN(order_no) FROM idempotency_keys GROUP BY key HAVING COUNT(*) > 1`, func(r *stream) {
+		a.violates(v3, r.number(0).String())
+	})
+}
+
+// snapshot is a connection inside a read-only transaction: what is committed after its first look is not seen.
+type snapshot struct {
+	conn  *sql.Conn
+	count *atomic.Int64
+}
+
+func (s *Store) snapshot(ctx context.Context) (*snapshot, error) {
+	conn, err := s.read.Conn(ctx)
+	if err != nil {
+		return nil, classify(err)
+	}
+	snap := &snapshot{conn, &s.statements}
+	if _, err := conn.ExecContext(ctx, snapshotText); err != nil {
+		_ = conn.Close()
+		return nil, classify(err)
+	}
+	if err := snap.each(ctx, `SELECT position FROM log_head`, func(*stream) {}); err != nil {
+		snap.end()
+		return nil, err
+	}
+	return snap, nil
+}
+
+// end lets the snapshot go. A connection that cannot leave its transaction is thrown away.
+func (s *snapshot) end() {
+	if _, err := s.conn.ExecContext(context.Background(), `ROLLBACK`); err != nil {
+		_ = s.conn.Raw(func(any) error { return driver.ErrBadConn })
+	}
+	_ = s.conn.Close()
+}
+
+// each calls do for every row of a query.
+func (s *snapshot) each(ctx context.Context, query string, do func(*stream)) error {
+	r, err := s.stream(ctx, query)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	for {
+		more, err := r.next()
+		if err != nil || !more {
+			return err
+		}
+		do(r)
+	}
+}
+
+// stream reads a query's rows one by one, several streams side by side on one connection. Values are taken as the driver gives
+// them: for millions of rows, converting into typed variables costs as much as reading.
+type stream struct {
+	rows   *sql.Rows
+	values []any
+	into   []any
+}
+
+func (s *snapshot) stream(ctx context.Context, query string) (*stream, error) {
+	s.count.Add(1)
+	rows, err := s.conn.QueryContext(ctx, query)
+	if err != nil {
+		return nil, classify(err)
+	}
+	columns, err := rows.Columns()
+	if err != nil {
+		_ = rows.Close()
+		return nil, err
+	}
+	r := &stream{rows: rows, values: make([]any, len(columns)), into: make([]any, len(columns))}
+	for i := range r.values {
+		r.into[i] = &r.values[i]
+	}
+	return r, nil
+}
+
+func (r *stream) next() (more bool, err error) {
+	if !r.rows.Next() {
+		return false, classify(r.rows.Err())
+	}
+	return true, r.rows.Scan(r.into...)
+}
+
+func (r *stream) close() { _ = r.rows.Close() }
+
+func (r *stream) text(i int) string {
+	s, _ := r.values[i].(string)
+	return s
+}
+
+// int is a number, or 0 for NULL.
+func (r *stream) int(i int) int64 {
+	n, _ := r.values[i].(int64)
+	return n
+}
+
+func (r *stream) number(i int) order.Number { return order.Number(r.int(i)) }

@@ -1,0 +1,152 @@
+package sqlstore
+
+import (
+	"context"
+	"slices"
+
+	"github.com/holdfast-oms/holdfast/internal/product"
+	"github.com/holdfast-oms/holdfast/internal/stock"
+)
+
+// shelf is what the audit knows of one product: its rows, and what everything else says they should be.
+type shelf struct {
+	id        product.ID
+	catalogue bool // it has a row in products, which says how units are counted:
+	counting  product.Counting
+	stocked   bool // it has a row in stock, this one:
+	row       stock.Stock
+	available int64 // as it is written down, not as it follows
+
+	replayed  stock.Stock // by the stock ledger so far
+	received  int64       // by its entries of that kind
+	misfit    bool        // an entry moved units otherwise than its kind says
+	misplayed bool        // a version was missing, repeated or out of order, or a sum went below zero
+
+	held, sold int64 // by the lines of orders
+
+	told    int64 // the last event's sequence
+	mistold bool  // an event was missing, repeated or out of order
+	ordered bool  // an order has it in a line
+}
+
+func (a *auditor) shelf(id product.ID) *shelf {
+	s := a.shelves[id]
+	if s == nil {
+		s = &shelf{id: id}
+		a.shelves[id] = s
+	}
+	return s
+}
+
+func (a *auditor) readShelves(ctx context.Context) error {
+	err := a.each(ctx, `SELECT product_id, counts_users FROM products`, func(r *stream) {
+		s := a.shelf(product.ID(r.text(0)))
+		s.catalogue, s.counting = true, product.Counting(r.int(1))
+	})
+	if err != nil {
+		return err
+	}
+	return a.each(ctx, `SELECT product_id, received, available, held, sold, version, events FROM stock`, func(r *stream) {
+		s := a.shelf(product.ID(r.text(0)))
+		s.stocked = true
+		s.row = stock.Stock{
+			ProductID: s.id, Received: r.int(1), Held: r.int(3), Sold: r.int(4), Version: r.int(5), Events: r.int(6),
+		}
+		s.available = r.int(2)
+	})
+}
+
+// replayStock plays the stock ledger again. It is append-only, and a product's entries are written under its lock, so the order
+// of their ids is the order of their versions.
+func (a *auditor) replayStock(ctx context.Context) error {
+	return a.each(ctx, `SELECT product_id, version, kind, available, held, sold FROM stock_ledger ORDER BY id`, func(r *stream) {
+		a.shelf(product.ID(r.text(0))).replay(&stock.Entry{
+			Version: r.int(1), Kind: stock.Kind(r.text(2)), Available: r.int(3), Held: r.int(4), Sold: r.int(5),
+		})
+	})
+}
+
+func (s *shelf) replay(e *stock.Entry) {
+	now := &s.replayed
+	s.misplayed = s.misplayed || e.Version != now.Version+1
+	now.Version = e.Version
+	now.Received += e.Available + e.Held + e.Sold
+	now.Held += e.Held
+	now.Sold += e.Sold
+	s.misplayed = s.misplayed || now.Available() < 0 || now.Held < 0 || now.Sold < 0
+	s.misfit = s.misfit || !fits(e)
+	if e.Kind == stock.Received {
+		s.received += e.Available + e.Held + e.Sold
+	}
+}
+
+// fits reports whether an entry moves units as its kind says: from outside, or from one place to another.
+func fits(e *stock.Entry) bool {
+	switch e.Kind {
+	case stock.Received:
+		return e.Held == 0 && e.Sold == 0
+	case stock.Held:
+		return e.Held > 0 && e.Available == -e.Held && e.Sold == 0
+	case stock.Sold:
+		return e.Sold > 0 && e.Held == -e.Sold && e.Available == 0
+	case stock.Released:
+		return e.Available > 0 && e.Held == -e.Available && e.Sold == 0
+	}
+	return false
+}
+
+// readStockEvents looks whether each product's events are numbered 1, 2, 3, …: the index on subjects holds all that is needed.
+func (a *auditor) readStockEvents(ctx context.Context) error {
+	return a.each(ctx, `SELECT subject, sequence FROM outbox WHERE subject_kind = 'product' ORDER BY subject, sequence`,
+		func(r *stream) {
+			s := a.shelf(product.ID(r.text(0)))
+			s.mistold = s.mistold || r.int(1) != s.told+1
+			s.told = r.int(1)
+		})
+}
+
+// compareShelves is V1, V2 and V10, and V8 for products, once everything has been read.
+func (a *auditor) compareShelves() {
+	ids := make([]product.ID, 0, len(a.shelves))
+	for id := range a.shelves {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		s := a.shelves[id]
+		for _, c := range []struct {
+			check check
+			holds bool
+		}{{v1, s.conserved()}, {v2, s.agrees()}, {v8, s.isTold()}, {v10, s.replays()}} {
+			if !c.holds {
+				a.violates(c.check, string(id))
+			}
+		}
+	}
+}
+
+// conserved is V1: nothing came from nowhere and nothing went there.
+func (s *shelf) conserved() bool {
+	if !s.stocked {
+		return !s.catalogue
+	}
+	r := &s.row
+	return s.catalogue && !s.misfit &&
+		s.available >= 0 && r.Held >= 0 && r.Sold >= 0 &&
+		r.Received == s.available+r.Held+r.Sold && r.Received == s.received
+}
+
+// agrees is V2: the stock keeps for orders what the orders say.
+func (s *shelf) agrees() bool {
+	return s.row.Held == s.held && s.row.Sold == s.sold && (s.stocked || !s.ordered)
+}
+
+// isTold is V8 for a product.
+func (s *shelf) isTold() bool { return !s.mistold && s.told == s.row.Events }
+
+// replays is V10.
+func (s *shelf) replays() bool {
+	end := s.replayed
+	return !s.misplayed && end.Version == s.row.Version && end.Held == s.row.Held && end.Sold == s.row.Sold &&
+		end.Available() == s.row.Available()
+}
