@@ -1,0 +1,7 @@
+package api
+
+// Health says that the process answers.
+type Health struct {
+	Status  string `json:"status" enum:"ok,ready"`
+	Version string `json:"version"`
+}

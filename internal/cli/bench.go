@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/holdfast-oms/holdfast/bench"
+)
+
+// The servers that Holdfast is compared with are modes of this same program, so that the comparison needs nothing else.
+const (
+	serveEcho    = "serve-echo"
+	serveRowLock = "serve-row-lock"
+)
+
+type benchCommand struct {
+	Scenario string `arg:"" optional:"" help:"What to run; see above."`
+	Suite    bool   `help:"Run every comparison, interleaved, and print the ratios."`
+	output
+
+	Connections int           `placeholder:"256" help:"Connections of the load."`
+	Duration    time.Duration `placeholder:"10s" help:"How long to measure, after a short warm-up; overload takes 1m."`
+	Rate        float64       `placeholder:"N" help:"flash-sale, catalogue: so many orders a second, come what may, instead of as many as can be."`
+	Units       int64         `placeholder:"N" help:"flash-sale: units for sale, instead of more than a run can sell."`
+	Buyers      int64         `placeholder:"N" help:"flash-sale: so many orders, however long they take."`
+	Rounds      int           `placeholder:"3" help:"Rounds of the suite."`
+	Pool        int           `placeholder:"N" help:"row-lock: its connections to the database, instead of the best of 1, 4, 16 and 64."`
+	Pending     int           `placeholder:"100000" help:"expiry-lag: orders that stay pending."`
+	Due         int           `placeholder:"10000" help:"expiry-lag: orders that come due, twice."`
+	Crowd       int           `placeholder:"4096" help:"overload: connections, more than the desk lets wait."`
+
+	URL           string `group:"running" placeholder:"URL" help:"Measure this desk instead of starting one for each run."`
+	APIKey        string `group:"running" placeholder:"KEY" help:"Its API key, with every scope (HOLDFAST_API_KEY)."`
+	SandboxSecret string `group:"running" placeholder:"SECRET" help:"Its sandbox secret; overload sends no notices without it (HOLDFAST_SANDBOX_SECRET)."`
+
+	DatabaseURL string   `group:"own" placeholder:"URL" help:"Its record, instead of a new SQLite file."`
+	ServeFlag   []string `group:"own" sep:"none" placeholder:"FLAG" help:"A further flag for it, such as --serve-flag=--batch-max=64. May be given again."`
+	Executable  string   `group:"own" placeholder:"FILE" help:"The program to start, instead of this one."`
+	Dir         string   `group:"own" placeholder:"FOLDER" help:"Where databases are made, instead of the folder for temporary files."`
+	Keep        bool     `group:"own" help:"Leave databases and logs where they are."`
+
+	Listen   string `hidden:"" default:"127.0.0.1:0" help:"serve-echo, serve-row-lock: where to listen."`
+	Database string `hidden:"" default:"row-lock.db" help:"serve-row-lock: the file of its database."`
+}
+
+// Help is the longer text.
+func (benchCommand) Help() string {
+	var b strings.Builder
+	b.WriteString("Each scenario starts a desk on a new database, unless it is given a running one, and shows progress while it runs. " +
+		"After writing, it audits the record and counts what was acknowledged against what is there; the exit code is 1 when that does not agree.\n\n")
+	for _, s := range bench.Scenarios() {
+		fmt.Fprintf(&b, "    %-11s %s\n", s.Name, s.Help)
+	}
+	return b.String()
+}
+
+// Run measures, or serves one of the rivals.
+func (c *benchCommand) Run(ctx context.Context, in *invocation) error {
+	switch c.Scenario {
+	case serveEcho:
+		return bench.ServeEcho(ctx, c.Listen, in.Stdout)
+	case serveRowLock:
+		return bench.ServeRowLock(ctx, c.Listen, c.Database, c.Pool, in.Stdout)
+	}
+	if err := c.check(); err != nil {
+		return failure{exitUsage, err}
+	}
+	options := bench.Options{
+		Scenario: c.Scenario, Suite: c.Suite,
+		URL: c.URL, APIKey: c.APIKey, SandboxSecret: c.SandboxSecret,
+		Executable: c.Executable, DatabaseURL: c.DatabaseURL, ServeFlags: c.ServeFlag, Dir: c.Dir, Keep: c.Keep,
+		Connections: c.Connections, Crowd: c.Crowd, Duration: c.Duration, Rate: c.Rate, Rounds: c.Rounds, Units: c.Units,
+		Buyers: c.Buyers, Pool: c.Pool, Pending: c.Pending, Due: c.Due, Output: c.Output,
+	}
+	if c.URL != "" {
+		cfg, _, err := in.settings(settings{})
+		if err != nil {
+			return err
+		}
+		options.APIKey = first(c.APIKey, cfg.APIKey)
+		options.SandboxSecret = first(c.SandboxSecret, cfg.SandboxSecret)
+	}
+	return orStopped(ctx, bench.Run(ctx, options, in.Stdout, in.Stderr))
+}
+
+// check says what to run instead of a scenario that there is not.
+func (c *benchCommand) check() error {
+	var names []string
+	for _, s := range bench.Scenarios() {
+		if s.Name == c.Scenario {
+			return nil
+		}
+		names = append(names, s.Name)
+	}
+	list := strings.Join(names, ", ")
+	switch {
+	case c.Scenario != "":
+		return fmt.Errorf("there is no scenario %q; there are %s", c.Scenario, list)
+	case !c.Suite:
+		return errors.New("a scenario is missing: " + list + "; or --suite")
+	}
+	return nil
+}
+
+func first(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,201 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/limits"
+)
+
+// Setting is one row of the table. Its name, pay_window, is its line in holdfast.yaml; --pay-window is its flag and
+// HOLDFAST_PAY_WINDOW its environment variable.
+type Setting struct {
+	Name    string
+	Section Section
+	Form    string // what is written: host:port, duration, …
+	Default string
+	Unset   string // what happens when there is neither a value nor a default
+	Help    string
+	Secret  bool // never shown
+
+	list  bool                                // may be a list in the file
+	read  func(c *Config, text string) string // says what is wrong with the text, or ""
+	check func(c *Config) string              // says what is wrong with the value, or ""
+	show  func(text string) string            // what may be shown of the text; nil: all of it
+}
+
+// Section groups settings by who needs them.
+type Section string
+
+// The sections, in the order they are shown.
+const (
+	Desk   Section = "The desk"
+	Tuning Section = "Tuning"
+	Caller Section = "Commands that call a running desk"
+)
+
+// Sections lists every section.
+func Sections() []Section { return []Section{Desk, Tuning, Caller} }
+
+// Env is the setting's environment variable.
+func (s *Setting) Env() string { return envPrefix + strings.ToUpper(s.Name) }
+
+// Flag is the setting's flag, without the dashes before it.
+func (s *Setting) Flag() string { return strings.ReplaceAll(s.Name, "_", "-") }
+
+// The bounds of settings that limits does not know.
+const (
+	secretCharsMin   = 16
+	secretCharsMax   = 200
+	adminKeyCharsMin = 32
+	drainDelayMax    = 10 * time.Minute
+	batchMaxMax      = 4096
+	queueMax         = 1_000_000
+	numberBlockMax   = 1_000_000
+)
+
+// Settings is the table of every setting.
+func Settings() []Setting {
+	return []Setting{
+		address("listen", func(c *Config) *string { return &c.Listen }, Setting{
+			Section: Desk, Default: "127.0.0.1:8080",
+			Help: "Where the desk listens. Port 0 takes a free one.",
+		}),
+		{
+			Name: "database_url", Section: Desk, Form: "sqlite:PATH", Default: "sqlite:holdfast.db",
+			Help: "The record. A relative path begins in the working folder.",
+			read: text(func(c *Config) *string { return &c.DatabaseURL }), check: checkDatabase, show: showURL,
+		},
+		{
+			Name: "admin_key", Section: Desk, Form: "text", Unset: "made at the first start, shown once", Secret: true,
+			Help: "An API key that may do everything: 32 to 200 visible ASCII characters. Only its hash is kept.",
+			read: text(func(c *Config) *string { return &c.AdminKey }),
+			check: func(c *Config) string {
+				return visible(c.AdminKey, adminKeyCharsMin, secretCharsMax)
+			},
+		},
+		{
+			Name: "sandbox_secret", Section: Desk, Form: "text", Unset: "made at the first start, kept in the database", Secret: true,
+			Help: "Signs and verifies the notices of the sandbox provider: 16 to 200 visible ASCII characters.",
+			read: text(func(c *Config) *string { return &c.SandboxSecret }),
+			check: func(c *Config) string {
+				return visible(c.SandboxSecret, secretCharsMin, secretCharsMax)
+			},
+		},
+		{
+			Name: "providers", Section: Desk, Form: "list", Default: "sandbox", list: true,
+			Help: "How orders can be paid, separated by commas: sandbox, or off.",
+			read: readProviders, check: checkProviders,
+		},
+		{
+			Name: "public_url", Section: Desk, Form: "URL", Unset: "the address it listens on",
+			Help: "Where buyers and providers reach the desk; pay_url begins with it.",
+			read: webAddress(func(c *Config) *string { return &c.PublicURL }),
+			check: func(c *Config) string {
+				return checkWebAddress(c.PublicURL)
+			},
+		},
+		address("admin_listen", func(c *Config) *string { return &c.AdminListen }, Setting{
+			Section: Desk, Default: off,
+			Help: "Where pprof listens, or off. Not for the public.",
+		}),
+		duration("drain_delay", func(c *Config) *time.Duration { return &c.DrainDelay }, 0, drainDelayMax, Setting{
+			Section: Desk, Default: "0s",
+			Help: "How long the desk goes on accepting after readiness went down, when it is stopped.",
+		}),
+		duration("pay_window", func(c *Config) *time.Duration { return &c.PayWindow }, limits.PayWindowMin, limits.PayWindowMax, Setting{
+			Section: Desk, Default: "30m",
+			Help: "How long an order may stay unpaid, where its products do not say.",
+		}),
+		duration("remind_before", func(c *Config) *time.Duration { return &c.RemindBefore }, 0, limits.PayWindowMax, Setting{
+			Section: Desk, Default: "5m",
+			Help: "How long before its deadline an unpaid order is told as order.expiring; 0s: never.",
+		}),
+		{
+			Name: "time_zone", Section: Desk, Form: "IANA name", Default: "UTC",
+			Help: "Of the dates in order numbers and of daily jobs, such as Asia/Shanghai.",
+			read: readTimeZone,
+			check: func(c *Config) string {
+				return when(c.TimeZone == nil, "is required")
+			},
+		},
+		oneOf("log_format", func(c *Config) *string { return &c.LogFormat }, []string{LogAuto, LogText, LogJSON}, Setting{
+			Section: Desk, Default: LogAuto,
+			Help: "text, json, or auto: text on a terminal, json elsewhere.",
+		}),
+		{
+			Name: "log_level", Section: Desk, Form: "debug, info, warn, error", Default: "info",
+			Help: "The least that is logged.",
+			read: readLogLevel,
+		},
+
+		count("batch_max", func(c *Config) *int { return &c.BatchMax }, batchMaxMax, Setting{
+			Section: Tuning, Default: "512",
+			Help: "Commands that share one transaction at most.",
+		}),
+		count("open_queue", func(c *Config) *int { return &c.OpenQueue }, queueMax, Setting{
+			Section: Tuning, Default: "1024",
+			Help: "Orders and other openings that may wait; more are answered overloaded.",
+		}),
+		count("settle_queue", func(c *Config) *int { return &c.SettleQueue }, queueMax, Setting{
+			Section: Tuning, Default: "8192",
+			Help: "Payments, cancellations and expiries that may wait.",
+		}),
+		count("number_block", func(c *Config) *int { return &c.NumberBlock }, numberBlockMax, Setting{
+			Section: Tuning, Default: "1000",
+			Help: "Order numbers taken from the database at once. What is left of a block when a process stops is lost.",
+		}),
+
+		{
+			Name: "url", Section: Caller, Form: "URL", Default: "http://127.0.0.1:8080",
+			Help: "The desk that is called.",
+			read: webAddress(func(c *Config) *string { return &c.URL }),
+			check: func(c *Config) string {
+				return checkWebAddress(c.URL)
+			},
+		},
+		{
+			Name: "api_key", Section: Caller, Form: "text", Unset: "none", Secret: true,
+			Help: "The API key to call it with. Others on this machine can see a flag; better use the environment.",
+			read: text(func(c *Config) *string { return &c.APIKey }),
+			check: func(c *Config) string {
+				return visible(c.APIKey, 1, secretCharsMax)
+			},
+		},
+	}
+}
+
+const off = "off"
+
+// providerNames are the providers that a desk can have.
+func providerNames() []string { return []string{"sandbox"} }
+
+func readProviders(c *Config, text string) string {
+	c.Providers = nil
+	if text == off {
+		return ""
+	}
+	for _, name := range strings.Split(text, ",") {
+		c.Providers = append(c.Providers, strings.TrimSpace(name))
+	}
+	return ""
+}
+
+func checkProviders(c *Config) string {
+	for i, name := range c.Providers {
+		switch {
+		case !slices.Contains(providerNames(), name):
+			return fmt.Sprintf("there is no provider %q%s", name, suggestion(name, providerNames()))
+		case slices.Contains(c.Providers[:i], name):
+			return fmt.Sprintf("names %s twice", name)
+		}
+	}
+	return ""
+}
+
+func checkDatabase(c *Config) string {
+	path, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:")
+	return when(!ok || path == "", "must be sqlite:PATH; it is the only database so far")
+}

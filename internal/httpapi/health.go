@@ -1,0 +1,48 @@
+package httpapi
+
+import (
+	"context"
+	"time"
+
+	"github.com/holdfast-oms/holdfast/api"
+	"github.com/holdfast-oms/holdfast/internal/fault"
+	"github.com/holdfast-oms/holdfast/internal/wire"
+)
+
+// readyMax bounds how long it may take to find out whether the desk is ready.
+const readyMax = 2 * time.Second
+
+// getHealth says that the process answers, whatever else is wrong: restarting it would not help the others.
+func (s *Server) getHealth(x *exchange) error { return s.health(x, "ok") }
+
+// getReady says whether requests should be sent here.
+func (s *Server) getReady(x *exchange) error {
+	ctx, cancel := context.WithTimeout(x.ctx, readyMax)
+	defer cancel()
+	if err := s.opt.Ready(ctx); err != nil {
+		return fault.ErrUnavailable.Detailf("Not ready.").Because(err)
+	}
+	return s.health(x, "ready")
+}
+
+func (s *Server) health(x *exchange, status string) error {
+	b := wire.AppendString(append(x.out[:0], `{"status":`...), status)
+	b = wire.AppendString(append(b, `,"version":`...), s.opt.Version)
+	x.out = append(b, '}')
+	x.ok(x.out)
+	return nil
+}
+
+func (s *Server) getMetrics(x *exchange) error {
+	if s.opt.Metrics == nil {
+		return fault.ErrNotFound
+	}
+	x.lent = true
+	s.opt.Metrics.ServeHTTP(x, x.r)
+	return nil
+}
+
+func (s *Server) getDocument(x *exchange) error {
+	x.ok(api.Document)
+	return nil
+}

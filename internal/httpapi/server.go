@@ -1,0 +1,290 @@
+// Package httpapi is the door: HTTP in, the desk's answers out. routes.go is the whole map; all routes take one road.
+package httpapi
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/checkout"
+	"github.com/holdfast-oms/holdfast/internal/fault"
+)
+
+// Options of a Server. The zero value of each is its default.
+type Options struct {
+	Log     *slog.Logger                // access at debug level, faults of ours above it; nil is silent
+	Clock   func() time.Time            // the desk's
+	Ready   func(context.Context) error // what is not ready yet; nil: always ready
+	Metrics http.Handler                // /metrics; nil: not found
+
+	// Observe is told of every answered request. route is the pattern it matched, "/" when none.
+	Observe func(route, method string, status int, took time.Duration)
+
+	Version   string                  // of the program, in /healthz
+	CursorKey []byte                  // seals the cursors, one per record; nil: cursors end with this process
+	Callbacks []CallbackProvider      // who may send notices
+	Pages     map[string]http.Handler // further patterns of the mux, open to anyone
+}
+
+func (o *Options) defaults(d *checkout.Desk) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Clock == nil {
+		o.Clock = d.Clock
+	}
+	if o.Ready == nil {
+		o.Ready = func(context.Context) error { return nil }
+	}
+	if o.Observe == nil {
+		o.Observe = func(string, string, int, time.Duration) {}
+	}
+	if o.CursorKey == nil {
+		o.CursorKey = make([]byte, sealBytes)
+		_, _ = rand.Read(o.CursorKey)
+	}
+	o.Version = cmp.Or(o.Version, "unknown")
+}
+
+// Bounds of a process.
+const (
+	listsAtOnce = 8                      // lists look at many rows, so few of them may run beside the orders
+	listWait    = 250 * time.Millisecond // for a turn
+	listMax     = 5 * time.Second        // of one list
+	warnEvery   = time.Second            // that the record is unavailable
+)
+
+// Server answers the API.
+type Server struct {
+	desk     *checkout.Desk
+	opt      Options
+	mux      *http.ServeMux
+	keys     *keyring
+	cursors  cursors
+	lists    chan struct{} // a place for each list that may run
+	refusals *pace         // of orders, when there are too many
+	audit    sync.Mutex    // held by the one audit
+
+	exchanges sync.Pool
+	warned    atomic.Int64 // when, in Unix nanoseconds
+}
+
+// New makes the server of a desk.
+func New(d *checkout.Desk, opt Options) *Server {
+	opt.defaults(d)
+	s := &Server{
+		desk:     d,
+		opt:      opt,
+		mux:      http.NewServeMux(),
+		keys:     newKeyring(d.Record, opt.Clock, opt.Log),
+		cursors:  cursors{opt.CursorKey},
+		lists:    make(chan struct{}, listsAtOnce),
+		refusals: newRefusals(),
+	}
+	s.exchanges.New = func() any { return &exchange{s: s} }
+	for pattern, methods := range byPattern(routes()) {
+		s.mux.Handle(pattern, newEndpoint(methods))
+	}
+	for pattern, handler := range opt.Pages {
+		s.mux.Handle(pattern, page{handler})
+	}
+	s.mux.Handle("/", nothing{})
+	return s
+}
+
+// Close waits for what goes on beside the requests.
+func (s *Server) Close(ctx context.Context) error { return s.keys.close(ctx) }
+
+// ServeHTTP takes a request along the road: its id, the log and the guard around everything, then by its pattern
+// authentication, scope, query, body, handler, answer.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x, _ := s.exchanges.Get().(*exchange)
+	x.begin(w, r)
+	defer s.end(x)
+	if !clean(r.URL) {
+		x.refuse(fault.ErrNotFound)
+		return
+	}
+	s.mux.ServeHTTP(x, r)
+}
+
+// end is deferred: it turns a panic into an answer, writes the log line, and puts the exchange away.
+func (s *Server) end(x *exchange) {
+	panicked := recover()
+	abort := false
+	if panicked != nil {
+		abort = x.panicked(panicked)
+	}
+	took := s.opt.Clock().Sub(x.now)
+	s.opt.Observe(x.pattern(), method(x.r), x.status, took)
+	if s.opt.Log.Enabled(x.r.Context(), slog.LevelDebug) {
+		s.logAccess(x, took)
+	}
+	if abort {
+		panic(http.ErrAbortHandler) // what was begun cannot be taken back; the client must not take it for whole
+	}
+	if !x.lent && panicked == nil {
+		x.reset()
+		s.exchanges.Put(x)
+	}
+}
+
+// logAccess writes what is on the list and nothing else: no path (it may name a user), no query, no body, no header.
+func (s *Server) logAccess(x *exchange, took time.Duration) {
+	attrs := []slog.Attr{
+		slog.String("request_id", x.id),
+		slog.String("method", method(x.r)),
+		slog.String("route", x.pattern()),
+		slog.Int("status", x.status),
+		slog.Duration("took", took),
+	}
+	if x.code != "" {
+		attrs = append(attrs, slog.String("code", x.code))
+	}
+	if x.key != nil {
+		attrs = append(attrs, slog.String("key_id", x.key.ID))
+	}
+	s.opt.Log.LogAttrs(x.r.Context(), slog.LevelDebug, "request", attrs...)
+}
+
+// method keeps made-up methods out of logs and metrics.
+func method(r *http.Request) string {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodConnect, http.MethodOptions, http.MethodTrace:
+		return r.Method
+	}
+	return "other"
+}
+
+// clean reports whether the path is spelled in the one way that the mux serves. It would answer any other with a redirect to
+// somewhere the client has not asked for.
+func clean(u *url.URL) bool {
+	p := u.EscapedPath()
+	if p == "" || p[0] != '/' {
+		return false
+	}
+	if cleaned := path.Clean(p); cleaned != "/" {
+		return cleaned == strings.TrimSuffix(p, "/")
+	}
+	return p == "/"
+}
+
+// endpoint is all that one pattern of the mux serves.
+type endpoint struct {
+	methods []*route
+	allow   []string
+}
+
+func byPattern(all []route) map[string][]*route {
+	by := map[string][]*route{}
+	for i := range all {
+		by[all[i].pattern] = append(by[all[i].pattern], &all[i])
+	}
+	return by
+}
+
+func newEndpoint(methods []*route) *endpoint {
+	var allowed []string
+	for _, r := range methods {
+		allowed = append(allowed, r.method)
+		if r.method == http.MethodGet {
+			allowed = append(allowed, http.MethodHead)
+		}
+	}
+	slices.Sort(allowed)
+	return &endpoint{methods, []string{strings.Join(allowed, ", ")}}
+}
+
+func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x, _ := w.(*exchange) // the server's mux is given nothing else
+	for _, rt := range e.methods {
+		if rt.method == r.Method || rt.method == http.MethodGet && r.Method == http.MethodHead {
+			x.route = rt
+			if err := x.s.carry(x); err != nil {
+				x.refuse(err)
+			}
+			return
+		}
+	}
+	x.Header()["Allow"] = e.allow
+	x.refuse(fault.ErrMethodNotAllowed)
+}
+
+// carry takes an exchange from its route to its answer.
+func (s *Server) carry(x *exchange) error {
+	if x.route.scope != "" {
+		if err := s.authenticate(x); err != nil {
+			return err
+		}
+	}
+	if err := x.readQuery(); err != nil {
+		return err
+	}
+	if !x.route.list {
+		return x.route.handle(s, x)
+	}
+	ctx, cancel := context.WithTimeout(x.r.Context(), listMax)
+	defer cancel()
+	if err := s.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer func() { <-s.lists }()
+	x.ctx = ctx
+	return x.route.handle(s, x)
+}
+
+// takeTurn waits a little for a list's place.
+func (s *Server) takeTurn(ctx context.Context) error {
+	select {
+	case s.lists <- struct{}{}:
+		return nil
+	default:
+	}
+	late := time.NewTimer(listWait)
+	defer late.Stop()
+	select {
+	case s.lists <- struct{}{}:
+		return nil
+	case <-late.C:
+		return fault.ErrOverloaded
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// page is a handler that is not of the table.
+type page struct{ http.Handler }
+
+func (p page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if x, ok := w.(*exchange); ok {
+		x.lent = true
+	}
+	p.Handler.ServeHTTP(w, r)
+}
+
+// nothing is what is found where there is no route.
+type nothing struct{}
+
+func (nothing) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	x, _ := w.(*exchange)
+	x.refuse(fault.ErrNotFound)
+}
+
+// warn logs that the record is out of reach, not more than once a second: under load everybody meets it.
+func (s *Server) warn(x *exchange, err error) {
+	last, now := s.warned.Load(), x.now.UnixNano()
+	if now-last < int64(warnEvery) || !s.warned.CompareAndSwap(last, now) {
+		return
+	}
+	s.opt.Log.Warn("unavailable", "request_id", x.id, "route", x.pattern(), "err", err)
+}

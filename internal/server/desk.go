@@ -1,0 +1,97 @@
+// Package server puts the process together: which record, which accelerators, which loops, started and stopped in order.
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/apikey"
+	"github.com/holdfast-oms/holdfast/internal/audit"
+	"github.com/holdfast-oms/holdfast/internal/checkout"
+	"github.com/holdfast-oms/holdfast/internal/config"
+	"github.com/holdfast-oms/holdfast/internal/sqlstore"
+)
+
+// adminKeyID names the key that the operator has from the start. The others are made with it.
+const adminKeyID = "admin"
+
+// record is the store as checkout wants it.
+type record struct {
+	*sqlstore.Store
+}
+
+// Audit runs all checks with the default leniency.
+func (r record) Audit(ctx context.Context) (audit.Report, error) {
+	return r.Store.Audit(ctx, sqlstore.AuditOptions{})
+}
+
+var _ checkout.Record = record{}
+
+// adminKey makes sure that somebody can come in: the operator's own key when he set one, else a key made at the first start.
+// It gives the key when it was made now: it is shown once and never again.
+func adminKey(ctx context.Context, store *sqlstore.Store, configured string, now time.Time) (made string, err error) {
+	key := &apikey.Key{ID: adminKeyID, Name: "admin", Scopes: []apikey.Scope{apikey.Admin}, CreatedAt: now}
+	if configured != "" {
+		key.Hash = apikey.HashOf(configured)
+		return "", store.SetKey(ctx, key)
+	}
+	any, err := store.HasKeys(ctx)
+	if err != nil || any {
+		return "", err
+	}
+	_, made = apikey.Make()
+	key.Hash = apikey.HashOf(made)
+	return made, store.SetKey(ctx, key)
+}
+
+// sandboxSecret gives the secret that signs the sandbox's notices: the operator's, else one that is made at the first start and
+// shared by all processes of this record.
+func sandboxSecret(ctx context.Context, store *sqlstore.Store, configured string) ([]byte, error) {
+	if configured != "" {
+		return []byte(configured), nil
+	}
+	secret, err := sharedSecret(ctx, store, "sandbox_secret")
+	return []byte(secret), err
+}
+
+func sharedSecret(ctx context.Context, store *sqlstore.Store, name string) (string, error) {
+	random := make([]byte, 32)
+	_, _ = rand.Read(random)
+	kept, _, err := store.SharedSecret(ctx, name, hex.EncodeToString(random))
+	return kept, err
+}
+
+// Migration is one step of the schema.
+type Migration = sqlstore.Migration
+
+// Migrate brings the record's schema up to date, or, when dry, only tells what it would do: the steps with what is applied.
+func Migrate(ctx context.Context, cfg config.Config, dry bool) ([]Migration, error) {
+	store, err := sqlstore.Open(ctx, cfg.DatabaseURL, sqlstore.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close() //nolint:errcheck // everything is committed
+	if !dry {
+		if _, err := store.Migrate(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return store.Migrations(ctx)
+}
+
+// Audit runs all checks on the record, beside whoever serves it.
+func Audit(ctx context.Context, cfg config.Config, progress func(done, total int, name string)) (audit.Report, error) {
+	store, err := sqlstore.Open(ctx, cfg.DatabaseURL, sqlstore.Options{ReadOnly: true})
+	if err != nil {
+		return audit.Report{}, err
+	}
+	defer store.Close() //nolint:errcheck // nothing was written
+	report, err := store.Audit(ctx, sqlstore.AuditOptions{Progress: progress})
+	if err != nil {
+		return audit.Report{}, fmt.Errorf("audit: %w", err)
+	}
+	return report, nil
+}

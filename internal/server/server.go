@@ -1,0 +1,344 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/checkout"
+	"github.com/holdfast-oms/holdfast/internal/config"
+	"github.com/holdfast-oms/holdfast/internal/fault"
+	"github.com/holdfast-oms/holdfast/internal/httpapi"
+	"github.com/holdfast-oms/holdfast/internal/inproc"
+	"github.com/holdfast-oms/holdfast/internal/ledger"
+	"github.com/holdfast-oms/holdfast/internal/provider/sandbox"
+	"github.com/holdfast-oms/holdfast/internal/sqlstore"
+	"github.com/holdfast-oms/holdfast/internal/telemetry"
+	"github.com/holdfast-oms/holdfast/internal/worker"
+)
+
+// Limits of a connection. A slow header or body is cut; an answer that takes long (an audit) asks for more by itself.
+const (
+	readHeaderTimeout = 2 * time.Second
+	readTimeout       = 5 * time.Second
+	writeTimeout      = 30 * time.Second
+	idleTimeout       = 60 * time.Second
+	headerBytesMax    = 16 << 10
+	connectionsMax    = 10_000
+
+	// stopWithin is how long a graceful stop may take after the drain delay; what is not done then is cut off.
+	stopWithin    = 18 * time.Second
+	requestsGrace = 10 * time.Second // of it, for requests under way
+)
+
+// Options of a run.
+type Options struct {
+	Demo    bool // put sample products on sale
+	Stdout  io.Writer
+	Stderr  io.Writer
+	Version string
+}
+
+// Server is a running desk.
+type Server struct {
+	cfg     config.Config
+	log     *slog.Logger
+	version string
+
+	store   *sqlstore.Store
+	ledger  *ledger.Ledger
+	desk    *checkout.Desk
+	metrics *telemetry.Metrics
+
+	listener net.Listener
+	api      *httpapi.Server
+	http     *http.Server
+	admin    *http.Server
+	ready    atomic.Bool
+
+	stopLoops context.CancelFunc
+	loops     sync.WaitGroup
+}
+
+// Run serves until ctx ends, then stops gracefully.
+func Run(ctx context.Context, cfg config.Config, opt Options) error {
+	s, err := Start(ctx, cfg, opt)
+	if err != nil {
+		return err
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- s.Serve() }()
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+		s.log.Info("stopping")
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.DrainDelay+stopWithin)
+	defer cancel()
+	return errors.Join(err, s.Stop(stopping))
+}
+
+// Start opens the record, starts the ledger and the loops, and listens; Serve answers.
+func Start(ctx context.Context, cfg config.Config, opt Options) (_ *Server, err error) {
+	s := &Server{cfg: cfg, log: telemetry.Logger(opt.Stderr, cfg.LogFormat, cfg.LogLevel), version: opt.Version}
+	defer func() {
+		if err != nil {
+			_ = s.Stop(ctx)
+		}
+	}()
+	// The port first: it costs nothing to find out that it is taken.
+	if s.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	s.listener = limitConnections(s.listener, connectionsMax)
+	if s.store, err = sqlstore.Open(ctx, cfg.DatabaseURL, sqlstore.Options{}); err != nil {
+		return nil, err
+	}
+	if _, err = s.store.Migrate(ctx); err != nil {
+		return nil, err
+	}
+	made, err := adminKey(ctx, s.store, cfg.AdminKey, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if err = s.assemble(ctx); err != nil {
+		return nil, err
+	}
+	if opt.Demo {
+		if err = s.putSamples(ctx); err != nil {
+			return nil, err
+		}
+	}
+	s.ready.Store(true)
+	s.greet(opt, made)
+	return s, nil
+}
+
+// URL is where the desk listens.
+func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
+
+// assemble puts the parts together. Data flows one way: request → gate → ledger → record, and back from each commit to those
+// who keep copies.
+func (s *Server) assemble(ctx context.Context) error {
+	clock := time.Now
+	s.metrics = telemetry.New(s.version)
+	marks := inproc.NewKeyMarks(clock)
+	gate := inproc.NewGate(s.store.Shelf, marks, clock)
+	orders := inproc.NewOrders()
+	countdown := inproc.NewCountdown()
+	host, _ := os.Hostname()
+	relay := worker.NewRelay(s.store, fmt.Sprintf("%s:%d:%d", host, os.Getpid(), clock().UnixNano()), s.log, s.metrics.Relayed)
+
+	s.ledger = ledger.New(s.store, ledger.Options{
+		BatchMax: s.cfg.BatchMax, OpenMax: s.cfg.OpenQueue, SettleMax: s.cfg.SettleQueue, BlockSize: int64(s.cfg.NumberBlock),
+		PayWindow: s.cfg.PayWindow, TimeZone: s.cfg.TimeZone, Log: s.log,
+		Observe: s.metrics.Batch,
+		Applied: func(a *ledger.Applied) {
+			gate.Applied(a)
+			orders.Applied(a)
+			countdown.Applied(a)
+			if a.Events > 0 {
+				relay.Wake()
+			}
+		},
+	})
+	s.desk = &checkout.Desk{Ledger: s.ledger, Record: record{s.store}, Gate: gate, Orders: orders, Clock: clock}
+
+	callbacks, pages, err := s.providers(ctx, clock)
+	if err != nil {
+		return err
+	}
+	cursorKey, err := sharedSecret(ctx, s.store, "cursor_key")
+	if err != nil {
+		return err
+	}
+	expirer := worker.NewExpirer(s.ledger, s.store, countdown, worker.ExpirerOptions{
+		Clock: clock, Log: s.log, Observe: s.metrics.Expired,
+	})
+	s.measure(countdown, expirer)
+
+	s.api = httpapi.New(s.desk, httpapi.Options{
+		Log: s.log, Clock: clock, Ready: s.readiness, Metrics: s.metrics.Handler(), Observe: s.metrics.Request,
+		Version: s.version, Callbacks: callbacks, Pages: pages, CursorKey: []byte(cursorKey),
+	})
+	s.http = &http.Server{
+		Handler:           s.api,
+		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: headerBytesMax,
+		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	if err := s.startAdmin(); err != nil {
+		return err
+	}
+
+	loops, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stopLoops = stop
+	s.loops.Go(func() { expirer.Run(loops) })
+	s.loops.Go(func() { relay.Run(loops) })
+	if s.cfg.RemindBefore > 0 {
+		s.loops.Go(func() { worker.NewReminder(s.ledger, s.store, s.cfg.RemindBefore, clock, s.log).Run(loops) })
+	}
+	s.loops.Go(func() { worker.NewJanitor(s.store, clock, s.log).Run(loops) })
+	s.loops.Go(func() {
+		// Until every used key is marked, the gate's refusals are checked by the ledger.
+		if err := s.store.UsedKeys(loops, marks.Add); err != nil {
+			if loops.Err() == nil {
+				s.log.Error("used keys not loaded: refusals go on costing a look at the record", "err", err)
+			}
+			return
+		}
+		marks.Ready()
+	})
+	return nil
+}
+
+func (s *Server) providers(ctx context.Context, clock func() time.Time) ([]httpapi.CallbackProvider, map[string]http.Handler, error) {
+	var callbacks []httpapi.CallbackProvider
+	pages := map[string]http.Handler{}
+	for _, name := range s.cfg.Providers {
+		switch name {
+		case "sandbox":
+			secret, err := sandboxSecret(ctx, s.store, s.cfg.SandboxSecret)
+			if err != nil {
+				return nil, nil, err
+			}
+			p := sandbox.New(secret, s.cfg.PublicAt(s.listener.Addr()), s.desk, clock)
+			p.Log = s.log
+			s.desk.Providers = append(s.desk.Providers, p)
+			callbacks = append(callbacks, p)
+			pages["/sandbox/"] = p.Pages()
+			s.log.Warn("the sandbox provider is on: orders can be paid without money")
+		default:
+			return nil, nil, fmt.Errorf("there is no provider %q", name)
+		}
+	}
+	return callbacks, pages, nil
+}
+
+// measure registers what is read when the metrics are.
+func (s *Server) measure(countdown *inproc.Countdown, expirer *worker.Expirer) {
+	for lane, name := range map[ledger.Lane]string{ledger.Open: "open", ledger.Settle: "settle"} {
+		s.metrics.Gauge("holdfast_ledger_waiting", "Commands waiting in a lane.", map[string]string{"lane": name},
+			func() float64 { return float64(s.ledger.Waiting(lane)) })
+	}
+	s.metrics.Counter("holdfast_sql_statements_total", "SQL statements run.", func() float64 { return float64(s.store.Statements()) })
+	s.metrics.Gauge("holdfast_countdown_deadlines", "Deadlines in memory.", nil, func() float64 { return float64(countdown.Len()) })
+	s.metrics.Gauge("holdfast_expirer_paused", "1 while expiry stands still because the wall clock jumped.", nil, func() float64 {
+		if expirer.Paused() {
+			return 1
+		}
+		return 0
+	})
+	const outboxCounted = 100_000
+	s.metrics.Gauge("holdfast_outbox_oldest_seconds", "Age of the oldest event that is not in the log yet.", nil, func() float64 {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_, oldest, err := s.store.Waiting(ctx, outboxCounted)
+		if err != nil || oldest.IsZero() {
+			return 0
+		}
+		return time.Since(oldest).Seconds()
+	})
+}
+
+// readiness is whether requests should be sent here.
+func (s *Server) readiness(ctx context.Context) error {
+	if !s.ready.Load() {
+		return fault.ErrUnavailable.Detailf("The desk is starting or stopping.")
+	}
+	if _, err := s.store.Now(ctx); err != nil {
+		return fault.ErrUnavailable.Detailf("The record does not answer.").Because(err)
+	}
+	return nil
+}
+
+func (s *Server) startAdmin() error {
+	if s.cfg.AdminListen == "" {
+		return nil
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	l, err := net.Listen("tcp", s.cfg.AdminListen)
+	if err != nil {
+		return fmt.Errorf("listen for admin: %w", err)
+	}
+	s.admin = &http.Server{Handler: mux, ReadHeaderTimeout: readHeaderTimeout}
+	s.loops.Go(func() { _ = s.admin.Serve(l) })
+	s.log.Info("profiles", "url", "http://"+l.Addr().String()+"/debug/pprof/")
+	return nil
+}
+
+// Serve answers requests until Stop.
+func (s *Server) Serve() error {
+	if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
+}
+
+// Stop ends the desk so that nothing acknowledged is lost and nobody waits for what will not come:
+//
+//  1. readiness says no, and for the drain delay everything goes on, so that load balancers can look away;
+//  2. no new connections; requests under way are answered;
+//  3. the loops stop: they are senders, and the ledger is their receiver;
+//  4. the ledger decides what still waits;
+//  5. the record is closed.
+func (s *Server) Stop(ctx context.Context) error {
+	var failed []error
+	if s.ready.Swap(false) && s.cfg.DrainDelay > 0 {
+		s.log.Info("draining", "for", s.cfg.DrainDelay.String())
+		select {
+		case <-time.After(s.cfg.DrainDelay):
+		case <-ctx.Done():
+		}
+	}
+	if s.http != nil {
+		grace, cancel := context.WithTimeout(ctx, requestsGrace)
+		if err := s.http.Shutdown(grace); err != nil {
+			failed = append(failed, fmt.Errorf("requests cut off: %w", err))
+			_ = s.http.Close()
+		}
+		cancel()
+	}
+	if s.api != nil {
+		failed = append(failed, s.api.Close(ctx))
+	}
+	if s.listener != nil {
+		_ = s.listener.Close()
+	}
+	if s.admin != nil {
+		_ = s.admin.Close()
+	}
+	if s.stopLoops != nil {
+		s.stopLoops()
+		s.loops.Wait()
+	}
+	if s.ledger != nil {
+		if err := s.ledger.Close(ctx); err != nil {
+			failed = append(failed, fmt.Errorf("ledger not drained: %w", err))
+		}
+	}
+	if s.store != nil {
+		if err := s.store.Close(); err != nil {
+			failed = append(failed, fmt.Errorf("close record: %w", err))
+		}
+	}
+	if err := errors.Join(failed...); err != nil {
+		return err
+	}
+	s.log.Info("stopped")
+	return nil
+}
