@@ -5,7 +5,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/apikey"
@@ -67,9 +69,13 @@ func sharedSecret(ctx context.Context, store *sqlstore.Store, name string) (stri
 // Migration is one step of the schema.
 type Migration = sqlstore.Migration
 
-// Migrate brings the record's schema up to date, or, when dry, only tells what it would do: the steps with what is applied.
+// Migrate brings the record's schema up to date, or, when dry, only looks, also beside a running desk. It gives the steps and
+// which of them the record has taken.
 func Migrate(ctx context.Context, cfg config.Config, dry bool) ([]Migration, error) {
-	store, err := sqlstore.Open(ctx, cfg.DatabaseURL, sqlstore.Options{})
+	store, err := sqlstore.Open(ctx, cfg.DatabaseURL, sqlstore.Options{ReadOnly: dry})
+	if dry && errors.Is(err, fs.ErrNotExist) {
+		store, err = sqlstore.Open(ctx, "sqlite::memory:", sqlstore.Options{}) // a record that is not there has taken none
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -63,7 +63,7 @@ func (s *Server) greet(opt Options, madeKey string) {
 		}
 		fmt.Fprintf(opt.Stdout, ". Place an order:\n\n"+
 			"  curl -s %s/v1/orders -H \"Authorization: Bearer $HOLDFAST_API_KEY\" -H 'Idempotency-Key: my-first' \\\n"+
-			"    -H 'Content-Type: application/json' -d '{\"user_id\": \"u-7\", \"lines\": [{\"product_id\": \"sku-ticket\", \"quantity\": 1}]}'\n\n", s.URL())
+			"    -H 'Content-Type: application/json' -d '{\"user_id\": \"u-7\", \"lines\": [{\"product_id\": \"sku-ticket\", \"quantity\": 1}]}'\n\n", s.cfg.PublicAt(s.listener.Addr()))
 	}
 	fmt.Fprintf(opt.Stdout, "listening on %s\n", s.URL())
 }

@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql"
 	"embed"
 	"fmt"
 	"io/fs"
@@ -40,19 +41,30 @@ func (s *Store) Migrate(ctx context.Context) (int, error) {
 	return len(done), nil
 }
 
-// Migrations lists every step this binary knows.
+// Migrations lists every step this binary knows, and which of them the record has taken. It only looks.
 func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
 	m, err := s.migrator()
 	if err != nil {
 		return nil, fmt.Errorf("migrations: %w", err)
 	}
-	status, err := m.Status(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("migrations: %w", err)
+	taken := map[int64]bool{}
+	var tables int
+	err = s.queryRow(ctx, `SELECT COUNT(*) FROM sqlite_schema WHERE name = 'goose_db_version'`).Scan(&tables)
+	if err == nil && tables > 0 {
+		rows, e := s.query(ctx, `SELECT version_id FROM goose_db_version WHERE is_applied = 1`)
+		err = scan(rows, e, func(r *sql.Rows) error {
+			var version int64
+			err := r.Scan(&version)
+			taken[version] = true
+			return err
+		})
 	}
-	list := make([]Migration, len(status))
-	for i, st := range status {
-		list[i] = Migration{st.Source.Version, st.Source.Path, st.State == goose.StateApplied}
+	if err != nil {
+		return nil, fmt.Errorf("migrations: %w", classify(err))
+	}
+	var list []Migration
+	for _, source := range m.ListSources() {
+		list = append(list, Migration{source.Version, source.Path, taken[source.Version]})
 	}
 	return list, nil
 }

@@ -48,6 +48,10 @@ func (s *Store) ReleaseShards(ctx context.Context, owner string) error {
 // returns how many it moved. Claim and mark are one transaction under the lock of the log's head, so a position is never
 // given twice and a reader that has seen one never finds a lower one appear. May run twice: what has a position keeps it.
 func (s *Store) Relay(ctx context.Context, leases []event.ShardLease, limit int) (moved int, err error) {
+	waiting := false
+	if err := s.queryRow(ctx, `SELECT EXISTS (SELECT 1 FROM outbox_waiting)`).Scan(&waiting); err != nil || !waiting {
+		return 0, classify(err) // no transaction for nothing
+	}
 	t, err := s.begin(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("relay: %w", err)
