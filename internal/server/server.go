@@ -298,7 +298,8 @@ func (s *Server) Serve() error {
 //  5. the record is closed.
 func (s *Server) Stop(ctx context.Context) error {
 	var failed []error
-	if s.ready.Swap(false) && s.cfg.DrainDelay > 0 {
+	served := s.ready.Swap(false)
+	if served && s.cfg.DrainDelay > 0 {
 		s.log.Info("draining", "for", s.cfg.DrainDelay.String())
 		select {
 		case <-time.After(s.cfg.DrainDelay):
@@ -339,6 +340,8 @@ func (s *Server) Stop(ctx context.Context) error {
 	if err := errors.Join(failed...); err != nil {
 		return err
 	}
-	s.log.Info("stopped")
+	if served {
+		s.log.Info("stopped")
+	}
 	return nil
 }

@@ -28,7 +28,8 @@ func (s *Store) migrator() (*goose.Provider, error) {
 	return goose.NewProvider(goose.DialectSQLite3, s.write, folder)
 }
 
-// Migrate brings the schema up to date and gives the number of steps taken.
+// Migrate brings the schema up to date and gives the number of steps taken. Shards leased by a process that was killed are
+// free again: with the file's lock it is certain that nobody holds them, and events need not wait for the leases to lapse.
 func (s *Store) Migrate(ctx context.Context) (int, error) {
 	m, err := s.migrator()
 	if err != nil {
@@ -37,6 +38,11 @@ func (s *Store) Migrate(ctx context.Context) (int, error) {
 	done, err := m.Up(ctx)
 	if err != nil {
 		return len(done), fmt.Errorf("migrate: %w", err)
+	}
+	if s.lock != nil {
+		if _, err := s.exec(ctx, `UPDATE relay_leases SET until = 0`); err != nil {
+			return len(done), fmt.Errorf("free shards: %w", err)
+		}
 	}
 	return len(done), nil
 }
