@@ -14,7 +14,7 @@ const (
 	peakMore         = 4 // times the connections of the first look at the peak
 	overloadPatience = 50 * time.Millisecond
 	trickleRate      = 50 // notices a second, and orders that come due a second
-	trickleCrowd     = 8  // connections
+	trickleCrowd     = 64 // connections: never what keeps a notice waiting
 	trickleAhead     = 5 * time.Second
 	trickleTimeout   = time.Minute
 )

@@ -71,6 +71,7 @@ var (
 	problemType = []string{"application/problem+json"}
 	challenge   = []string{`Bearer realm="holdfast"`}
 	replayed    = []string{"true"}
+	closing     = []string{"close"}
 )
 
 // requestIDChars bounds a request id that a client brings along.

@@ -47,6 +47,9 @@ func (x *exchange) problem(f *fault.Error) {
 	case f.Kind == fault.Unauthenticated && x.route != nil && x.route.scope != "":
 		h["Www-Authenticate"] = challenge
 	}
+	if f.Kind == fault.TooLarge {
+		h["Connection"] = closing // or the server would first wait for all of it
+	}
 	x.out = appendProblem(x.out[:0], f, x.id)
 	x.write(statuses[f.Kind], x.out)
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // ordersMax bounds the orders kept in memory, about 1 kB each.
-const ordersMax = 50_000
+const ordersMax = 16_000
 
 // Orders remembers orders as the last commits left them, so that reading one costs no SQL. It never goes back: what is kept
 // is replaced only by a later state.

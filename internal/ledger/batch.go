@@ -150,7 +150,7 @@ func (l *Ledger) transact(batch []job, stats *BatchStats) error {
 			doubtful, stats.InDoubt = books, true
 		case errors.Is(err, ErrDuplicate) && duplicates == 0:
 			duplicates++
-			l.numbers = lease{} // should a number be what collided, the next block lies above every other
+			l.numbers = lease{day: l.numbers.day} // should a number be what collided, the next block lies above every other
 		case errors.Is(err, ErrRetry):
 		case doubtful == nil:
 			return err

@@ -64,16 +64,16 @@ func (b *Books) moveLines(o *order.Order, by func(*stock.Stock, int64) (stock.En
 	}
 }
 
-// countUnits adds the units of an order to its user's counters, or takes them away when sign is -1.
+// countUnits adds the units of an order to its user's counters, or takes them away when sign is -1. It does so in memory before
+// a product counts, too: a limit may be set later in the batch.
 func (b *Books) countUnits(o *order.Order, sign int64) {
 	for i := range o.Lines {
 		l := &o.Lines[i]
-		if p := b.Products[l.ProductID]; p == nil || p.Counting == product.NotCounted {
-			continue
-		}
 		buyer := Buyer{l.ProductID, o.UserID}
 		b.Units[buyer] += sign * l.Quantity
-		b.changes.Units[buyer] = b.Units[buyer]
+		if p := b.Products[l.ProductID]; p != nil && p.Counting != product.NotCounted {
+			b.changes.Units[buyer] = b.Units[buyer]
+		}
 	}
 }
 

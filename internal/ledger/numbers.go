@@ -22,11 +22,11 @@ func (n *lease) take() order.Number {
 }
 
 // leaseFor gives a lease that holds at least want numbers of the day of now. The days of one process never go back, even when
-// the clock does, so that its numbers rise.
+// the clock does, so that its numbers rise. A batch that wants none takes no block.
 func (l *Ledger) leaseFor(ctx context.Context, tx Tx, now time.Time, want int) (lease, error) {
 	n := l.numbers
 	day := max(order.DayOf(now.In(l.opt.TimeZone)), n.day)
-	if day == n.day && n.end-n.next >= int64(want) {
+	if want == 0 || day == n.day && n.end-n.next >= int64(want) {
 		return n, nil
 	}
 	block := max(l.opt.BlockSize, int64(want))

@@ -42,7 +42,12 @@ type ProductPut struct {
 
 func (c PutProduct) lane() Lane { return Open }
 
-func (c PutProduct) wants(w *Want) { w.Products = append(w.Products, c.ID) }
+func (c PutProduct) wants(w *Want) {
+	w.Products = append(w.Products, c.ID)
+	if c.MaxPerUser.Value > 0 {
+		w.Limited = append(w.Limited, c.ID)
+	}
+}
 
 func (c PutProduct) decide(b *Books) (ProductPut, error) {
 	p := b.Products[c.ID]

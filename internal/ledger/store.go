@@ -92,7 +92,8 @@ type Want struct {
 	Keys         []Key
 	Refs         []Ref
 	Transactions []Transaction
-	Buyers       []Buyer // counted only where the product counts users
+	Buyers       []Buyer      // counted only where the product counts users
+	Limited      []product.ID // products that may begin to count in this batch: their buyers are counted already
 }
 
 // Rows is what a batch's transaction holds locked and knows.

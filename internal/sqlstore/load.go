@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"math"
+	"slices"
 	"sort"
 
 	"github.com/holdfast-oms/holdfast/internal/ledger"
@@ -49,7 +50,7 @@ func (t *tx) Load(ctx context.Context, want *ledger.Want) (*ledger.Rows, error) 
 		func() error { return t.loadKeys(ctx, want.Keys, rows) },
 		func() error { return t.loadRefs(ctx, want.Refs, rows) },
 		func() error { return t.loadPayments(ctx, orders, want.Transactions, rows) },
-		func() error { return t.loadUnits(ctx, want.Buyers, rows) },
+		func() error { return t.loadUnits(ctx, want, rows) },
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -290,22 +291,24 @@ func (t *tx) loadPayments(ctx context.Context, orders []order.Number, transactio
 	return nil
 }
 
-// loadUnits reads the counters of the wanted buyers and of the loaded orders' buyers, for products that count. A counter that
-// is missing is worked out from the user's orders: it is written when it changes.
-func (t *tx) loadUnits(ctx context.Context, buyers []ledger.Buyer, into *ledger.Rows) error {
+// loadUnits reads the counters of the wanted buyers and of the loaded orders' buyers, for products that count or may begin to.
+// A counter that is missing is worked out from the user's orders: it is written when it changes.
+func (t *tx) loadUnits(ctx context.Context, want *ledger.Want, into *ledger.Rows) error {
+	buyers := want.Buyers
 	for _, o := range into.Orders {
 		for i := range o.Lines {
 			buyers = append(buyers, ledger.Buyer{ProductID: o.Lines[i].ProductID, UserID: o.UserID})
 		}
 	}
 	for _, b := range buyers {
-		if p := into.Products[b.ProductID]; p == nil || p.Counting == product.NotCounted {
+		p := into.Products[b.ProductID]
+		if p == nil || p.Counting == product.NotCounted && !slices.Contains(want.Limited, b.ProductID) {
 			continue
 		}
 		if _, known := into.Units[b]; known {
 			continue
 		}
-		units, err := t.unitsOf(ctx, b, into.Products[b.ProductID])
+		units, err := t.unitsOf(ctx, b, p)
 		if err != nil {
 			return err
 		}
