@@ -40,8 +40,8 @@ func adminKey(ctx context.Context, store *sqlstore.Store, configured string, now
 		key.Hash = apikey.HashOf(configured)
 		return "", store.SetKey(ctx, key)
 	}
-	any, err := store.HasKeys(ctx)
-	if err != nil || any {
+	known, err := store.HasKeys(ctx)
+	if err != nil || known {
 		return "", err
 	}
 	_, made = apikey.Make()

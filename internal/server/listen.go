@@ -1,9 +1,15 @@
 package server
 
 import (
+	"context"
 	"net"
 	"sync"
 )
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	var config net.ListenConfig
+	return config.Listen(ctx, "tcp", address)
+}
 
 // limitConnections accepts no more than n connections at a time: the next wait in the kernel's queue until one ends.
 func limitConnections(l net.Listener, n int) net.Listener {

@@ -96,7 +96,7 @@ func Start(ctx context.Context, cfg config.Config, opt Options) (_ *Server, err 
 		}
 	}()
 	// The port first: it costs nothing to find out that it is taken.
-	if s.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
+	if s.listener, err = listen(ctx, cfg.Listen); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	s.listener = limitConnections(s.listener, connectionsMax)
@@ -110,11 +110,11 @@ func Start(ctx context.Context, cfg config.Config, opt Options) (_ *Server, err 
 	if err != nil {
 		return nil, err
 	}
-	if err = s.assemble(ctx); err != nil {
+	if err := s.assemble(ctx); err != nil {
 		return nil, err
 	}
 	if opt.Demo {
-		if err = s.putSamples(ctx); err != nil {
+		if err := s.putSamples(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -176,7 +176,7 @@ func (s *Server) assemble(ctx context.Context) error {
 		MaxHeaderBytes: headerBytesMax,
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	if err := s.startAdmin(); err != nil {
+	if err := s.startAdmin(ctx); err != nil {
 		return err
 	}
 
@@ -261,7 +261,7 @@ func (s *Server) readiness(ctx context.Context) error {
 	return nil
 }
 
-func (s *Server) startAdmin() error {
+func (s *Server) startAdmin(ctx context.Context) error {
 	if s.cfg.AdminListen == "" {
 		return nil
 	}
@@ -271,7 +271,7 @@ func (s *Server) startAdmin() error {
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	l, err := net.Listen("tcp", s.cfg.AdminListen)
+	l, err := listen(ctx, s.cfg.AdminListen)
 	if err != nil {
 		return fmt.Errorf("listen for admin: %w", err)
 	}

@@ -41,7 +41,7 @@ func TestEveryEventReachesTheLogInOrderUnderAWriterStorm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close()
+	defer store.Close() //nolint:errcheck // the end of the test
 	if _, err := store.Migrate(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -108,17 +108,23 @@ func TestEveryEventReachesTheLogInOrderUnderAWriterStorm(t *testing.T) {
 	}
 	follower := reader{store: store}
 	relaying.Go(func() {
-		for {
+		for over := false; ; {
+			waiting, _, err := store.Waiting(ctx, 1) // looked at first: what stops waiting now is read now
+			if err != nil {
+				t.Error(err)
+				return
+			}
 			n, err := follower.read(ctx)
 			if err != nil {
 				t.Error(err)
 				return
 			}
+			if over && n == 0 && waiting == 0 {
+				return
+			}
 			select {
 			case <-done:
-				if waiting, _, err := store.Waiting(ctx, 1); err != nil || (n == 0 && waiting == 0) {
-					return
-				}
+				over = true
 			default:
 			}
 		}

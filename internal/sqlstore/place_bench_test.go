@@ -24,12 +24,13 @@ func BenchmarkPlace(b *testing.B) {
 }
 
 func benchmarkPlace(b *testing.B, products int) {
+	b.Helper()
 	ctx := context.Background()
 	store, err := sqlstore.Open(ctx, "sqlite:"+filepath.Join(b.TempDir(), "bench.db"), sqlstore.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer store.Close()
+	defer store.Close() //nolint:errcheck // the end of the test
 	if _, err := store.Migrate(ctx); err != nil {
 		b.Fatal(err)
 	}

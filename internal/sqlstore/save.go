@@ -33,8 +33,7 @@ var (
 	intoStock   = into(`stock (product_id, received, held, sold, version, events)`)
 	intoEntries = into(`stock_ledger (product_id, version, kind, available, held, sold, order_no, reason, ref, at)`)
 	intoOrders  = into(`orders (order_no, user_id, currency, total_amount, created_at, pay_by, metadata,
-		status, paid_at, closed_at, close_reason, paid_late, reminded, version, events)`,
-		`(?, ?, ?, ?, ?, ?, ?, 'pending', NULL, NULL, '', 0, 0, 1, 1)`)
+		status, close_reason, paid_late, reminded, version, events)`, `(?, ?, ?, ?, ?, ?, ?, 'pending', '', 0, 0, 1, 1)`)
 	intoLines      = into(`order_lines (order_no, line, product_id, title, quantity, unit_price)`)
 	intoFirstSteps = into(`order_transitions (order_no, at, seq, from_status, to_status, reason, event_sequence)`,
 		`(?, ?, 1, '', 'pending', '', 1)`)

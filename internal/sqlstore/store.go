@@ -50,7 +50,8 @@ func Open(ctx context.Context, url string, opt Options) (*Store, error) {
 // Close ends all connections and lets the record go.
 func (s *Store) Close() error {
 	s.looking.close()
-	first := s.writer.close()
+	s.writer.close()
+	var first error
 	for _, db := range []*sql.DB{s.read, s.write} {
 		if db == nil {
 			continue
@@ -165,7 +166,7 @@ func (r row) Scan(dest ...any) error {
 
 // query runs a look outside of any batch.
 func (s *Store) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	stmt, err := s.looking.get(ctx, query)
+	stmt, err := s.looking.get(ctx, query) //nolint:sqlclosecheck // closed with the store
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +175,7 @@ func (s *Store) query(ctx context.Context, query string, args ...any) (*sql.Rows
 }
 
 func (s *Store) queryRow(ctx context.Context, query string, args ...any) row {
-	stmt, err := s.looking.get(ctx, query)
+	stmt, err := s.looking.get(ctx, query) //nolint:sqlclosecheck // closed with the store
 	if err != nil {
 		return row{err: err}
 	}

@@ -65,7 +65,7 @@ func (w *writer) statement(ctx context.Context, query string) (*sql.Stmt, error)
 	if stmt, ok := w.by[query]; ok {
 		return stmt, nil
 	}
-	stmt, err := w.conn.PrepareContext(ctx, query) //nolint:sqlclosecheck // closed by drop
+	stmt, err := w.conn.PrepareContext(ctx, query) // closed by drop
 	if err != nil {
 		return nil, fmt.Errorf("prepare: %w", w.checked(err))
 	}
@@ -74,7 +74,7 @@ func (w *writer) statement(ctx context.Context, query string) (*sql.Stmt, error)
 }
 
 func (w *writer) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	stmt, err := w.statement(ctx, query)
+	stmt, err := w.statement(ctx, query) //nolint:sqlclosecheck // closed by drop
 	if err != nil {
 		return 0, err
 	}
@@ -87,7 +87,7 @@ func (w *writer) exec(ctx context.Context, query string, args ...any) (int64, er
 }
 
 func (w *writer) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	stmt, err := w.statement(ctx, query)
+	stmt, err := w.statement(ctx, query) //nolint:sqlclosecheck // closed by drop
 	if err != nil {
 		return nil, err
 	}
@@ -113,11 +113,10 @@ func (w *writer) once(ctx context.Context, query string, args ...any) (int64, er
 	return w.exec(ctx, query, args...)
 }
 
-func (w *writer) close() error {
+func (w *writer) close() {
 	if w == nil {
-		return nil
+		return
 	}
 	<-w.turn // whoever writes finishes first; nobody writes after
 	w.drop()
-	return nil
 }
