@@ -111,8 +111,11 @@ func (k *keyring) find(ctx context.Context, secret string, now time.Time) (*apik
 	case h == nil && (now.Before(until) || apikey.Mistyped(secret)):
 		return nil, fault.ErrUnauthenticated
 	default:
-		var err error
-		if h, err = k.ask(ctx, hash, epoch, h); err != nil {
+		asked, err := k.ask(ctx, hash, epoch, h)
+		switch {
+		case err == nil:
+			h = asked
+		case h == nil || now.Sub(h.at) >= keyStale || errors.Is(err, fault.ErrUnauthenticated):
 			return nil, err
 		}
 	}
@@ -160,7 +163,7 @@ func (k *keyring) learn(hash apikey.Hash, key *apikey.Key, err error, epoch uint
 		}
 		return nil, fault.ErrUnauthenticated
 	case err != nil:
-		return nil, err
+		return nil, fault.ErrUnavailable.Detailf("Keys cannot be looked up now.").Because(err)
 	}
 	h := &held{key: key, at: now}
 	if !key.LastUsedAt.IsZero() {

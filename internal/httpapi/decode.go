@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -201,12 +202,13 @@ func (f *fields) object(required []string, each func(f *fields, name []byte)) {
 	}
 }
 
-// array reads an array and gives its length, calling each for up to limit of its elements.
-func (f *fields) array(limit int, what string, each func(i int)) (n int) {
+// array reads an array of 1 to limit elements, calling each for every one of them.
+func (f *fields) array(limit int, what string, each func(i int)) {
 	if !f.next(jsontext.KindBeginArray, "must be an array") {
-		return 0
+		return
 	}
 	f.token()
+	n := 0
 	for ; f.bad == nil && f.dec.PeekKind() != jsontext.KindEndArray; n++ {
 		if n < limit {
 			each(n)
@@ -218,7 +220,6 @@ func (f *fields) array(limit int, what string, each func(i int)) (n int) {
 	if n < 1 || n > limit {
 		f.fail("must be 1 to %d %s", limit, what)
 	}
-	return n
 }
 
 // null passes over a null, if there is one.
@@ -351,7 +352,7 @@ func (f *fields) time() time.Time {
 
 // parseTime reads a time with any offset and gives it in UTC and whole milliseconds, as the record keeps it.
 func parseTime(s string) (t time.Time, wrong string) {
-	if err := t.UnmarshalText([]byte(s)); err != nil {
+	if err := t.UnmarshalText([]byte(s)); err != nil || strings.Contains(s, ",") { // Go takes a comma for a point
 		return time.Time{}, "must be a time of RFC 3339, such as 2026-11-20T10:00:00Z"
 	}
 	t = t.UTC().Truncate(time.Millisecond)
@@ -400,23 +401,33 @@ func (f *fields) metadata() []byte {
 		return nil
 	case len(object) > limits.MetadataBytes:
 		f.fail("must be at most %d bytes as compact JSON", limits.MetadataBytes)
-	case holdsNUL(object):
-		f.fail("must not hold the character U+0000")
+	default:
+		f.failIf(unfit(object))
 	}
 	return object
 }
 
-// holdsNUL reports whether a canonical text has an escaped NUL: a database that keeps JSON would refuse it with its batch.
-func holdsNUL(text []byte) bool {
-	for i := 0; i < len(text); i++ {
-		if text[i] == '\\' {
-			if bytes.HasPrefix(text[i:], []byte(`\u0000`)) {
-				return true
+// unfit says what in a JSON text that was read before would hurt those who read it later, or "": a database that keeps JSON
+// refuses NUL together with the whole batch, and most programs refuse a text with a number that no float can hold.
+func unfit(text []byte) string {
+	d := jsontext.NewDecoder(bytes.NewBuffer(text))
+	for {
+		t, err := d.ReadToken()
+		if err != nil {
+			return "" // the end
+		}
+		switch t.Kind() {
+		case jsontext.KindString:
+			if strings.IndexByte(t.String(), 0) >= 0 {
+				return "must not hold the character U+0000"
 			}
-			i++
+		case jsontext.KindNumber:
+			if _, err := strconv.ParseFloat(t.String(), 64); err != nil {
+				return "must not hold numbers beyond 64-bit floating point"
+			}
+		default:
 		}
 	}
-	return false
 }
 
 func (f *fields) string() (s string, ok bool) {

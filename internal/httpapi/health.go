@@ -28,8 +28,9 @@ func (s *Server) getReady(x *exchange) error {
 func (s *Server) health(x *exchange, status string) error {
 	b := wire.AppendString(append(x.out[:0], `{"status":`...), status)
 	b = wire.AppendString(append(b, `,"version":`...), s.opt.Version)
-	x.out = append(b, '}')
-	x.ok(x.out)
+	b = append(b, '}')
+	x.out = b
+	x.ok(b)
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/apikey"
+	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/limits"
 	"github.com/holdfast-oms/holdfast/internal/wire"
 )
@@ -37,15 +38,15 @@ func (s *Server) createKey(x *exchange) error {
 	k.ID, secret = apikey.Make()
 	k.Hash = apikey.HashOf(secret)
 	if err := s.desk.Record.AddKey(x.ctx, k); err != nil {
-		return err
+		return notWritten(err)
 	}
 	b := appendKeyHead(x.out[:0], k)
 	b = wire.AppendString(append(b, `,"key":`...), secret)
 	b = wire.AppendTime(append(b, `,"created_at":`...), k.CreatedAt)
 	b = wire.AppendTime(append(b, `,"expires_at":`...), k.ExpiresAt)
-	x.out = append(b, '}')
-	x.json(http.StatusCreated, x.out)
-	clear(x.out) // the buffer is used again; the key is not to stay in it
+	b = append(b, '}')
+	x.json(http.StatusCreated, b)
+	clear(b) // the buffer is used again, and the key is not to stay in it
 	return nil
 }
 
@@ -93,12 +94,20 @@ func (s *Server) revokeKey(x *exchange) error {
 	}
 	k, err := s.desk.Record.RevokeKey(x.ctx, id)
 	if err != nil {
-		return err
+		return notWritten(err)
 	}
 	s.keys.forget()
 	x.out = appendKey(x.out[:0], k)
 	x.ok(x.out)
 	return nil
+}
+
+// notWritten says of a write past the ledger what the ledger says of its own.
+func notWritten(err error) error {
+	if f := fault.Of(err); f.Kind != fault.Internal {
+		return f
+	}
+	return fault.ErrUnavailable.Because(err)
 }
 
 func appendKeyHead(b []byte, k *apikey.Key) []byte {

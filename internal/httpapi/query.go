@@ -107,7 +107,8 @@ func (x *exchange) after(filter string) []byte {
 
 // page writes one page of a list. next is where the list goes on, or nil on its last page.
 func (x *exchange) page(n int, filter string, next []byte, item func(b []byte, i int) []byte) {
-	b := append(x.out[:0], `{"data":[`...)
+	b := x.out[:0]
+	b = append(b, `{"data":[`...)
 	for i := range n {
 		if i > 0 {
 			b = append(b, ',')

@@ -109,7 +109,7 @@ func (s *Server) Close(ctx context.Context) error { return s.keys.close(ctx) }
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x, _ := s.exchanges.Get().(*exchange)
 	x.begin(w, r)
-	defer s.end(x)
+	defer func() { s.end(x, recover()) }()
 	if !clean(r.URL) {
 		x.refuse(fault.ErrNotFound)
 		return
@@ -117,9 +117,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(x, r)
 }
 
-// end is deferred: it turns a panic into an answer, writes the log line, and puts the exchange away.
-func (s *Server) end(x *exchange) {
-	panicked := recover()
+// end turns a panic into an answer, writes the log line, and puts the exchange away.
+func (s *Server) end(x *exchange, panicked any) {
 	abort := false
 	if panicked != nil {
 		abort = x.panicked(panicked)
