@@ -3,7 +3,6 @@ package checkout
 import (
 	"context"
 	"crypto/rand"
-	"time"
 
 	"github.com/oklog/ulid/v2"
 
@@ -24,7 +23,7 @@ func (d *Desk) CreatePayment(ctx context.Context, no order.Number, provider stri
 // Notice carries a provider's verified word into the ledger. It returns after the commit: only then may the provider be told.
 func (d *Desk) Notice(ctx context.Context, n payment.Notice) (ledger.PayOutcome, error) {
 	if !n.Succeeded {
-		_, err := ledger.Submit(ctx, d.Ledger, ledger.FailPayment{Notice: n})
+		_, err := ledger.Submit(ctx, d.Ledger, ledger.FailPayment{Notice: n, PaymentID: d.newID("pay_")})
 		return "failed", err
 	}
 	return ledger.Submit(ctx, d.Ledger, ledger.Pay{Notice: n, PaymentID: d.newID("pay_")})
@@ -49,7 +48,5 @@ func (d *Desk) provider(name string) Provider {
 
 // newID makes an id that sorts by time, so that indexes on it grow at their end, and that cannot be guessed.
 func (d *Desk) newID(prefix string) string {
-	return prefix + ulid.MustNew(uint64(d.now().UnixMilli()), rand.Reader).String()
+	return prefix + ulid.MustNew(uint64(d.Clock().UnixMilli()), rand.Reader).String()
 }
-
-func (d *Desk) now() time.Time { return d.Clock() }

@@ -41,6 +41,9 @@ func parse(list string) map[string]*point {
 			}
 			p.at = n
 		}
+		if p.action != "exit" && p.action != "error" && !strings.HasPrefix(p.action, "sleep:") {
+			panic(fmt.Sprintf("HOLDFAST_FAILPOINTS: %q: there is no action %q", item, p.action))
+		}
 		points[name] = p
 	}
 	return points

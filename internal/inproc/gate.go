@@ -113,12 +113,17 @@ func (s *shelf) set(p *product.Product, st *stock.Stock, now time.Time) {
 	}
 }
 
-// Applied learns from a commit. Keys are marked before stock is told: a buyer of the last unit who asks again must not be told
-// that it is gone.
-func (g *Gate) Applied(a *ledger.Applied) {
-	for _, key := range a.Keys {
+// Using marks the keys of a batch that is about to be committed: a buyer of the last unit who asks again must not be told that it
+// is gone, also when nobody knows yet whether he has it.
+func (g *Gate) Using(keys []ledger.Key) {
+	for _, key := range keys {
 		g.marks.Add(key)
 	}
+}
+
+// Applied learns from a commit.
+func (g *Gate) Applied(a *ledger.Applied) {
+	g.Using(a.Keys)
 	now := g.clock()
 	for i, p := range a.Products {
 		if p == nil || a.Stock[i] == nil {
@@ -130,7 +135,9 @@ func (g *Gate) Applied(a *ledger.Applied) {
 				g.shelves.Clear()
 				g.known.Store(1)
 			}
-			known, _ = g.shelves.LoadOrStore(p.ID, &shelf{product: p})
+			fresh := &shelf{}
+			fresh.set(p, a.Stock[i], now) // before anyone can see it
+			known, _ = g.shelves.LoadOrStore(p.ID, fresh)
 		}
 		s, _ := known.(*shelf)
 		s.mu.Lock()

@@ -46,10 +46,8 @@ func (k *KeyMarks) Ready() { k.ready.Store(true) }
 func (k *KeyMarks) Add(key ledger.Key) {
 	m := k.current.Load()
 	if now := k.clock(); now.Sub(m.since) > marksLast {
-		next := &marks{since: now}
-		if k.current.CompareAndSwap(m, next) {
-			k.old.Store(m)
-		}
+		k.old.Store(m) // first: its keys are marked all the while
+		k.current.CompareAndSwap(m, &marks{since: now})
 		m = k.current.Load()
 	}
 	h, step := split(key)

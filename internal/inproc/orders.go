@@ -1,24 +1,40 @@
 package inproc
 
 import (
+	"sync/atomic"
+
 	"github.com/maypok86/otter/v2"
 
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/order"
 )
 
-// ordersMax bounds the orders kept in memory, about 1 kB each.
-const ordersMax = 16_000
+const (
+	// ordersBytes bounds the orders kept in memory, by what they hold.
+	ordersBytes = 24 << 20
+	// orderStripes is the number of counters of changes that orders share.
+	orderStripes = 4096
+)
 
 // Orders remembers orders as the last commits left them, so that reading one costs no SQL. It never goes back: what is kept
-// is replaced only by a later state.
+// is replaced only by a later state, and what was read before a commit is not kept after it.
 type Orders struct {
-	cache *otter.Cache[order.Number, *order.Order]
+	cache   *otter.Cache[order.Number, *order.Order]
+	changes [orderStripes]atomic.Uint64
 }
 
 // NewOrders makes an empty cache.
 func NewOrders() *Orders {
-	return &Orders{cache: otter.Must(&otter.Options[order.Number, *order.Order]{MaximumSize: ordersMax})}
+	return &Orders{cache: otter.Must(&otter.Options[order.Number, *order.Order]{
+		MaximumWeight: ordersBytes,
+		Weigher: func(_ order.Number, o *order.Order) uint32 {
+			bytes := 400 + len(o.UserID) + len(o.CloseReason) + len(o.Metadata)
+			for i := range o.Lines {
+				bytes += 80 + len(o.Lines[i].ProductID) + len(o.Lines[i].Title)
+			}
+			return uint32(bytes) //nolint:gosec // an order is far smaller
+		},
+	})}
 }
 
 // Get gives an order, or nil.
@@ -27,32 +43,41 @@ func (c *Orders) Get(no order.Number) *order.Order {
 	return o
 }
 
-// Fill gives an order that was not there, loading and keeping it. A commit that overtakes the load wins.
+// Fill gives an order that was not there, and keeps it unless it was changed while it was loaded: what changed it may be known,
+// or may be known and forgotten again.
 func (c *Orders) Fill(no order.Number, load func() (*order.Order, error)) (*order.Order, error) {
+	changes := c.stripe(no)
+	before := changes.Load()
 	o, err := load()
 	if err != nil {
 		return nil, err
 	}
-	return c.keep(o), nil
+	c.cache.Compute(no, func(old *order.Order, found bool) (*order.Order, otter.ComputeOp) {
+		if found || changes.Load() != before {
+			return old, otter.CancelOp
+		}
+		return o, otter.WriteOp
+	})
+	if kept := c.Get(no); kept != nil && kept.Events > o.Events {
+		return kept, nil
+	}
+	return o, nil
 }
 
 // Applied learns from a commit.
 func (c *Orders) Applied(a *ledger.Applied) {
 	for _, o := range a.Orders {
-		c.keep(o)
+		c.stripe(o.Number).Add(1)
+		c.cache.Set(o.Number, o)
 	}
 }
 
-// keep puts an order in unless a later state of it is there, and gives what is there then.
-func (c *Orders) keep(o *order.Order) *order.Order {
-	kept, _ := c.cache.Compute(o.Number, func(old *order.Order, found bool) (*order.Order, otter.ComputeOp) {
-		if found && old.Events > o.Events {
-			return old, otter.CancelOp
-		}
-		return o, otter.WriteOp
-	})
-	if kept == nil {
-		return o
+// Doubted forgets orders that may have changed or not.
+func (c *Orders) Doubted(a *ledger.Applied) {
+	for _, o := range a.Orders {
+		c.stripe(o.Number).Add(1)
+		c.cache.Invalidate(o.Number)
 	}
-	return kept
 }
+
+func (c *Orders) stripe(no order.Number) *atomic.Uint64 { return &c.changes[uint64(no)%orderStripes] } //nolint:gosec // positive

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"sort"
 	"time"
 
@@ -156,6 +158,7 @@ func (l *Ledger) transact(batch []job, stats *BatchStats) error {
 			return err
 		}
 		if stats.Reruns >= l.opt.RerunMax && doubtful != nil {
+			l.opt.Doubted(doubtful.applied())
 			return fmt.Errorf("%w after %d runs: %w", errUnresolved, stats.Reruns+1, err)
 		}
 		if stats.Reruns >= l.opt.RerunMax {
@@ -174,10 +177,10 @@ func backoff(run int) time.Duration {
 // settled hands the committed changes on and answers everyone, in this order: whoever has his answer finds it everywhere.
 func (l *Ledger) settled(books *Books, batch []job) {
 	l.numbers = books.numbers
-	hit("batch.after_commit")
+	failpoint.Hit("batch.after_commit")
 	l.opt.Applied(books.applied())
 	answer(batch, nil)
-	hit("batch.after_answer")
+	failpoint.Hit("batch.after_answer")
 }
 
 // once runs the batch's transaction one time. Its books are valid if it was committed, or if the error is errInDoubt.
@@ -219,7 +222,10 @@ func (l *Ledger) once(ctx context.Context, id BatchID, batch []job, stats *Batch
 		return nil, fmt.Errorf("save: %w", err)
 	}
 	clock.lap(&stats.Save)
-	hit("batch.before_commit")
+	if keys := slices.Collect(maps.Keys(changes.Keys)); len(keys) > 0 {
+		l.opt.Using(keys)
+	}
+	failpoint.Hit("batch.before_commit")
 	if err := tx.Commit(ctx); err != nil {
 		return books, fmt.Errorf("%w: %w", errInDoubt, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/event"
@@ -161,6 +162,9 @@ func contains[T any](list []*T, one *T) bool {
 // that are locked, so that two processes take them in the same order.
 func (b *Books) finish() *Changes {
 	c := &b.changes
+	slices.SortFunc(c.NewProducts, func(p, q *product.Product) int { return strings.Compare(string(p.ID), string(q.ID)) })
+	slices.SortFunc(c.NewStock, func(p, q *stock.Stock) int { return strings.Compare(string(p.ProductID), string(q.ProductID)) })
+	slices.SortFunc(c.NewUsers, func(p, q *user.User) int { return strings.Compare(string(p.ID), string(q.ID)) })
 	for _, id := range slices.Sorted(maps.Keys(b.stockWas)) {
 		was, s := b.stockWas[id], b.Stock[id]
 		b.tellStock(s, event.StockChanged)
@@ -169,6 +173,11 @@ func (b *Books) finish() *Changes {
 		}
 		if !contains(c.NewStock, s) {
 			c.Stock = append(c.Stock, StockChange{s, was.Version})
+		}
+	}
+	for _, buyer := range b.WorkedOut {
+		if b.Products[buyer.ProductID].Counting != product.NotCounted {
+			c.Units[buyer] = b.Units[buyer]
 		}
 	}
 	for _, no := range slices.Sorted(maps.Keys(b.ordersHad)) {
@@ -193,7 +202,7 @@ func (b *Books) applied() *Applied {
 		a.Orders = append(a.Orders, o.Order)
 	}
 	a.Users = append(append(a.Users, b.changes.NewUsers...), b.changes.Users...)
-	for key := range b.changes.Keys {
+	for key := range b.Keys {
 		a.Keys = append(a.Keys, key)
 	}
 	return a

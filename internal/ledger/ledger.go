@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/holdfast-oms/holdfast/internal/failpoint"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/order"
 	"github.com/holdfast-oms/holdfast/internal/product"
@@ -47,7 +46,9 @@ type Options struct {
 	PayWindow  time.Duration // of products that set none: 30 min
 	TimeZone   *time.Location
 	Log        *slog.Logger
+	Using      func([]Key)    // told of the keys of a batch before it is committed: from now on they may have been used
 	Applied    func(*Applied) // told of each commit before anyone is answered; must not block
+	Doubted    func(*Applied) // told of a batch that may or may not be in the record: what it names is not to be trusted
 	Observe    func(BatchStats)
 	randomness func([]byte) // of batch ids
 }
@@ -68,6 +69,12 @@ func (o *Options) defaults() {
 	}
 	if o.Applied == nil {
 		o.Applied = func(*Applied) {}
+	}
+	if o.Doubted == nil {
+		o.Doubted = func(*Applied) {}
+	}
+	if o.Using == nil {
+		o.Using = func([]Key) {}
 	}
 	if o.Observe == nil {
 		o.Observe = func(BatchStats) {}
@@ -92,7 +99,7 @@ type Applied struct {
 	Stock    []*stock.Stock
 	Orders   []*order.Order // as they are now
 	Users    []*user.User
-	Keys     []Key // newly used
+	Keys     []Key // used, now or before
 	Events   int   // written to the outbox
 }
 
@@ -251,9 +258,6 @@ func (t *task[R]) abandoned(now time.Time, waitMax time.Duration) error {
 	}
 	return nil
 }
-
-// hit marks a crash point of the road; see package failpoint.
-func hit(name string) { failpoint.Hit(name) }
 
 // SubmitAll hands in many commands at once, so that they share batches, and tells the answer of each in turn. It returns when
 // all are answered or ctx ends.

@@ -38,17 +38,23 @@ func (c Pay) decide(b *Books) (PayOutcome, error) {
 		return "", fault.ErrNotFound.Detailf("There is no such order.")
 	}
 	transaction := Transaction{c.Provider, c.TransactionID}
-	if p := b.Transactions[transaction]; p != nil {
-		if p.OrderNumber != o.Number || p.Amount != c.Amount {
-			return "", fault.ErrPaymentMismatch.Field("transaction_id", "was used for another payment")
-		}
+	p := b.Transactions[transaction]
+	switch {
+	case p == nil:
+	case p.OrderNumber != o.Number || p.Amount != c.Amount:
+		return "", fault.ErrPaymentMismatch.Field("transaction_id", "was used for another payment")
+	case p.Status == payment.Succeeded:
 		return PaidAgain, nil
 	}
 	if c.Amount != o.Total {
 		return "", fault.ErrPaymentMismatch.Field("amount", "is not the order's total")
 	}
 
-	p := c.record(b, o)
+	if p != nil {
+		b.changePayment(p) // it had failed, and succeeded after all
+	} else {
+		p = b.recordOf(o, c.Notice, c.PaymentID)
+	}
 	p.Status, p.TransactionID, p.PaidAt = payment.Succeeded, c.TransactionID, b.Now
 	b.Transactions[transaction] = p
 	switch o.Status {
@@ -65,19 +71,6 @@ func (c Pay) decide(b *Books) (PayOutcome, error) {
 	b.tellAbout(o, event.PaymentLate, p.AppendJSON(nil, ""))
 	c.owe(b, o, p, payment.Late)
 	return PaidLate, nil
-}
-
-// record finds the open payment that the money belongs to, or makes the record that was missing.
-func (c Pay) record(b *Books, o *order.Order) *payment.Payment {
-	for _, p := range b.Payments[o.Number] {
-		if p.Provider == c.Provider && p.Status == payment.Pending {
-			b.changePayment(p)
-			return p
-		}
-	}
-	p := &payment.Payment{ID: c.PaymentID, OrderNumber: o.Number, Provider: c.Provider, Amount: c.Amount, CreatedAt: b.Now}
-	b.addPayment(p)
-	return p
 }
 
 // owe writes down that the money has to go back, and tells it.

@@ -43,30 +43,52 @@ func (c CreatePayment) decide(b *Books) (PaymentCreated, error) {
 	return PaymentCreated{Payment: *p, Created: true}, nil
 }
 
-// FailPayment says that an attempt to pay has failed at the provider. The order stays as it is: the buyer may try again.
-type FailPayment struct{ payment.Notice }
+// FailPayment says that a transaction has failed at the provider. The order stays as it is: the buyer may try again.
+type FailPayment struct {
+	payment.Notice
+	PaymentID string // of the record, should the order have no open payment at this provider
+}
 
-// Failed is the answer to FailPayment: whether an open attempt was ended by it.
+// Failed is the answer to FailPayment: whether it was news.
 type Failed bool
 
 func (c FailPayment) lane() Lane { return Settle }
 
-func (c FailPayment) wants(w *Want) { w.Orders = append(w.Orders, c.OrderNumber) }
+func (c FailPayment) wants(w *Want) {
+	w.Orders = append(w.Orders, c.OrderNumber)
+	w.Transactions = append(w.Transactions, Transaction{c.Provider, c.TransactionID})
+}
 
 func (c FailPayment) decide(b *Books) (Failed, error) {
 	o := b.Orders[c.OrderNumber]
 	if o == nil {
 		return false, fault.ErrNotFound.Detailf("There is no such order.")
 	}
+	transaction := Transaction{c.Provider, c.TransactionID}
+	if p := b.Transactions[transaction]; p != nil {
+		if p.OrderNumber != o.Number || p.Amount != c.Amount {
+			return false, fault.ErrPaymentMismatch.Field("transaction_id", "was used for another payment")
+		}
+		return false, nil // told before, or paid meanwhile: it ends no other attempt
+	}
 	if c.Amount != o.Total {
 		return false, fault.ErrPaymentMismatch.Field("amount", "is not the order's total")
 	}
+	p := b.recordOf(o, c.Notice, c.PaymentID)
+	p.Status, p.TransactionID = payment.Failed, c.TransactionID
+	b.Transactions[transaction] = p
+	return true, nil
+}
+
+// recordOf finds the open payment of an order that a provider's word is about, or makes the record that was missing.
+func (b *Books) recordOf(o *order.Order, n payment.Notice, id string) *payment.Payment {
 	for _, p := range b.Payments[o.Number] {
-		if p.Provider == c.Provider && p.Status == payment.Pending {
-			p.Status = payment.Failed
+		if p.Provider == n.Provider && p.Status == payment.Pending {
 			b.changePayment(p)
-			return true, nil
+			return p
 		}
 	}
-	return false, nil
+	p := &payment.Payment{ID: id, OrderNumber: o.Number, Provider: n.Provider, Amount: n.Amount, CreatedAt: b.Now}
+	b.addPayment(p)
+	return p
 }

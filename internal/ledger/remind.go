@@ -16,7 +16,7 @@ type Remind struct {
 // Reminded is the answer to Remind: whether this was the time.
 type Reminded bool
 
-func (c Remind) lane() Lane { return Settle }
+func (c Remind) lane() Lane { return Open }
 
 func (c Remind) wants(w *Want) { w.Orders = append(w.Orders, c.Number) }
 

@@ -108,6 +108,7 @@ type Rows struct {
 	Refs         map[Ref]bool
 	Transactions map[Transaction]*payment.Payment
 	Units        map[Buyer]int64 // of every wanted buyer, and of the buyers of the wanted orders
+	WorkedOut    []Buyer         // whose units no counter said
 }
 
 // Changes is what a batch writes: rows as they are to be, and what guards them.

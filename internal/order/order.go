@@ -76,7 +76,8 @@ type Order struct {
 	Metadata    []byte
 }
 
-// Deadline is a pending order's last moment to pay.
+// Deadline is a pending order's last moment to pay. Deadlines are sorted by the moment, then by the number; the zero Deadline
+// comes before all.
 type Deadline struct {
 	Number Number
 	PayBy  time.Time

@@ -62,8 +62,7 @@ func sandboxSecret(ctx context.Context, store *sqlstore.Store, configured string
 func sharedSecret(ctx context.Context, store *sqlstore.Store, name string) (string, error) {
 	random := make([]byte, 32)
 	_, _ = rand.Read(random)
-	kept, _, err := store.SharedSecret(ctx, name, hex.EncodeToString(random))
-	return kept, err
+	return store.SharedSecret(ctx, name, hex.EncodeToString(random))
 }
 
 // Migration is one step of the schema.

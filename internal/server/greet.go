@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"fmt"
+	"io"
+	"strings"
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/ledger"
@@ -45,25 +47,28 @@ func (s *Server) putSamples(ctx context.Context) error {
 	return nil
 }
 
-// greet says where the desk is and, once, what its key is. The line with "listening on" is for programs too.
-func (s *Server) greet(opt Options, madeKey string) {
+// showKey shows the admin key that was made, once.
+func showKey(w io.Writer, key string) {
+	if w != nil && key != "" {
+		fmt.Fprintf(w, "\nThis is the admin key. It is shown this once; only its hash is kept:\n\n  export HOLDFAST_API_KEY=%s\n\n", key)
+	}
+}
+
+// greet says where the desk is. The line with "listening on" is for programs too.
+func (s *Server) greet(opt Options) {
 	if opt.Stdout == nil {
 		return
 	}
-	if madeKey != "" {
-		fmt.Fprintf(opt.Stdout, "\nThis is the admin key. It is shown this once; only its hash is kept:\n\n  export HOLDFAST_API_KEY=%s\n\n", madeKey)
-	}
+	url := s.cfg.PublicAt(s.listener.Addr())
 	if opt.Demo {
-		fmt.Fprintf(opt.Stdout, "On sale: ")
+		names := make([]string, len(samples))
 		for i, p := range samples {
-			if i > 0 {
-				fmt.Fprint(opt.Stdout, ", ")
-			}
-			fmt.Fprint(opt.Stdout, p.id)
+			names[i] = string(p.id)
 		}
-		fmt.Fprintf(opt.Stdout, ". Place an order:\n\n"+
+		fmt.Fprintf(opt.Stdout, "On sale: %s. Place an order:\n\n"+
 			"  curl -s %s/v1/orders -H \"Authorization: Bearer $HOLDFAST_API_KEY\" -H 'Idempotency-Key: my-first' \\\n"+
-			"    -H 'Content-Type: application/json' -d '{\"user_id\": \"u-7\", \"lines\": [{\"product_id\": \"sku-ticket\", \"quantity\": 1}]}'\n\n", s.cfg.PublicAt(s.listener.Addr()))
+			"    -H 'Content-Type: application/json' -d '{\"user_id\": \"u-7\", \"lines\": [{\"product_id\": \"sku-ticket\", \"quantity\": 1}]}'\n\n",
+			strings.Join(names, ", "), url)
 	}
 	fmt.Fprintf(opt.Stdout, "listening on %s\n", s.URL())
 }

@@ -110,6 +110,7 @@ func Start(ctx context.Context, cfg config.Config, opt Options) (_ *Server, err 
 	if err != nil {
 		return nil, err
 	}
+	showKey(opt.Stdout, made) // at once: whatever fails from here on, it is not shown again
 	if err := s.assemble(ctx); err != nil {
 		return nil, err
 	}
@@ -119,7 +120,7 @@ func Start(ctx context.Context, cfg config.Config, opt Options) (_ *Server, err 
 		}
 	}
 	s.ready.Store(true)
-	s.greet(opt, made)
+	s.greet(opt)
 	return s, nil
 }
 
@@ -142,6 +143,8 @@ func (s *Server) assemble(ctx context.Context) error {
 		BatchMax: s.cfg.BatchMax, OpenMax: s.cfg.OpenQueue, SettleMax: s.cfg.SettleQueue, BlockSize: int64(s.cfg.NumberBlock),
 		PayWindow: s.cfg.PayWindow, TimeZone: s.cfg.TimeZone, Log: s.log,
 		Observe: s.metrics.Batch,
+		Using:   gate.Using,
+		Doubted: orders.Doubted,
 		Applied: func(a *ledger.Applied) {
 			gate.Applied(a)
 			orders.Applied(a)
@@ -189,14 +192,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	}
 	s.loops.Go(func() { worker.NewJanitor(s.store, clock, s.log).Run(loops) })
 	s.loops.Go(func() {
-		// Until every used key is marked, the gate's refusals are checked by the ledger.
-		if err := s.store.UsedKeys(loops, marks.Add); err != nil {
-			if loops.Err() == nil {
-				s.log.Error("used keys not loaded: refusals go on costing a look at the record", "err", err)
-			}
-			return
-		}
-		marks.Ready()
+		worker.NewMarker(s.store, marks, clock, s.log).Run(loops)
 	})
 	return nil
 }

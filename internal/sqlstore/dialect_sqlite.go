@@ -54,7 +54,7 @@ func (s *Store) openSQLite(ctx context.Context, dsn string, opt Options) error {
 		return err
 	}
 	var err error
-	if s.lock, err = takeFileLock(path + ".lock"); err != nil {
+	if s.lock, err = takeFileLock(realPath(path) + ".lock"); err != nil {
 		return err
 	}
 	s.write, err = sql.Open("sqlite", sqliteDSN(path, "journal_mode(WAL)", "synchronous(FULL)",
@@ -62,10 +62,35 @@ func (s *Store) openSQLite(ctx context.Context, dsn string, opt Options) error {
 	if err != nil {
 		return err
 	}
-	if err := s.write.PingContext(ctx); err != nil {
+	if err := s.checkDurable(ctx); err != nil {
 		return err
 	}
 	return s.openSQLiteReaders(ctx, path)
+}
+
+// checkDurable makes sure that the writer got what promise 2 rests on: a file system may refuse the write-ahead log.
+func (s *Store) checkDurable(ctx context.Context) error {
+	var mode string
+	var synchronous int
+	if err := s.write.QueryRowContext(ctx, `PRAGMA journal_mode`).Scan(&mode); err != nil {
+		return err
+	}
+	if err := s.write.QueryRowContext(ctx, `PRAGMA synchronous`).Scan(&synchronous); err != nil {
+		return err
+	}
+	const full = 2
+	if mode != "wal" || synchronous != full {
+		return fmt.Errorf("commits would not be durable: journal_mode is %s and synchronous %d, needed are wal and %d", mode, synchronous, full)
+	}
+	return nil
+}
+
+// realPath is the one name of a file that may have several, so that its lock has one too.
+func realPath(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	return path
 }
 
 // openSQLiteMemory opens a record that nobody else sees and that ends with its last connection.

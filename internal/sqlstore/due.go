@@ -9,16 +9,17 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/order"
 )
 
-// Deadlines reads pending orders whose pay_by lies after one time and not after another, the earliest first. It runs on the
+// Deadlines reads pending orders that come after one and whose pay_by is not after until, by pay_by and number. It runs on the
 // index of pending orders: what is over costs nothing.
-func (s *Store) Deadlines(ctx context.Context, after, until time.Time, limit int) ([]order.Deadline, error) {
+func (s *Store) Deadlines(ctx context.Context, after order.Deadline, until time.Time, limit int) ([]order.Deadline, error) {
 	return s.deadlines(ctx, ``, after, until, limit)
 }
 
-func (s *Store) deadlines(ctx context.Context, only string, after, until time.Time, limit int) ([]order.Deadline, error) {
+func (s *Store) deadlines(ctx context.Context, only string, after order.Deadline, until time.Time, limit int) ([]order.Deadline, error) {
 	var found []order.Deadline
 	rows, err := s.query(ctx, `SELECT order_no, pay_by FROM orders
-		WHERE status = 'pending' AND pay_by > ? AND pay_by <= ? `+only+` ORDER BY pay_by LIMIT ?`, ms(after), ms(until), limit)
+		WHERE status = 'pending' AND pay_by >= ? AND pay_by <= ? AND (pay_by > ? OR order_no > ?) `+only+`
+		ORDER BY pay_by, order_no LIMIT ?`, ms(after.PayBy), ms(until), ms(after.PayBy), int64(after.Number), limit)
 	err = scan(rows, err, func(r *sql.Rows) error {
 		var d order.Deadline
 		var payBy int64
@@ -40,6 +41,6 @@ func (s *Store) Pending(ctx context.Context) (n int64, err error) {
 }
 
 // Unreminded is Deadlines without the orders whose reminder was told.
-func (s *Store) Unreminded(ctx context.Context, after, until time.Time, limit int) ([]order.Deadline, error) {
+func (s *Store) Unreminded(ctx context.Context, after order.Deadline, until time.Time, limit int) ([]order.Deadline, error) {
 	return s.deadlines(ctx, `AND reminded = 0`, after, until, limit)
 }

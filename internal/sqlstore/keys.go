@@ -3,13 +3,11 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/apikey"
-	"github.com/holdfast-oms/holdfast/internal/ledger"
 )
 
 const keyColumns = `key_id, name, hash, scopes, created_at, last_used_at, expires_at, revoked_at`
@@ -91,16 +89,22 @@ func (s *Store) TouchKey(ctx context.Context, id string, used time.Time) error {
 	return err
 }
 
-// SharedSecret gives what is kept in the desk under a name, putting value there if nothing is: the first process decides for
-// all of them.
-func (s *Store) SharedSecret(ctx context.Context, name, value string) (kept string, made bool, err error) {
-	_, err = s.exec(ctx, `INSERT INTO desk (name, value) VALUES (?, ?)`, name, value)
-	if err != nil && !errors.Is(err, ledger.ErrDuplicate) {
-		return "", false, fmt.Errorf("share %s: %w", name, err)
+// SetKey writes a key under its id, in place of whatever key had it: the operator's own admin key, when he changed it.
+func (s *Store) SetKey(ctx context.Context, k *apikey.Key) error {
+	_, err := s.exec(ctx, `INSERT INTO api_keys (key_id, name, hash, scopes, created_at) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (key_id) DO UPDATE SET hash = excluded.hash, scopes = excluded.scopes, revoked_at = NULL, expires_at = NULL`,
+		k.ID, k.Name, k.Hash[:], scopeText(k.Scopes), ms(k.CreatedAt))
+	if err != nil {
+		return fmt.Errorf("set key: %w", err)
 	}
-	made = err == nil
-	if err := s.queryRow(ctx, `SELECT value FROM desk WHERE name = ?`, name).Scan(&kept); err != nil {
-		return "", false, fmt.Errorf("share %s: %w", name, classify(err))
+	return nil
+}
+
+// HasKeys reports whether any key was ever made: whether this is a first start.
+func (s *Store) HasKeys(ctx context.Context) (bool, error) {
+	var n int
+	if err := s.queryRow(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM api_keys LIMIT 1) AS any_key`).Scan(&n); err != nil {
+		return false, fmt.Errorf("look for keys: %w", classify(err))
 	}
-	return kept, made, nil
+	return n > 0, nil
 }

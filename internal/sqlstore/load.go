@@ -292,7 +292,7 @@ func (t *tx) loadPayments(ctx context.Context, orders []order.Number, transactio
 }
 
 // loadUnits reads the counters of the wanted buyers and of the loaded orders' buyers, for products that count or may begin to.
-// A counter that is missing is worked out from the user's orders: it is written when it changes.
+// A counter that is missing of a product that has not always counted is worked out from the user's orders.
 func (t *tx) loadUnits(ctx context.Context, want *ledger.Want, into *ledger.Rows) error {
 	buyers := want.Buyers
 	for _, o := range into.Orders {
@@ -300,6 +300,7 @@ func (t *tx) loadUnits(ctx context.Context, want *ledger.Want, into *ledger.Rows
 			buyers = append(buyers, ledger.Buyer{ProductID: o.Lines[i].ProductID, UserID: o.UserID})
 		}
 	}
+	missing := map[product.ID][]user.ID{}
 	for _, b := range buyers {
 		p := into.Products[b.ProductID]
 		if p == nil || p.Counting == product.NotCounted && !slices.Contains(want.Limited, b.ProductID) {
@@ -308,37 +309,63 @@ func (t *tx) loadUnits(ctx context.Context, want *ledger.Want, into *ledger.Rows
 		if _, known := into.Units[b]; known {
 			continue
 		}
-		units, err := t.unitsOf(ctx, b, p)
+		units, counted, err := t.unitsOf(ctx, b)
 		if err != nil {
 			return err
 		}
 		into.Units[b] = units
+		if !counted && p.Counting != product.CountedAll {
+			missing[p.ID] = append(missing[p.ID], b.UserID)
+		}
+	}
+	for id, users := range missing {
+		if err := t.workOutUnits(ctx, into.Products[id], users, into); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (t *tx) unitsOf(ctx context.Context, b ledger.Buyer, p *product.Product) (units int64, err error) {
-	known := false
+func (t *tx) unitsOf(ctx context.Context, b ledger.Buyer) (units int64, counted bool, err error) {
 	rows, err := t.query(ctx, `SELECT units FROM user_units WHERE product_id = ? AND user_id = ?`, string(b.ProductID), string(b.UserID))
 	err = scan(rows, err, func(r *sql.Rows) error {
-		known = true
+		counted = true
 		return r.Scan(&units)
 	})
-	if err != nil || known || p.Counting == product.CountedAll {
-		return units, err
-	}
-	first := order.NumberOf(order.DayOf(p.CreatedAt.AddDate(0, 0, -1)), 0) // a day early: the desk's days are not UTC's
-	rows, err = t.query(ctx, segments+` SELECT COALESCE(SUM(l.quantity), 0) FROM segment
-		JOIN orders o ON o.order_no / 4096 = segment.s AND o.user_id = ?
-		JOIN order_lines l ON l.order_no = o.order_no AND l.product_id = ?
-		WHERE o.status IN ('pending', 'paid', 'fulfilled')`,
-		int64(math.MaxInt64), int64(first), string(b.UserID), string(b.ProductID))
-	err = scan(rows, err, func(r *sql.Rows) error { return r.Scan(&units) })
-	return units, err
+	return units, counted, err
 }
 
+// workOutUnits sums up the units of a product in the orders that some users placed since it was created.
+func (t *tx) workOutUnits(ctx context.Context, p *product.Product, users []user.ID, into *ledger.Rows) error {
+	for _, u := range users {
+		into.WorkedOut = append(into.WorkedOut, ledger.Buyer{ProductID: p.ID, UserID: u})
+	}
+	first := order.NumberOf(order.DayOf(p.CreatedAt.AddDate(0, 0, -1)), 0) // a day early: the desk's days are not UTC's
+	return lists(users, text, func(in string, args []any) error {
+		rows, err := t.query(ctx, unitsInOrdersOf(in), append(append([]any{int64(math.MaxInt64), int64(first)}, args...), string(p.ID))...)
+		return scan(rows, err, func(r *sql.Rows) error {
+			b := ledger.Buyer{ProductID: p.ID}
+			var units int64
+			err := r.Scan(&b.UserID, &units)
+			into.Units[b] = units
+			return err
+		})
+	})
+}
+
+func unitsInOrdersOf(users string) string {
+	return segments + ` SELECT o.user_id, SUM(l.quantity) FROM segment
+		CROSS JOIN orders o ON o.order_no / 4096 = segment.s AND o.user_id IN ` + users + `
+		CROSS JOIN order_lines l ON l.order_no = o.order_no AND l.product_id = ?
+		WHERE o.status IN ('pending', 'paid', 'fulfilled') GROUP BY o.user_id`
+}
+
+// ordersOfUser is a source of rows: one user's orders.
+const ordersOfUser = `segment CROSS JOIN orders ON order_no / 4096 = segment.s AND user_id = ?`
+
 // segments names the segments of the index on users (see the schema) that hold orders, from the newest below one number down
-// to another, each found by one step in the primary key.
+// to another, each found by one step in the primary key. Whoever joins it says CROSS JOIN: SQLite then keeps the order of the
+// tables; left to itself it scans all orders.
 const segments = `WITH RECURSIVE segment (s) AS (
 	SELECT (SELECT MAX(order_no) FROM orders WHERE order_no < ?) / 4096
 	UNION ALL

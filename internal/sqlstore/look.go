@@ -49,7 +49,7 @@ func (s *Store) Orders(ctx context.Context, f checkout.OrderFilter) ([]*order.Or
 		if newest == 0 {
 			newest = math.MaxInt64
 		}
-		from = `segment JOIN orders ON order_no / 4096 = segment.s AND user_id = ?`
+		from = ordersOfUser
 		w.args = []any{int64(newest), int64(0), string(f.UserID)}
 	}
 	if f.Status != "" {
@@ -210,9 +210,9 @@ func (s *Store) LogEnd(ctx context.Context) (position int64, err error) {
 	return position, nil
 }
 
-// UsedKeys calls each with every idempotency key in the record.
-func (s *Store) UsedKeys(ctx context.Context, each func(ledger.Key)) error {
-	rows, err := s.query(ctx, `SELECT key FROM idempotency_keys`)
+// UsedKeys calls each with every idempotency key that was used for an order from a number on.
+func (s *Store) UsedKeys(ctx context.Context, from order.Number, each func(ledger.Key)) error {
+	rows, err := s.query(ctx, `SELECT key FROM idempotency_keys WHERE order_no >= ?`, int64(from))
 	err = scan(rows, err, func(r *sql.Rows) error {
 		var k sql.RawBytes
 		if err := r.Scan(&k); err != nil {

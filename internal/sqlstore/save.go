@@ -11,8 +11,8 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/order"
 )
 
-// Save writes a batch's changes, table by table, in bulk. Rows under a unique key are written sorted by it, so that two
-// processes wait for each other in one order.
+// Save writes a batch's changes, table by table, in bulk. Rows under a key that another process may want to write
+// at the same time come sorted by it, so that two processes wait for each other in one order.
 func (t *tx) Save(ctx context.Context, c *ledger.Changes) error {
 	steps := []func(context.Context, *ledger.Changes) error{
 		t.saveProducts, t.saveStock, t.saveEntries,
@@ -157,7 +157,7 @@ func (t *tx) savePayments(ctx context.Context, c *ledger.Changes) error {
 		if err != nil {
 			return err
 		}
-		err = t.update(ctx, `UPDATE payments SET status = ?, transaction_id = ?, paid_at = ? WHERE payment_id = ? AND status = 'pending'`,
+		err = t.update(ctx, `UPDATE payments SET status = ?, transaction_id = ?, paid_at = ? WHERE payment_id = ? AND status <> 'succeeded'`,
 			string(p.Status), textOrNull(p.TransactionID), msOrNull(p.PaidAt), p.ID)
 	}
 	if err != nil {

@@ -17,14 +17,17 @@ type tx struct {
 	ended bool
 }
 
-// Begin opens the transaction of a batch: it waits for the writer, and takes the one write lock that SQLite has.
+// Begin opens the transaction of a batch: it waits for the writer, as long as ctx lasts, and takes the one write lock that
+// SQLite has.
 func (s *Store) Begin(ctx context.Context) (ledger.Tx, error) { return s.begin(ctx) }
 
 func (s *Store) begin(ctx context.Context) (*tx, error) {
 	if err := s.writer.take(ctx); err != nil {
 		return nil, classify(err)
 	}
-	if _, err := s.writer.exec(ctx, beginText); err != nil {
+	// BEGIN is not interrupted: it might have taken effect even so, and nobody would end what it began.
+	if _, err := s.writer.exec(context.WithoutCancel(ctx), beginText); err != nil {
+		_, _ = s.writer.exec(context.WithoutCancel(ctx), `ROLLBACK`) // should one be open that nobody ended
 		s.writer.give()
 		return nil, err
 	}

@@ -15,12 +15,15 @@ type writer struct {
 	db    *sql.DB
 	count *atomic.Int64
 	turn  chan struct{} // holds one token
+	ended chan struct{} // closed when nobody writes any more
 	conn  *sql.Conn     // of whoever has the turn
 	by    map[string]*sql.Stmt
 }
 
+var errClosed = errors.New("the record is closed")
+
 func newWriter(db *sql.DB, count *atomic.Int64) *writer {
-	w := &writer{db: db, count: count, turn: make(chan struct{}, 1), by: map[string]*sql.Stmt{}}
+	w := &writer{db: db, count: count, turn: make(chan struct{}, 1), ended: make(chan struct{}), by: map[string]*sql.Stmt{}}
 	w.turn <- struct{}{}
 	return w
 }
@@ -29,6 +32,8 @@ func newWriter(db *sql.DB, count *atomic.Int64) *writer {
 func (w *writer) take(ctx context.Context) error {
 	select {
 	case <-w.turn:
+	case <-w.ended:
+		return errClosed
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -117,6 +122,10 @@ func (w *writer) close() {
 	if w == nil {
 		return
 	}
-	<-w.turn // whoever writes finishes first; nobody writes after
-	w.drop()
+	select {
+	case <-w.turn: // whoever writes finishes first; nobody writes after
+		close(w.ended)
+		w.drop()
+	case <-w.ended:
+	}
 }

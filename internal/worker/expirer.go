@@ -3,7 +3,10 @@ package worker
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -14,12 +17,13 @@ import (
 
 // Limits of the expirer.
 const (
-	expireMax       = 1024             // orders in one turn
-	expirerAhead    = time.Minute      // how far ahead deadlines are kept in the countdown
-	expirerLook     = time.Second      // between two looks at the record
-	expirerLoadPage = 5000             // deadlines read in one statement
-	clockJump       = 5 * time.Second  // a wall clock that moves so far against the monotonic one is not believed …
-	clockPause      = 30 * time.Second // … until it has been steady for this long
+	expireMax       = 1024                 // orders in one turn
+	expirerAhead    = time.Minute          // how far ahead deadlines are kept in the countdown
+	expirerLook     = time.Second          // between two looks at the record
+	expirerLoadPage = 5000                 // deadlines read in one statement
+	earlyPause      = 5 * time.Millisecond // before an order is tried again that the record's clock found early
+	clockJump       = 5 * time.Second      // a wall clock that moves so far against the monotonic one is not believed …
+	clockPause      = 30 * time.Second     // … until it has been steady for this long
 )
 
 // Countdown names what is due next. It is an accelerator: what it forgets, the look at the record finds.
@@ -34,7 +38,7 @@ type Countdown interface {
 
 // Deadlines is where the record tells pending orders by their pay_by.
 type Deadlines interface {
-	Deadlines(ctx context.Context, after, until time.Time, limit int) ([]order.Deadline, error)
+	Deadlines(ctx context.Context, after order.Deadline, until time.Time, limit int) ([]order.Deadline, error)
 }
 
 // Expirer ends orders whose time to pay is over: those the countdown names, to the millisecond, and every second those that
@@ -53,6 +57,7 @@ type Expirer struct {
 	pausedUntil time.Duration
 	paused      atomic.Bool
 	lastLook    time.Time
+	looked      order.Deadline // where the look goes on; zero: from the beginning
 }
 
 // ExpirerOptions of an Expirer. Observe is told the lag of every expired order; Steady is a clock that never jumps.
@@ -87,7 +92,7 @@ func NewExpirer(l *ledger.Ledger, record Deadlines, countdown Countdown, opt Exp
 // Paused reports whether expiry stands still because the wall clock jumped.
 func (e *Expirer) Paused() bool { return e.paused.Load() }
 
-// Run works until ctx ends.
+// Run works until ctx ends. After a turn that failed it rests for as long as between two looks, whoever wakes it.
 func (e *Expirer) Run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -99,10 +104,17 @@ func (e *Expirer) Run(ctx context.Context) {
 		case <-e.countdown.Woken():
 		}
 		more, err := e.RunOnce(ctx)
-		if err != nil && ctx.Err() == nil {
-			e.log.Error("expirer", "err", err)
+		if err != nil {
+			if ctx.Err() == nil {
+				e.log.Error("expirer: not everything that is due could be expired; it is tried again", "err", err)
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(expirerLook):
+			}
 		}
-		timer.Reset(e.wait(more && err == nil))
+		timer.Reset(e.wait(more))
 	}
 }
 
@@ -118,47 +130,58 @@ func (e *Expirer) wait(more bool) time.Duration {
 	return wait
 }
 
-// RunOnce does one turn: keep the countdown filled, and expire what is due now. more: there may be further orders due.
+// RunOnce does one turn: expire what the countdown says is due, keep the countdown filled, and once a second expire what the
+// record shows overdue. None of the three waits for another to work. more: there may be further orders due.
 func (e *Expirer) RunOnce(ctx context.Context) (more bool, err error) {
 	if !e.clockBelieved() {
 		return false, nil
 	}
 	now := e.clock()
-	if err := e.fill(ctx, now); err != nil {
+	due := e.countdown.Due(now, expireMax)
+	failed := e.expire(ctx, due)
+	unfilled := e.fill(ctx, now)
+	overdue, unlooked := e.look(ctx, now)
+	err = errors.Join(failed, unfilled, unlooked)
+	return err == nil && (len(due) == expireMax || overdue), err
+}
+
+// look expires a page of what the record shows overdue, and reports whether there may be more. It goes on from page to page, so
+// that orders which cannot be expired keep nobody behind them waiting, and begins again a second after the last page.
+func (e *Expirer) look(ctx context.Context, now time.Time) (more bool, err error) {
+	if e.looked == (order.Deadline{}) && now.Sub(e.lastLook) < expirerLook {
+		return false, nil
+	}
+	page, err := e.record.Deadlines(ctx, e.looked, now.Add(-expirerLook/2), expireMax)
+	if err != nil {
 		return false, err
 	}
-	due := e.countdown.Due(now, expireMax)
-	if len(due) < expireMax && now.Sub(e.lastLook) >= expirerLook {
-		overdue, err := e.record.Deadlines(ctx, time.Time{}, now.Add(-expirerLook/2), expireMax-len(due))
-		if err != nil {
-			return false, err
-		}
-		if len(due)+len(overdue) < expireMax {
-			e.lastLook = now
-		}
-		for _, d := range overdue {
-			due = append(due, d.Number)
-		}
+	e.lastLook, e.looked = now, order.Deadline{}
+	if len(page) == expireMax {
+		e.looked = page[len(page)-1]
 	}
-	e.expire(ctx, due)
-	return len(due) >= expireMax, nil
+	numbers := make([]order.Number, len(page))
+	for i, d := range page {
+		numbers[i] = d.Number
+	}
+	return len(page) == expireMax, e.expire(ctx, numbers)
 }
 
 // fill loads the next stretch of deadlines when the countdown's horizon comes near.
 func (e *Expirer) fill(ctx context.Context, now time.Time) error {
-	from := e.countdown.Horizon()
-	if from.Sub(now) > expirerAhead/2 {
+	horizon := e.countdown.Horizon()
+	if horizon.Sub(now) > expirerAhead/2 {
 		return nil
 	}
-	if from.Before(now.Add(-expirerAhead)) {
-		from = now.Add(-expirerAhead) // what is older is found by the look
+	from := order.Deadline{PayBy: horizon, Number: math.MaxInt64}
+	if oldest := now.Add(-expirerAhead); horizon.Before(oldest) {
+		from.PayBy = oldest // what is older is found by the look
 	}
 	until := now.Add(expirerAhead)
 	e.countdown.Extend(until)
 	for {
 		page, err := e.record.Deadlines(ctx, from, until, expirerLoadPage)
 		if err != nil {
-			e.countdown.Extend(from)
+			e.countdown.Extend(from.PayBy.Add(-time.Millisecond)) // that one may be half loaded; twice does no harm
 			return err
 		}
 		for _, d := range page {
@@ -167,38 +190,47 @@ func (e *Expirer) fill(ctx context.Context, now time.Time) error {
 		if len(page) < expirerLoadPage {
 			return nil
 		}
-		from = page[len(page)-1].PayBy.Add(-time.Millisecond) // others may share the last millisecond; twice does no harm
-		if page[0].PayBy.Equal(page[len(page)-1].PayBy) {
-			return nil // a full page within one millisecond: the look finds the rest
-		}
+		from = page[len(page)-1]
 	}
 }
 
-func (e *Expirer) expire(ctx context.Context, due []order.Number) {
+func (e *Expirer) expire(ctx context.Context, due []order.Number) error {
 	if len(due) == 0 {
-		return
+		return nil
 	}
 	commands := make([]ledger.Command[ledger.Expired], len(due))
 	for i, no := range due {
 		commands[i] = ledger.Expire{Number: no}
 	}
 	failpoint.Hit("expirer.before_submit")
+	failed, last := 0, error(nil)
 	ledger.SubmitAll(ctx, e.ledger, commands, func(i int, r ledger.Expired, err error) {
 		switch {
 		case err != nil:
-			e.log.Warn("order not expired yet", "order_no", due[i].String(), "err", err) // the look finds it again
+			failed, last = failed+1, err // the look finds it again
 		case r.Done:
 			e.observe(r.Lag)
 		case !r.Early.IsZero():
-			e.countdown.Add(due[i], r.Early)
+			e.countdown.Add(due[i], later(r.Early, e.clock().Add(earlyPause)))
 		}
 	})
+	if failed > 0 {
+		return fmt.Errorf("%d of %d orders not expired yet: %w", failed, len(due), last)
+	}
+	return nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // clockBelieved compares the wall clock with the monotonic one. When they disagree by more than clockJump, somebody set the
 // clock: expiring by it could be far too early. Expiry stands still, loudly, until the clocks have agreed for a while.
 func (e *Expirer) clockBelieved() bool {
-	wall, steady := e.clock(), e.steady()
+	wall, steady := e.clock().Round(0), e.steady() // without its monotonic reading, which would never disagree
 	if !e.lastWall.IsZero() {
 		drift := wall.Sub(e.lastWall) - (steady - e.lastSteady)
 		if drift > clockJump || drift < -clockJump {

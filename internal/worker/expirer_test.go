@@ -250,7 +250,7 @@ func TestNoReminderWhenTheWindowIsShorterThanTheLead(t *testing.T) {
 // awayFor is a record that cannot be asked.
 type awayFor struct{}
 
-func (awayFor) Deadlines(context.Context, time.Time, time.Time, int) ([]order.Deadline, error) {
+func (awayFor) Deadlines(context.Context, order.Deadline, time.Time, int) ([]order.Deadline, error) {
 	return nil, errors.New("away")
 }
 

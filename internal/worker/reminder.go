@@ -17,7 +17,7 @@ const (
 
 // Unreminded is where the record tells pending orders that were not reminded, by their pay_by.
 type Unreminded interface {
-	Unreminded(ctx context.Context, after, until time.Time, limit int) ([]order.Deadline, error)
+	Unreminded(ctx context.Context, after order.Deadline, until time.Time, limit int) ([]order.Deadline, error)
 }
 
 // Reminder tells, once per order, that the time to pay is running out. It walks along the deadlines with the time: what it
@@ -28,7 +28,7 @@ type Reminder struct {
 	lead   time.Duration
 	clock  func() time.Time
 	log    *slog.Logger
-	passed time.Time
+	passed order.Deadline
 }
 
 // NewReminder makes a reminder that tells lead before pay_by.
@@ -44,8 +44,8 @@ func (r *Reminder) Run(ctx context.Context) {
 // RunOnce reminds up to remindMax orders. more: there may be further ones.
 func (r *Reminder) RunOnce(ctx context.Context) (more bool, err error) {
 	now := r.clock()
-	if r.passed.Before(now) {
-		r.passed = now
+	if r.passed.PayBy.Before(now) {
+		r.passed = order.Deadline{PayBy: now}
 	}
 	found, err := r.record.Unreminded(ctx, r.passed, now.Add(r.lead), remindMax)
 	if err != nil || len(found) == 0 {
@@ -55,19 +55,14 @@ func (r *Reminder) RunOnce(ctx context.Context) (more bool, err error) {
 	for i, d := range found {
 		commands[i] = ledger.Remind{Number: d.Number, Lead: r.lead}
 	}
-	failed := error(nil)
-	ledger.SubmitAll(ctx, r.ledger, commands, func(_ int, _ ledger.Reminded, err error) {
-		if err != nil {
-			failed = err
+	ledger.SubmitAll(ctx, r.ledger, commands, func(_ int, _ ledger.Reminded, failed error) {
+		if failed != nil {
+			err = failed
 		}
 	})
-	if failed != nil {
-		return false, failed // the same ones are looked at again
+	if err != nil {
+		return false, err // the same ones are looked at again
 	}
-	last := found[len(found)-1].PayBy
-	if len(found) == remindMax && !found[0].PayBy.Equal(last) {
-		last = last.Add(-time.Millisecond) // others may share the last millisecond
-	}
-	r.passed = last
+	r.passed = found[len(found)-1]
 	return len(found) == remindMax, nil
 }
