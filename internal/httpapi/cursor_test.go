@@ -1,0 +1,85 @@
+package httpapi
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/holdfast-oms/holdfast/api"
+	"github.com/holdfast-oms/holdfast/internal/apikey"
+)
+
+func TestCursorBelongsToItsListAndFilter(t *testing.T) {
+	d := newDesk(t)
+	for i := range 3 {
+		d.offer(fmt.Sprintf("sku-%d", i), 10)
+		d.placed(fmt.Sprint("k", i), "u-1", fmt.Sprintf("sku-%d", i))
+	}
+	d.relay()
+	next := func(target string) string {
+		t.Helper()
+		p := read[api.Page[any]](d, d.get(target, apikey.Admin))
+		if p.NextCursor == nil {
+			t.Fatalf("GET %s has no next cursor", target)
+		}
+		return *p.NextCursor
+	}
+	products := next("/v1/products?limit=1")
+	orders := next("/v1/orders?limit=1&user_id=u-1")
+	events := next("/v1/events?limit=1&types=stock.changed,order.placed")
+
+	for target, status := range map[string]int{
+		"/v1/products?cursor=" + products:                                           200,
+		"/v1/products?limit=7&cursor=" + products:                                   200,
+		"/v1/orders?user_id=u-1&cursor=" + orders:                                   200,
+		"/v1/events?types=order.placed,stock.changed,order.placed&cursor=" + events: 200, // the same filter
+		"/v1/orders?cursor=" + products:                                             422,
+		"/v1/keys?cursor=" + products:                                               422,
+		"/v1/orders?cursor=" + orders:                                               422,
+		"/v1/orders?user_id=u-2&cursor=" + orders:                                   422,
+		"/v1/orders?user_id=u-1&status=paid&cursor=" + orders:                       422,
+		"/v1/events?types=order.placed&cursor=" + events:                            422,
+		"/v1/events?cursor=" + events:                                               422,
+		"/v1/products?cursor=" + products[:len(products)-1]:                         422,
+		"/v1/products?cursor=" + products + "A":                                     422,
+		"/v1/products?cursor=" + products + "=":                                     422,
+		"/v1/products?cursor=" + swapCase(products):                                 422,
+		"/v1/products?cursor=sku-0":                                                 422,
+		"/v1/products?cursor=" + strings.Repeat("A", 8<<10):                         422,
+		"/v1/products?cursor=" + cursors{[]byte("another record")}.make("listProducts", "", []byte("sku-0")): 422,
+	} {
+		if a := d.get(target, apikey.Admin); a.status != status {
+			t.Errorf("GET %.120s: got %d %s, want %d", target, a.status, a.body, status)
+		} else if status == 422 && d.problem(a).Errors[0].Field != "cursor" {
+			t.Errorf("GET %.120s: got %s, want the cursor named", target, a.body)
+		}
+	}
+}
+
+func swapCase(s string) string {
+	if lower := strings.ToLower(s); lower != s {
+		return lower
+	}
+	return strings.ToUpper(s)
+}
+
+// FuzzCursor: a cursor that is accepted is one that was made, letter by letter.
+func FuzzCursor(f *testing.F) {
+	c := cursors{[]byte("a key")}
+	f.Add("orders", "u-1", "202611200000001", c.make("orders", "u-1", []byte("202611200000001")))
+	f.Add("orders", "u-1", "", "")
+	f.Add("orders", "", "x", base64.RawURLEncoding.EncodeToString(make([]byte, 24)))
+	f.Add("a", "bc", "d", c.make("ab", "c", []byte("d")))
+	made := c.make("a", "b", []byte("sku-10"))
+	f.Add("a", "b", "", made[:len(made)-1]+string(made[len(made)-1]+1)) // differs in bits that encode nothing
+	f.Fuzz(func(t *testing.T, list, filter, place, sent string) {
+		made := c.make(list, filter, []byte(place))
+		if got, err := c.read(list, filter, made); len(made) <= cursorChars && (err != nil || string(got) != place) {
+			t.Fatalf("made for %q, read %q: %v", place, got, err)
+		}
+		if got, err := c.read(list, filter, sent); err == nil && c.make(list, filter, got) != sent {
+			t.Fatalf("%q was accepted as %q, whose cursor is %q", sent, got, c.make(list, filter, got))
+		}
+	})
+}

@@ -1,0 +1,20 @@
+package httpapi
+
+import (
+	"testing"
+	"time"
+)
+
+func TestRefusalsAreSpreadAndNoneWaitsLong(t *testing.T) {
+	p := &pace{every: 100 * time.Millisecond}
+	now := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC).UnixNano()
+	for i, want := range []int64{0, 100, 200, 300, 400, 500, 500, 500} {
+		if got := p.turn(now).Milliseconds(); got != want {
+			t.Errorf("refusal %d waits %d ms, want %d ms", i, got, want)
+		}
+	}
+	later := now + int64(10*time.Second)
+	if got := p.turn(later); got != 0 {
+		t.Errorf("after a quiet time a refusal waits %s, want none", got)
+	}
+}
