@@ -15,6 +15,7 @@ import (
 	sqlite "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 )
 
@@ -162,7 +163,8 @@ func checkFolder(path string) error {
 	return os.Remove(probe.Name())
 }
 
-// classify turns a driver's error into what the ledger knows of, keeping the original in the chain.
+// classify turns a driver's error into what the ledger knows of, or into the fault of a record that cannot be used now, keeping
+// the original in the chain.
 func classify(err error) error {
 	var e *sqlite.Error
 	if err == nil || !errors.As(err, &e) {
@@ -180,10 +182,12 @@ func classify(err error) error {
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_RANGE:
 		return fmt.Errorf("%w: %w", ledger.ErrRefused, err)
-	case sqlite3.SQLITE_BUSY:
-		return fmt.Errorf("another process holds the database: %w", err)
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		return fault.ErrUnavailable.Because(fmt.Errorf("another process holds the database: %w", err))
 	case sqlite3.SQLITE_FULL:
-		return fmt.Errorf("the disk is full: %w", err)
+		return fault.ErrUnavailable.Because(fmt.Errorf("the disk is full: %w", err))
+	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM:
+		return fault.ErrUnavailable.Because(err)
 	}
 	return err
 }
