@@ -1,0 +1,59 @@
+// Package e2e drives the real binary from outside: over HTTP as clients do, and by signals, files, locks and a full disk as
+// operators and accidents do.
+package e2e
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"testing"
+	"time"
+)
+
+var (
+	chaosN    = flag.Int("chaos.n", 30, "how often TestChaos kills the server")
+	chaosSeed = flag.Uint64("chaos.seed", rand.Uint64(), "what the clients of TestChaos and its like draw their moves from")
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	folder, err := os.MkdirTemp("", "holdfast-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	binaries = folder
+	code := m.Run()
+	if err := os.RemoveAll(folder); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	return code
+}
+
+// until waits for a condition, looking every few milliseconds.
+func until(t *testing.T, limit time.Duration, what string, met func() bool) {
+	t.Helper()
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	for !met() {
+		select {
+		case <-ticker.C:
+		case <-late.C:
+			t.Fatalf("waited %v for %s", limit, what)
+		}
+	}
+}
+
+// pass lets time go by, for tests that are about time: how long a load lasts, when a deadline is near.
+func pass(d time.Duration) {
+	if d > 0 {
+		<-time.After(d)
+	}
+}
