@@ -13,10 +13,10 @@ import (
 
 // trace is everything that money leaves behind at an order and its product.
 type trace struct {
-	Order    api.Order
-	Payments []api.Payment
-	Events   []api.Event
-	Stock    api.Stock
+	Order    api.Order     `json:"order"`
+	Payments []api.Payment `json:"payments"`
+	Events   []api.Event   `json:"events"`
+	Stock    api.Stock     `json:"stock"`
 }
 
 func (x trace) String() string {

@@ -88,8 +88,8 @@ func (s *Store) checkDurable(ctx context.Context) error {
 
 // realPath is the one name of a file that may have several, so that its lock has one too.
 func realPath(path string) string {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		return real
+	if resolved, err := filepath.EvalSymlinks(path); err == nil {
+		return resolved
 	}
 	return path
 }
