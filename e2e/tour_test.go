@@ -25,6 +25,7 @@ func TestTheTour(t *testing.T) {
 	payAtTheCashier(t, s.desk, paid)
 
 	cancelled := s.order("my-second", "u-7", line("sku-1", 3))
+	second := declineAtTheCashier(t, s.desk, cancelled)
 	var o api.Order
 	s.want(http.StatusOK, &o, "POST", "/v1/orders/"+cancelled.OrderNo+"/cancel", api.Reason{Reason: "changed my mind"})
 	if o.Status != api.OrderCancelled || o.CloseReason == nil || *o.CloseReason != "changed my mind" || o.ClosedAt == nil {
@@ -32,6 +33,10 @@ func TestTheTour(t *testing.T) {
 	}
 	if a := s.ask("POST", "/v1/orders/"+cancelled.OrderNo+"/cancel", nil); a.problem().Code != api.CodeOrderNotCancellable {
 		t.Errorf("cancel again: got %v, want 409 order_not_cancellable", a)
+	}
+
+	if s.want(http.StatusOK, &second, "GET", "/v1/payments/"+second.PaymentID, nil); second.Status != api.PaymentClosed || second.PayURL != nil {
+		t.Errorf("the payment of a cancelled order: got %+v, want it closed", second)
 	}
 
 	expired := s.order("my-third", "u-7", line("sku-quick", 1))
@@ -76,26 +81,56 @@ func payAtTheCashier(t *testing.T, d *desk, o api.Order) {
 	if p.PayURL == nil || p.Status != api.PaymentPending || same.PaymentID != p.PaymentID {
 		t.Fatalf("payment: got %+v and again %+v, want one, pending, with a place to pay", p, same)
 	}
-	path, ours := strings.CutPrefix(*p.PayURL, d.url)
-	if !ours {
-		t.Fatalf("pay_url: got %s, want it at %s", *p.PayURL, d.url)
-	}
-	buyer := d.as("")
+	buyer, path := d.as(""), cashier(d, p)
 	for _, want := range []string{o.OrderNo, "CNY", "Pay", "Decline"} {
 		if page := buyer.ask("GET", path, nil); page.status != http.StatusOK || !strings.Contains(string(page.body), want) {
 			t.Errorf("the cashier's page does not show %q: %d", want, page.status)
 		}
 	}
-	form := []byte(url.Values{"action": {"pay"}}.Encode())
-	if page := buyer.ask("POST", path, form, "Content-Type", "application/x-www-form-urlencoded"); page.status != http.StatusOK {
-		t.Fatalf("pay at the cashier: got %v, want 200", page)
-	}
+	press(buyer, path, "pay")
 	if now := d.look(o.OrderNo); now.Status != api.OrderPaid || now.PaidAt == nil || now.SecondsLeft != 0 || now.PaidLate {
 		t.Errorf("after paying: got %+v", now)
 	}
 	d.want(http.StatusOK, &p, "GET", "/v1/payments/"+p.PaymentID, nil)
 	if p.Status != api.PaymentSucceeded || p.TransactionID == nil || p.PayURL != nil || p.Amount != o.Total {
 		t.Errorf("the payment: got %+v, want it succeeded", p)
+	}
+}
+
+// declineAtTheCashier leaves the order as it was, with one attempt failed and another one open.
+func declineAtTheCashier(t *testing.T, d *desk, o api.Order) (second api.Payment) {
+	t.Helper()
+	var first api.Payment
+	d.want(http.StatusCreated, &first, "POST", "/v1/orders/"+o.OrderNo+"/payments", api.CreatePayment{Provider: "sandbox"})
+	press(d.as(""), cashier(d, first), "decline")
+	if now := d.look(o.OrderNo); now.Status != api.OrderPending {
+		t.Errorf("after declining: got %+v, want it pending", now)
+	}
+	if d.want(http.StatusOK, &first, "GET", "/v1/payments/"+first.PaymentID, nil); first.Status != api.PaymentFailed {
+		t.Errorf("the declined payment: got %+v, want it failed", first)
+	}
+	d.want(http.StatusCreated, &second, "POST", "/v1/orders/"+o.OrderNo+"/payments", api.CreatePayment{Provider: "sandbox"})
+	if second.PaymentID == first.PaymentID {
+		t.Errorf("after declining the same payment was given again: %+v", second)
+	}
+	return second
+}
+
+// cashier is the path of a payment's page at this desk.
+func cashier(d *desk, p api.Payment) string {
+	d.t.Helper()
+	if p.PayURL == nil || !strings.HasPrefix(*p.PayURL, d.url+"/") {
+		d.t.Fatalf("payment: got %+v, want a pay_url at %s", p, d.url)
+	}
+	return strings.TrimPrefix(*p.PayURL, d.url)
+}
+
+// press presses a button of the cashier's page.
+func press(buyer *desk, path, button string) {
+	buyer.t.Helper()
+	form := []byte(url.Values{"action": {button}}.Encode())
+	if page := buyer.ask("POST", path, form, "Content-Type", "application/x-www-form-urlencoded"); page.status != http.StatusOK {
+		buyer.t.Fatalf("%s at the cashier: got %v, want 200", button, page)
 	}
 }
 

@@ -1,0 +1,73 @@
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/holdfast-oms/holdfast/api"
+)
+
+// What the README tells people to type does what it says, letter by letter but for the port; the browser's part is one more
+// curl.
+func TestTheTourOfTheREADMEWorksAsPrinted(t *testing.T) {
+	for _, tool := range []string{"bash", "curl"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("NOT TESTED: %v", err)
+		}
+	}
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, tour, _ := strings.Cut(string(text), "## The tour")
+	_, tour, _ = strings.Cut(tour, "```sh\n")
+	tour, _, found := strings.Cut(tour, "```")
+	if !found || strings.Count(tour, "http://127.0.0.1:8080") != 1 {
+		t.Fatalf("the README's tour is not where it was: %q", tour)
+	}
+	db := database(t)
+	s := serve(t, db, "--demo")
+
+	var script strings.Builder
+	script.WriteString("set -e\n")
+	for line := range strings.Lines(strings.Replace(tour, "http://127.0.0.1:8080", s.url, 1)) {
+		if strings.Contains(line, "/payments ") {
+			line, _, _ = strings.Cut(line, " #")
+			line = "PAYMENT=$(" + strings.TrimSpace(line) + "); echo \"$PAYMENT\"\n" +
+				`curl -sf -o page.html -d action=pay "$(echo "$PAYMENT" | grep -o '"pay_url":"[^"]*"' | cut -d'"' -f4)"` + "\n"
+		}
+		script.WriteString(line)
+		if strings.HasPrefix(line, "curl") && !strings.Contains(line, `\`+"\n") || strings.HasPrefix(line, " ") {
+			script.WriteString("echo\n")
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", script.String())
+	cmd.Dir = t.TempDir()
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOLDFAST_API_KEY=" + adminKey}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s\n%s", err, script.String(), out)
+	}
+
+	rest := string(out)
+	for _, want := range []string{
+		`"available":100`, `"status":"pending"`, `"held":2`, `"pay_url":"http`, `"status":"paid"`, `"status":"fulfilled"`,
+		`"type":"order.placed"`, `"clean":true`,
+	} {
+		_, after, found := strings.Cut(rest, want)
+		if !found {
+			t.Fatalf("the tour does not come to %s:\n%s", want, out)
+		}
+		rest = after
+	}
+	for line := range strings.Lines(string(out)) {
+		var p api.Problem
+		if json.Unmarshal([]byte(line), &p) == nil && p.Code != "" {
+			t.Errorf("the tour ran into %s", line)
+		}
+	}
+	auditClean(t, db)
+}
