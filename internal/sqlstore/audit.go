@@ -219,15 +219,11 @@ type stream struct {
 
 func (s *snapshot) stream(ctx context.Context, query string) (*stream, error) {
 	s.count.Add(1)
-	rows, err := s.conn.QueryContext(ctx, query)
+	rows, err := s.conn.QueryContext(ctx, query) //nolint:rowserrcheck // next does
 	if err != nil {
 		return nil, classify(err)
 	}
-	columns, err := rows.Columns()
-	if err != nil {
-		_ = rows.Close()
-		return nil, err
-	}
+	columns, _ := rows.Columns() // an error would be that they are closed
 	r := &stream{rows: rows, values: make([]any, len(columns)), into: make([]any, len(columns))}
 	for i := range r.values {
 		r.into[i] = &r.values[i]

@@ -41,7 +41,7 @@ func BenchmarkAudit(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer s.Close()
+	defer s.Close() //nolint:errcheck // what counts was audited
 	for b.Loop() {
 		report, err := s.Audit(ctx, sqlstore.AuditOptions{})
 		if err != nil {
@@ -70,7 +70,7 @@ func fill(b *testing.B, path string, orders int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer s.Close()
+	defer s.Close() //nolint:errcheck // the audit will tell
 	if _, err := s.Migrate(ctx); err != nil {
 		b.Fatal(err)
 	}

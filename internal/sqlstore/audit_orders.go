@@ -71,15 +71,21 @@ func chapters() []*chapter {
 		{query: `SELECT order_no, user_id, status, currency, total_amount, pay_by, paid_at, closed_at, version, events
 			FROM orders ORDER BY order_no`, read: (*story).readOrder},
 		{query: `SELECT order_no, product_id, quantity, unit_price FROM order_lines ORDER BY order_no`, read: (*story).readLine},
-		{query: `SELECT order_no, seq, from_status, to_status, event_sequence FROM order_transitions ORDER BY order_no, seq`,
-			read: (*story).readTransition},
-		{query: `SELECT order_no, payment_id, status, amount, currency, paid_at FROM payments ORDER BY order_no`,
-			read: (*story).readPayment},
+		{
+			query: `SELECT order_no, seq, from_status, to_status, event_sequence FROM order_transitions ORDER BY order_no, seq`,
+			read:  (*story).readTransition,
+		},
+		{
+			query: `SELECT order_no, payment_id, status, amount, currency, paid_at FROM payments ORDER BY order_no`,
+			read:  (*story).readPayment,
+		},
 		{query: `SELECT order_no, payment_id, amount, currency FROM refunds ORDER BY order_no`, read: (*story).readRefund},
 		{query: `SELECT order_no FROM idempotency_keys ORDER BY order_no`, read: func(s *story, _ *stream) { s.keys++ }},
 		{query: events + `= 15 ORDER BY subject, sequence`, read: (*story).readEvent},
-		{query: events + `<> 15 ORDER BY CAST(substr(subject, 1, 8) AS INTEGER), CAST(substr(subject, 9) AS INTEGER), sequence`,
-			read: (*story).readEvent},
+		{
+			query: events + `<> 15 ORDER BY CAST(substr(subject, 1, 8) AS INTEGER), CAST(substr(subject, 9) AS INTEGER), sequence`,
+			read:  (*story).readEvent,
+		},
 	}
 }
 
