@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,6 +78,7 @@ var needed = []string{
 	"remind: reminded", "remind: not reminded", "fulfil: fulfilled", "fulfil: order_not_fulfillable",
 	"adjust: adjusted", "adjust: counted before", "adjust: insufficient_stock",
 	"put product: changed", "put product: left alone", "put product: made", "put product: invalid_request", "put user: changed",
+	"mishap: commit lost", "mishap: commit failed", "mishap: asked to run again", "mishap: duplicate", "mishap: restart",
 }
 
 func (c *tally) report(t *testing.T, sequences, steps int) {
@@ -115,20 +117,12 @@ type lab struct {
 	used    int
 	dirty   bool // a sequence ended in the middle
 
-	mu   sync.Mutex
-	said ledger.Applied
+	mu      sync.Mutex
+	said    ledger.Applied
+	mishaps []string
 }
 
-func (b *runner) nextLab() *lab {
-	if b.lab != nil && !b.lab.dirty && b.lab.used < sequencesPerRecord {
-		return b.lab
-	}
-	if b.lab != nil {
-		b.lab.close(b.t)
-	}
-	l := &lab{clock: NewClock(opening)}
-	l.record = b.open(b.t, l.clock.Now)
-	l.watched = &watched{Store: l.record, events: map[event.Subject][]event.Event{}}
+func (l *lab) start() {
 	l.ledger = ledger.New(l.watched, ledger.Options{BlockSize: 7, Applied: func(a *ledger.Applied) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -137,18 +131,30 @@ func (b *runner) nextLab() *lab {
 		l.said.Orders = append(l.said.Orders, a.Orders...)
 		l.said.Users = append(l.said.Users, a.Users...)
 	}})
-	b.t.Cleanup(func() { l.close(b.t) })
-	b.lab = l
-	return l
 }
 
-func (l *lab) close(t *testing.T) {
-	t.Helper()
+func (l *lab) stop(failed func(format string, args ...any)) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := l.ledger.Close(ctx); err != nil {
-		t.Errorf("close the ledger: %v", err)
+		failed("close the ledger: %v", err)
 	}
+}
+
+func (b *runner) nextLab() *lab {
+	if b.lab != nil && !b.lab.dirty && b.lab.used < sequencesPerRecord {
+		return b.lab
+	}
+	if b.lab != nil {
+		b.lab.stop(b.t.Errorf)
+	}
+	l := &lab{clock: NewClock(opening)}
+	l.record = b.open(b.t, l.clock.Now)
+	l.watched = &watched{Store: l.record, events: map[event.Subject][]event.Event{}}
+	l.start()
+	b.t.Cleanup(func() { l.stop(b.t.Errorf) })
+	b.lab = l
+	return l
 }
 
 // run is one sequence under way.
@@ -173,6 +179,7 @@ func (b *runner) sequence(r *rapid.T, steps int) {
 	l.used++
 	s := &run{T: r, lab: l, model: newModel(), name: fmt.Sprintf("%d-%d", l.used, b.runs), outcomes: map[string]int{}}
 	s.model.last = l.last
+	l.watched.breakAt(breaks{})
 	s.begin()
 	for i := range steps {
 		s.take(drawStep.Draw(r, fmt.Sprint("step ", i+1)))
@@ -181,7 +188,10 @@ func (b *runner) sequence(r *rapid.T, steps int) {
 	if r.Failed() {
 		return
 	}
-	l.last, l.dirty = s.model.last, false
+	for _, what := range l.mishaps {
+		s.outcomes["mishap: "+what]++
+	}
+	l.last, l.mishaps, l.dirty = s.model.last, nil, false
 	b.done++
 	b.tally.add(steps, s.together, s.outcomes)
 }
@@ -236,15 +246,67 @@ func (s *run) take(st step) {
 		s.drawCreatePayment, s.drawCreatePayment, s.drawFailPayment, s.drawFailPayment, s.drawCancel, s.drawExpire, s.drawExpire,
 		s.drawRemind, s.drawFulfil, s.drawAdjust, s.drawAdjust, s.drawPutProduct, s.drawPutProduct, s.drawPutUser,
 	}
-	if k := st.Kind % (len(kinds) + 1); k > 0 {
+	k := st.Kind % (len(kinds) + 2)
+	switch k {
+	case 0:
+		s.flush()
+		s.wait(st)
+	case len(kinds) + 1:
+		s.flush()
+		s.mishap(st)
+	default:
 		s.group = append(s.group, kinds[k-1](st))
 		if !st.Together || len(s.group) == groupMax {
 			s.flush()
 		}
-		return
 	}
-	s.flush()
-	s.wait(st)
+}
+
+// mishap lets something go wrong that nobody must notice: once, at the next batch that has something to write.
+func (s *run) mishap(st step) {
+	var happened atomic.Bool
+	first := func(what string) bool {
+		if happened.Swap(true) {
+			return false
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.mishaps = append(s.mishaps, what)
+		return true
+	}
+	switch st.A % 5 {
+	case 0:
+		s.watched.breakAt(breaks{commit: func(_ ledger.Tx, commit func() error) error {
+			if err := commit(); err != nil || !first("commit lost") {
+				return err
+			}
+			return errLost
+		}})
+	case 1:
+		s.watched.breakAt(breaks{commit: func(tx ledger.Tx, commit func() error) error {
+			if !first("commit failed") {
+				return commit()
+			}
+			tx.Rollback()
+			return errLost
+		}})
+	case 2, 3:
+		why, what := ledger.ErrRetry, "asked to run again"
+		if st.A%5 == 3 {
+			why, what = ledger.ErrDuplicate, "duplicate"
+		}
+		s.watched.breakAt(breaks{save: func(*ledger.Changes) error {
+			if first(what) {
+				return why
+			}
+			return nil
+		}})
+	case 4:
+		first("restart")
+		s.stop(s.Fatalf)
+		s.start()
+		s.model.last = 0 // numbers rise within a process
+	}
 }
 
 // wait moves the clock: a little, a lot, back, or to the very moment when an order is due.

@@ -81,6 +81,7 @@ func (s *Store) Audit(ctx context.Context, opt AuditOptions) (audit.Report, erro
 		{"keys", a.readKeys},
 		{"stock ledger", a.replayStock},
 		{"stock events", a.readStockEvents},
+		{"event log", a.readLog},
 		{"orders", a.readOrders},
 	}
 	for i, step := range steps {

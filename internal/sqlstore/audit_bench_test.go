@@ -103,6 +103,25 @@ func fill(b *testing.B, path string, orders int) {
 		all(b, l, settle.expires)
 		now = now.Add(-time.Hour)
 	}
+	relayAll(b, s)
+}
+
+func relayAll(b *testing.B, s *sqlstore.Store) {
+	b.Helper()
+	ctx := context.Background()
+	leases, err := s.LeaseShards(ctx, "bench", time.Hour)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for {
+		moved, err := s.Relay(ctx, leases, 2000)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if moved == 0 {
+			return
+		}
+	}
 }
 
 func is[T any](v T) ledger.Patch[T] { return ledger.Patch[T]{Set: true, Value: v} }

@@ -95,16 +95,6 @@ func fits(e *stock.Entry) bool {
 	return false
 }
 
-// readStockEvents looks whether each product's events are numbered 1, 2, 3, …: the index on subjects holds all that is needed.
-func (a *auditor) readStockEvents(ctx context.Context) error {
-	return a.each(ctx, `SELECT subject, sequence FROM outbox WHERE subject_kind = 'product' ORDER BY subject, sequence`,
-		func(r *stream) {
-			s := a.shelf(product.ID(r.text(0)))
-			s.mistold = s.mistold || r.int(1) != s.told+1
-			s.told = r.int(1)
-		})
-}
-
 // compareShelves is V1, V2 and V10, and V8 for products, once everything has been read.
 func (a *auditor) compareShelves() {
 	ids := make([]product.ID, 0, len(a.shelves))

@@ -63,10 +63,12 @@ func live(path string) (*life, error) {
 	_, err1 := tx.GrantNumbers(ctx, order.DayOf(clock.Now()), 9_999_993)
 	d.must(err1, tx.Commit(ctx))
 
-	for id, limit := range map[product.ID]int64{"plain": 0, "other": 0, "limited": 9, "later": 0, "idle": 0} {
-		_, err := ledger.Submit(ctx, d.l, ledger.PutProduct{
-			ID: id, Title: is("T"), Price: is(money.Money{Amount: 500, Currency: "CNY"}), MaxPerUser: is(limit),
-		})
+	for _, id := range []product.ID{"plain", "other", "limited", "later", "idle"} {
+		p := ledger.PutProduct{ID: id, Title: is("T"), Price: is(money.Money{Amount: 500, Currency: "CNY"})}
+		if id == "limited" {
+			p.MaxPerUser = is(int64(9))
+		}
+		_, err := ledger.Submit(ctx, d.l, p)
 		d.must(err)
 		if id != "idle" {
 			_, err = ledger.Submit(ctx, d.l, ledger.AdjustStock{ProductID: id, Delta: 50, Reason: "delivery", Ref: "PO-1"})
@@ -105,7 +107,9 @@ func live(path string) (*life, error) {
 	d.place("pending", "u-pending", "plain", "limited")
 	d.place("next", "u-next", "other")
 	d.payment("pending")
-	d.must(d.l.Close(ctx), s.Close())
+	leases, err1 := s.LeaseShards(ctx, "relay", time.Minute)
+	_, err2 := s.Relay(ctx, leases, 1) // of each shard: others wait
+	d.must(err1, err2, d.l.Close(ctx), s.Close())
 	file, err := os.ReadFile(path)
 	d.must(err)
 	return &life{file, d.orders, clock.Now()}, d.err
@@ -236,6 +240,10 @@ func rebuilt(table string) string {
 	return "CREATE TABLE rebuilt AS SELECT * FROM " + table + "; DROP TABLE " + table + "; ALTER TABLE rebuilt RENAME TO " + table + "; "
 }
 
+// waits lets every event wait for the log.
+const waits = `; DELETE FROM event_log; DELETE FROM outbox_waiting; UPDATE log_head SET position = 0;
+	INSERT INTO outbox_waiting (shard, event_id) SELECT 0, id FROM outbox`
+
 const insertEvent = `INSERT INTO outbox (subject_kind, subject, sequence, type, at, data) VALUES `
 
 // Each row is a violation in an otherwise clean record. Where one lie breaks two rules, both must say so.
@@ -355,7 +363,7 @@ var planted = []struct {
 	{
 		"paid and then cancelled",
 		`INSERT INTO order_transitions VALUES ($paid, 3, 'paid', 'cancelled', '', 3, 0);` + insertEvent + `('order', '#paid', 3,
-			'order.cancelled', 0, ''); UPDATE orders SET events = 3, version = 3 WHERE order_no = $paid`,
+			'order.cancelled', 0, ''); UPDATE orders SET events = 3, version = 3 WHERE order_no = $paid` + waits,
 		map[string][]string{"V4": {"#paid"}},
 	},
 	{
@@ -445,17 +453,17 @@ var planted = []struct {
 	// V8: everything is told.
 	{
 		"the last event left out",
-		`DELETE FROM outbox WHERE subject = '#duplicate' AND sequence = 3`,
+		`DELETE FROM outbox WHERE subject = '#duplicate' AND sequence = 3` + waits,
 		map[string][]string{"V8": {"#duplicate"}},
 	},
 	{
 		"an event left out",
-		`DELETE FROM outbox WHERE subject = '#duplicate' AND sequence = 2`,
+		`DELETE FROM outbox WHERE subject = '#duplicate' AND sequence = 2` + waits,
 		map[string][]string{"V8": {"#duplicate"}},
 	},
 	{
 		"nothing told at all",
-		`DELETE FROM outbox WHERE subject = '#pending'`,
+		`DELETE FROM outbox WHERE subject = '#pending'` + waits,
 		map[string][]string{"V8": {"#pending"}},
 	},
 	{
@@ -485,15 +493,15 @@ var planted = []struct {
 	},
 	{
 		"a long number untold",
-		`DELETE FROM outbox WHERE subject = '2026112010000001' AND sequence = 1`,
+		`DELETE FROM outbox WHERE subject = '2026112010000001' AND sequence = 1` + waits,
 		map[string][]string{"V8": {"2026112010000001"}},
 	},
 	{
 		"events of an order that is not there",
-		insertEvent + `('order', '202611210000003', 1, 'order.placed', 0, '')`,
+		insertEvent + `('order', '202611210000003', 1, 'order.placed', 0, '')` + waits,
 		map[string][]string{"V8": {"202611210000003"}},
 	},
-	{"events of what is no order", insertEvent + `('order', 'x', 1, 'order.placed', 0, '')`, map[string][]string{"V8": {"x"}}},
+	{"events of what is no order", insertEvent + `('order', 'x', 1, 'order.placed', 0, '')` + waits, map[string][]string{"V8": {"x"}}},
 	{
 		"the same number in another spelling",
 		`UPDATE outbox SET subject = '2026112100000001' WHERE subject = '202611210000001'`,
@@ -501,12 +509,12 @@ var planted = []struct {
 	},
 	{
 		"a product's event left out",
-		`DELETE FROM outbox WHERE subject = 'other' AND sequence = 2`,
+		`DELETE FROM outbox WHERE subject = 'other' AND sequence = 2` + waits,
 		map[string][]string{"V8": {"other"}},
 	},
 	{
 		"a product's last event left out",
-		`DELETE FROM outbox WHERE subject = 'other' AND sequence = (SELECT events FROM stock WHERE product_id = 'other')`,
+		`DELETE FROM outbox WHERE subject = 'other' AND sequence = (SELECT events FROM stock WHERE product_id = 'other')` + waits,
 		map[string][]string{"V8": {"other"}},
 	},
 	{
@@ -516,8 +524,40 @@ var planted = []struct {
 	},
 	{
 		"events of a product that is not there",
-		insertEvent + `('product', 'x', 1, 'stock.changed', 0, '')`,
+		insertEvent + `('product', 'x', 1, 'stock.changed', 0, '')` + waits,
 		map[string][]string{"V8": {"x"}},
+	},
+
+	{
+		"an event that is neither in the log nor waits for it",
+		`DELETE FROM outbox_waiting WHERE event_id = (SELECT id FROM outbox WHERE subject = '#pending')`,
+		map[string][]string{"V8": {"order:#pending:1"}},
+	},
+	{
+		"an event in the log that still waits",
+		`INSERT INTO event_log SELECT (SELECT position + 1 FROM log_head), id FROM outbox WHERE subject = '#pending';
+		UPDATE log_head SET position = position + 1`,
+		map[string][]string{"V8": {"order:#pending:1"}},
+	},
+	{
+		"an event that waits twice",
+		`INSERT INTO outbox_waiting SELECT 9, id FROM outbox WHERE subject = '#pending'`,
+		map[string][]string{"V8": {"order:#pending:1"}},
+	},
+	{
+		"something waits that is no event",
+		`UPDATE outbox_waiting SET event_id = 1000 WHERE event_id = (SELECT id FROM outbox WHERE subject = '#pending')`,
+		map[string][]string{"V8": {"event 1000", "order:#pending:1"}},
+	},
+	{
+		"a hole in the log",
+		`UPDATE event_log SET position = position + 1 WHERE position = 8; UPDATE log_head SET position = position + 1`,
+		map[string][]string{"V8": {"log: 8 events from 1 to 9, head 9"}},
+	},
+	{
+		"a log that is longer than its head says",
+		`UPDATE log_head SET position = position - 1`,
+		map[string][]string{"V8": {"log: 8 events from 1 to 8, head 7"}},
 	},
 
 	// V9: totals are sums of lines.
@@ -692,7 +732,9 @@ func TestAnAuditSeesOneMomentOfALivingRecord(t *testing.T) {
 		}
 		place = func(int, int, string) {}
 	}
-	want := []string{"0/6 products", "1/6 counters", "2/6 keys", "3/6 stock ledger", "4/6 stock events", "5/6 orders", "6/6 "}
+	want := []string{
+		"0/7 products", "1/7 counters", "2/7 keys", "3/7 stock ledger", "4/7 stock events", "5/7 event log", "6/7 orders", "7/7 ",
+	}
 	if diff := cmp.Diff(want, steps); diff != "" {
 		t.Errorf("progress: want (-), got (+):\n%s", diff)
 	}
@@ -703,7 +745,7 @@ func TestAnAuditEndsWithItsContextAndLeavesTheRecordUsable(t *testing.T) {
 	for range 10 { // more often than there are connections
 		ctx, cancel := context.WithCancel(t.Context())
 		_, err := s.Audit(ctx, sqlstore.AuditOptions{Progress: func(done, _ int, _ string) {
-			if done == 5 {
+			if done == 6 {
 				cancel()
 			}
 		}})

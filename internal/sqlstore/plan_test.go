@@ -18,7 +18,7 @@ func TestAUsersOrdersAreFoundByTheirIndex(t *testing.T) {
 	if _, err := s.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	const n = 200_000
+	const n = 20_000
 	series := `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) `
 	for _, fill := range []string{
 		`INSERT INTO orders (order_no, user_id, status, currency, total_amount, created_at, pay_by, close_reason, paid_late, reminded, version, events, metadata) ` +
