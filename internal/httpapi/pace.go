@@ -11,7 +11,7 @@ import (
 // machine from those that are placed, and the ledger's one goroutine would wait behind thousands. So refusals for overload are
 // given at a pace, in the order they came. A connection that waits for its refusal sends nothing meanwhile.
 const (
-	refusalsPerCPU = 6000                   // a second
+	refusalsPerCPU = 3000                   // a second
 	refusalWaitMax = 500 * time.Millisecond // then it is told, pace or not
 )
 

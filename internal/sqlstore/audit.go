@@ -51,15 +51,15 @@ var checkNames = [checks]string{
 	v5:  "paid orders have their money, and only they",
 	v6:  "money that must go back is owed back exactly once, and no other",
 	v7:  "no order expired early or is pending long past its time",
-	v8:  "every step is told, and events are numbered without gaps",
+	v8:  "every step is told, events are numbered without gaps, and each waits for the log or is in it",
 	v9:  "an order's total is the sum of its lines, and it has some",
 	v10: "the stock ledger, replayed, is never negative and ends at the stock",
 	v11: "units per user are those of the user's pending, paid and fulfilled orders",
 }
 
-// Audit runs all checks over one snapshot of the record. It reads every row once, in the order in which it lies on the disk or
-// in an index, and keeps no more than a few sums per product and per counter of a user. Nobody waits for it, but while it
-// runs the write-ahead log cannot start anew.
+// Audit runs all checks over one snapshot of the record. It reads every table in the order in which it lies on the disk or in
+// an index, all that speaks of one order side by side, and keeps no more than a few sums per product and per counter of a
+// user. Nobody waits for it, but while it runs the write-ahead log cannot start anew.
 func (s *Store) Audit(ctx context.Context, opt AuditOptions) (audit.Report, error) {
 	setDefault(&opt.LateBy, lateBy)
 	if opt.Progress == nil {
