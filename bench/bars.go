@@ -66,7 +66,7 @@ func ownBars(r *Result) []Bar {
 		add(figureOverPeak, "", false, 0.8, nil)
 		add(figureNoticeP99, "ms", true, 500, nil)
 		add(figureOverloadLagP99, "ms", true, 500, nil)
-		all = append(all, barOf("server memory at its peak", "MB", []float64{r.Server.peak()}, true, 300, goal(150)))
+		add(figureMemoryGrowth, "", true, 1.5, nil)
 	}
 	return all
 }

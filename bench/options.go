@@ -21,7 +21,7 @@ const (
 	DefaultRounds      = 3
 	DefaultPending     = 100_000
 	DefaultDue         = 10_000
-	DefaultCrowd       = 4096
+	DefaultCrowd       = 8192
 
 	plenty         = 100_000_000 // units that no run sells out
 	warmUpMax      = 2 * time.Second
@@ -49,7 +49,7 @@ type Options struct {
 	Keep        bool     // leave databases and logs there
 
 	Connections int           // of the load
-	Crowd       int           // connections of overload, more than the server lets wait
+	Crowd       int           // connections of overload: about as many as the server lets wait, or more
 	Duration    time.Duration // measured, after a warm-up of a fifth of it, 2 s at most
 	Rate        float64       // flash-sale, catalogue: open loop, so many a second; 0 is as many as can be
 	Rounds      int           // of the suite

@@ -24,6 +24,7 @@ const (
 	figureOverPeak       = "placed in overload ÷ peak"
 	figureNoticeP99      = "notice p99, from the intended start"
 	figureOverloadLagP99 = "expiry lag p99 in overload"
+	figureMemoryGrowth   = "server memory, end of overload ÷ beginning"
 )
 
 // overload is what a server is worth when ten times the orders come that it can place: how many it still places, how fast
@@ -98,6 +99,7 @@ func (r *runner) tenTimes(ctx context.Context, s *stand, sale *sale, peak float6
 	if l.server != nil && l.server.err == nil {
 		result.figure("server memory when it began", float64(l.server.before.memoryKB)/1024, "MB")
 		result.figure("server memory when it ended", float64(l.server.after.memoryKB)/1024, "MB")
+		result.figure(figureMemoryGrowth, float64(l.server.after.memoryKB)/float64(l.server.before.memoryKB), "")
 	}
 	r.progress.stage("overload: checks")
 	checks, err := sale.checkHoldfast(ctx)

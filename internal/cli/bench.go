@@ -30,7 +30,7 @@ type benchCommand struct {
 	Pool        int           `placeholder:"N" help:"row-lock: its connections to the database, instead of the best of 1, 4, 16 and 64."`
 	Pending     int           `placeholder:"100000" help:"expiry-lag: orders that stay pending."`
 	Due         int           `placeholder:"10000" help:"expiry-lag: orders that come due, twice."`
-	Crowd       int           `placeholder:"4096" help:"overload: connections, more than the desk lets wait."`
+	Crowd       int           `placeholder:"8192" help:"overload: connections, about as many as the desk lets wait, or more."`
 
 	URL           string `group:"running" placeholder:"URL" help:"Measure this desk instead of starting one for each run."`
 	APIKey        string `group:"running" placeholder:"KEY" help:"Its API key, with every scope (HOLDFAST_API_KEY)."`

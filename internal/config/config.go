@@ -29,6 +29,7 @@ type Config struct {
 	// Tuning.
 	BatchMax    int
 	OpenQueue   int
+	OpenWait    time.Duration
 	SettleQueue int
 	NumberBlock int
 

@@ -52,7 +52,7 @@ func TestNothingSetIsTheDefault(t *testing.T) {
 	want := config.Config{
 		Listen: "127.0.0.1:8080", DatabaseURL: "sqlite:holdfast.db", Providers: []string{"sandbox"},
 		PayWindow: 30 * time.Minute, RemindBefore: 5 * time.Minute, TimeZone: time.UTC, LogFormat: "auto",
-		BatchMax: 512, OpenQueue: 1024, SettleQueue: 8192, NumberBlock: 1000, URL: "http://127.0.0.1:8080",
+		BatchMax: 512, OpenQueue: 8192, OpenWait: time.Second, SettleQueue: 8192, NumberBlock: 1000, URL: "http://127.0.0.1:8080",
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got %+v, want %+v", c, want)

@@ -53,6 +53,8 @@ const (
 	drainDelayMax    = 10 * time.Minute
 	batchMaxMax      = 4096
 	queueMax         = 1_000_000
+	openWaitMin      = 10 * time.Millisecond
+	openWaitMax      = 2 * time.Second // who has waited so long is refused in any case
 	numberBlockMax   = 1_000_000
 )
 
@@ -136,8 +138,12 @@ func Settings() []Setting {
 			Help: "Commands that share one transaction at most.",
 		}),
 		count("open_queue", func(c *Config) *int { return &c.OpenQueue }, queueMax, Setting{
-			Section: Tuning, Default: "1024",
+			Section: Tuning, Default: "8192",
 			Help: "Orders and other openings that may wait; more are answered overloaded.",
+		}),
+		duration("open_wait", func(c *Config) *time.Duration { return &c.OpenWait }, openWaitMin, openWaitMax, Setting{
+			Section: Tuning, Default: "1s",
+			Help: "How long they may have to wait; while it is longer, more are answered overloaded.",
 		}),
 		count("settle_queue", func(c *Config) *int { return &c.SettleQueue }, queueMax, Setting{
 			Section: Tuning, Default: "8192",

@@ -15,6 +15,10 @@ import (
 
 var waiting = []story{
 	{name: "AFullOpenLaneRefusesAtOnceAndDelaysNoMoney", tell: openLaneFull, options: ledger.Options{OpenMax: 2}},
+	{
+		name: "AnOpenLaneThatBecomesTooLongInTimeIsFull", tell: openLaneLong,
+		options: ledger.Options{BatchMax: 1, OpenWait: time.Nanosecond},
+	},
 	{name: "AFullSettleLaneRefusesAtOnce", tell: settleLaneFull, options: ledger.Options{SettleMax: 2}},
 	{name: "MoneyIsTakenBeforeOrdersThatWaitedLonger", tell: settleFirst, options: ledger.Options{BatchMax: 4}},
 	{name: "OrdersAreNotStarvedByMoney", tell: openNotStarved, options: ledger.Options{BatchMax: 4}},
@@ -35,9 +39,12 @@ type queue struct {
 }
 
 // holdDoor lets commands wait from now on.
-func (d *desk) holdDoor() *queue {
+func (d *desk) holdDoor() *queue { return d.holdDoorWith(asks(ledger.Expire{})) }
+
+// holdDoorWith lets a command hold the door.
+func (d *desk) holdDoorWith(first asked) *queue {
 	q := &queue{d: d, gate: d.watched.hold(), errs: map[string]error{}}
-	q.all.Go(func() { _, _ = asks(ledger.Expire{})(d.ledger) })
+	q.all.Go(func() { _, _ = first(d.ledger) })
 	<-q.gate.reached
 	return q
 }
@@ -93,6 +100,27 @@ func openLaneFull(d *desk) {
 	}
 	d.wantStock("a", 7, 2, 1)
 	must(d, three)
+}
+
+func openLaneLong(d *desk) {
+	d.sell("a", 10)
+	no := d.place("u", line("a", 1))
+	q := d.holdDoorWith(asks(d.wish("u", line("a", 1)))) // it waited more than a nanosecond
+	q.add("one", asks(d.wish("u", line("a", 1))))
+	q.add("two", asks(d.wish("u", line("a", 1)))) // one batch of one waits: it is not asked how long
+	if !d.ledger.Full(ledger.Open) || d.ledger.Full(ledger.Settle) {
+		d.Error("two batches wait behind an order that waited too long: want the open lane full, the other not")
+		q.release()
+		return
+	}
+	refused(d, d.wish("u", line("a", 1)), fault.ErrOverloaded)
+	q.add("expire", asks(ledger.Expire{Number: no}))
+	q.release()
+	for _, name := range []string{"one", "two", "expire"} {
+		q.want(name, nil)
+	}
+	d.place("u", line("a", 1))
+	d.wantStock("a", 5, 5, 0)
 }
 
 func settleLaneFull(d *desk) {

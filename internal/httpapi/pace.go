@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// A refusal costs about 20 µs of CPU, a placed order some 60: a rush of requests that are all turned away at once would take the
-// machine from those that are placed, and the ledger's one goroutine would wait behind thousands. So refusals for overload are
-// given at a pace, in the order they came. A connection that waits for its refusal sends nothing meanwhile.
+// A refusal costs as much outside the ledger as a placed order does: a rush of requests that are all turned away at once would take
+// the machine from those that are placed, and the ledger's one goroutine would wait behind thousands. So refusals for overload
+// are given at a pace, in the order they came. A connection that waits for its refusal sends nothing meanwhile.
 const (
-	refusalsPerCPU = 3000                   // a second
-	refusalWaitMax = 500 * time.Millisecond // then it is told, pace or not
+	refusalsPerCPU = 1500            // a second
+	refusalWaitMax = 2 * time.Second // then it is told, pace or not
 )
 
 // pace spreads events evenly over time. The zero pace has none.

@@ -8,8 +8,9 @@ import (
 func TestRefusalsAreSpreadAndNoneWaitsLong(t *testing.T) {
 	p := &pace{every: 100 * time.Millisecond}
 	now := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC).UnixNano()
-	for i, want := range []int64{0, 100, 200, 300, 400, 500, 500, 500} {
-		if got := p.turn(now).Milliseconds(); got != want {
+	last := refusalWaitMax.Milliseconds() / 100
+	for i := range last + 3 {
+		if got, want := p.turn(now).Milliseconds(), 100*min(i, last); got != want {
 			t.Errorf("refusal %d waits %d ms, want %d ms", i, got, want)
 		}
 	}

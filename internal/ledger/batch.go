@@ -55,11 +55,21 @@ func (l *Ledger) gather() (batch []job, settling int) {
 	batch = drain(batch, l.settle, l.opt.BatchMax/2)
 	open = drain(open, l.open, l.opt.BatchMax-len(batch))
 	batch = drain(batch, l.settle, l.opt.BatchMax-len(open))
+	l.noteWait(open)
 	if len(batch)+len(open) == 0 {
 		return nil, 0
 	}
 	sort.SliceStable(batch, func(i, k int) bool { return batch[i].first() && !batch[k].first() })
 	return append(batch, open...), len(batch)
+}
+
+// noteWait keeps how long the open lane has become, in time: its oldest command comes first.
+func (l *Ledger) noteWait(open []job) {
+	var waited time.Duration
+	if len(open) > 0 {
+		waited = open[0].waited(time.Now())
+	}
+	l.openWaited.Store(int64(waited))
 }
 
 func drain(batch []job, from chan job, limit int) []job {

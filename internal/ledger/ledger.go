@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/fault"
@@ -38,7 +39,8 @@ type Command[R any] interface {
 // Options of a Ledger. The zero value of each is its default.
 type Options struct {
 	BatchMax   int           // commands in one transaction: 512
-	OpenMax    int           // commands waiting in the open lane: 1024
+	OpenMax    int           // commands waiting in the open lane: 8192
+	OpenWait   time.Duration // the open lane is full, too, while the command taken last had waited longer than this: 1 s
 	SettleMax  int           // commands waiting in the settle lane: 8192
 	WaitMax    time.Duration // a command of the open lane that waited longer is refused: 2 s
 	RerunMax   int           // times a batch is run again when the database asks for it: 5
@@ -55,7 +57,8 @@ type Options struct {
 
 func (o *Options) defaults() {
 	setDefault(&o.BatchMax, 512)
-	setDefault(&o.OpenMax, 1024)
+	setDefault(&o.OpenMax, 8192)
+	setDefault(&o.OpenWait, time.Second)
 	setDefault(&o.SettleMax, 8192)
 	setDefault(&o.WaitMax, 2*time.Second)
 	setDefault(&o.RerunMax, 5)
@@ -125,6 +128,8 @@ type Ledger struct {
 	mu      sync.RWMutex  // held for reading while a command is being put into a lane
 	closed  bool
 
+	openWaited atomic.Int64 // nanoseconds that the oldest command of the open lane had waited when the last batch took it
+
 	numbers lease // used by the batch loop only
 }
 
@@ -162,11 +167,15 @@ func (l *Ledger) Close(ctx context.Context) error {
 
 // Full reports whether a command for this lane would be refused now. A request can be turned away on it before any work is
 // done for it.
+//
+// The open lane is bounded by time as well as by number: how many commands can wait for half a second depends on the record,
+// and an order that waits for long is worth as little as one refused. A lane that fits into one batch is never full by time.
 func (l *Ledger) Full(lane Lane) bool {
 	if lane == Settle {
 		return len(l.settle) == cap(l.settle)
 	}
-	return len(l.open) == cap(l.open)
+	waiting := len(l.open)
+	return waiting == cap(l.open) || waiting > l.opt.BatchMax && time.Duration(l.openWaited.Load()) > l.opt.OpenWait
 }
 
 // Waiting is the number of commands in a lane.
@@ -199,6 +208,9 @@ func (l *Ledger) enqueue(j job, lane Lane) error {
 	if l.closed {
 		return fault.ErrUnavailable.Detailf("The desk is closing.")
 	}
+	if l.Full(lane) {
+		return fault.ErrOverloaded
+	}
 	to := l.open
 	if lane == Settle {
 		to = l.settle
@@ -218,6 +230,7 @@ type job interface {
 	answer(err error) // err overrules what was decided
 	first() bool      // goes before the others of its lane in a batch
 	abandoned(now time.Time, waitMax time.Duration) error
+	waited(now time.Time) time.Duration
 }
 
 type task[R any] struct {
@@ -253,11 +266,13 @@ func (t *task[R]) abandoned(now time.Time, waitMax time.Duration) error {
 		return nil
 	case t.ctx.Err() != nil:
 		return t.ctx.Err()
-	case now.Sub(t.since) > waitMax:
+	case t.waited(now) > waitMax:
 		return fault.ErrOverloaded
 	}
 	return nil
 }
+
+func (t *task[R]) waited(now time.Time) time.Duration { return now.Sub(t.since) }
 
 // SubmitAll hands in many commands at once, so that they share batches, and tells the answer of each in turn. It returns when
 // all are answered or ctx ends.

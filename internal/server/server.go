@@ -140,8 +140,8 @@ func (s *Server) assemble(ctx context.Context) error {
 	relay := worker.NewRelay(s.store, fmt.Sprintf("%s:%d:%d", host, os.Getpid(), clock().UnixNano()), s.log, s.metrics.Relayed)
 
 	s.ledger = ledger.New(s.store, ledger.Options{
-		BatchMax: s.cfg.BatchMax, OpenMax: s.cfg.OpenQueue, SettleMax: s.cfg.SettleQueue, BlockSize: int64(s.cfg.NumberBlock),
-		PayWindow: s.cfg.PayWindow, TimeZone: s.cfg.TimeZone, Log: s.log,
+		BatchMax: s.cfg.BatchMax, OpenMax: s.cfg.OpenQueue, OpenWait: s.cfg.OpenWait, SettleMax: s.cfg.SettleQueue,
+		BlockSize: int64(s.cfg.NumberBlock), PayWindow: s.cfg.PayWindow, TimeZone: s.cfg.TimeZone, Log: s.log,
 		Observe: s.metrics.Batch,
 		Using:   gate.Using,
 		Doubted: orders.Doubted,
