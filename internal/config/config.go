@@ -30,6 +30,7 @@ type Config struct {
 	BatchMax    int
 	OpenQueue   int
 	SettleQueue int
+	StreamsMax  int
 	NumberBlock int
 
 	// Commands that call a running desk.

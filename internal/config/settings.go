@@ -54,6 +54,7 @@ const (
 	batchMaxMax      = 4096
 	queueMax         = 1_000_000
 	numberBlockMax   = 1_000_000
+	streamsMaxMax    = 1_000_000
 )
 
 // Settings is the table of every setting.
@@ -142,6 +143,10 @@ func Settings() []Setting {
 		count("settle_queue", func(c *Config) *int { return &c.SettleQueue }, queueMax, Setting{
 			Section: Tuning, Default: "8192",
 			Help: "Payments, cancellations and expiries that may wait.",
+		}),
+		count("streams_max", func(c *Config) *int { return &c.StreamsMax }, streamsMaxMax, Setting{
+			Section: Tuning, Default: "4000",
+			Help: "Streams that may be open; more are answered overloaded. Each takes about 30 kB.",
 		}),
 		count("number_block", func(c *Config) *int { return &c.NumberBlock }, numberBlockMax, Setting{
 			Section: Tuning, Default: "1000",
