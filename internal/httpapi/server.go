@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rs/cors"
+
 	"github.com/holdfast-oms/holdfast/internal/checkout"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/feed"
@@ -34,6 +36,8 @@ type Options struct {
 	CursorKey []byte                  // seals the cursors, one per record; nil: cursors end with this process
 	Callbacks []CallbackProvider      // who may send notices
 	Pages     map[string]http.Handler // further patterns of the mux, open to anyone
+
+	Origins []string // of web pages that may call from a browser; "*" is any, none is none
 
 	Feed       *feed.Hub // what streams are fed by; nil: there are none
 	StreamsMax int       // open at a time
@@ -74,6 +78,7 @@ type Server struct {
 	mux      *http.ServeMux
 	routes   []route
 	streams  *streams
+	cors     *cors.Cors // nil: off
 	keys     *keyring
 	cursors  cursors
 	lists    chan struct{} // a place for each list that may run
@@ -93,6 +98,7 @@ func New(d *checkout.Desk, opt Options) *Server {
 		mux:      http.NewServeMux(),
 		routes:   routes(),
 		streams:  newStreams(opt.StreamsMax),
+		cors:     newCORS(opt.Origins),
 		keys:     newKeyring(d.Record, opt.Clock, opt.Log),
 		cursors:  cursors{opt.CursorKey},
 		lists:    make(chan struct{}, listsAtOnce),
@@ -221,6 +227,12 @@ func newEndpoint(methods []*route) *endpoint {
 
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x, _ := w.(*exchange) // the server's mux is given nothing else
+	if x.s.cors != nil {
+		x.s.cors.HandlerFunc(x, r)
+		if preflight(r) {
+			return
+		}
+	}
 	for _, rt := range e.methods {
 		if rt.method == r.Method || rt.method == http.MethodGet && r.Method == http.MethodHead {
 			x.route = rt

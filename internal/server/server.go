@@ -21,6 +21,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/httpapi"
 	"github.com/holdfast-oms/holdfast/internal/inproc"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
+	"github.com/holdfast-oms/holdfast/internal/order"
 	"github.com/holdfast-oms/holdfast/internal/provider/sandbox"
 	"github.com/holdfast-oms/holdfast/internal/sqlstore"
 	"github.com/holdfast-oms/holdfast/internal/telemetry"
@@ -162,7 +163,9 @@ func (s *Server) assemble(ctx context.Context) error {
 	})
 	s.desk.Ledger = s.ledger
 
-	callbacks, pages, err := s.providers(ctx, clock)
+	callbacks, pages, err := s.providers(ctx, clock, func(w http.ResponseWriter, r *http.Request, no order.Number, show func([]byte, *order.Order) []byte) {
+		s.api.FollowOrder(w, r, no, show)
+	})
 	if err != nil {
 		return err
 	}
@@ -176,7 +179,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	s.api = httpapi.New(s.desk, httpapi.Options{
 		Log: s.log, Clock: clock, Ready: s.readiness, Metrics: s.metrics.Handler(), Observe: s.metrics.Request,
 		Version: s.version, Callbacks: callbacks, Pages: pages, CursorKey: []byte(cursorKey),
-		Feed: hub, StreamsMax: s.cfg.StreamsMax,
+		Feed: hub, StreamsMax: s.cfg.StreamsMax, Origins: s.cfg.CORSOrigins,
 	})
 	s.measure(countdown, expirer, hub)
 	s.http = &http.Server{
@@ -205,7 +208,10 @@ func (s *Server) assemble(ctx context.Context) error {
 	return nil
 }
 
-func (s *Server) providers(ctx context.Context, clock func() time.Time) ([]httpapi.CallbackProvider, map[string]http.Handler, error) {
+// followOrder answers a page's request with a stream of one order.
+type followOrder = func(w http.ResponseWriter, r *http.Request, no order.Number, show func(b []byte, o *order.Order) []byte)
+
+func (s *Server) providers(ctx context.Context, clock func() time.Time, follow followOrder) ([]httpapi.CallbackProvider, map[string]http.Handler, error) {
 	var callbacks []httpapi.CallbackProvider
 	pages := map[string]http.Handler{}
 	for _, name := range s.cfg.Providers {
@@ -216,7 +222,7 @@ func (s *Server) providers(ctx context.Context, clock func() time.Time) ([]httpa
 				return nil, nil, err
 			}
 			p := sandbox.New(secret, s.cfg.PublicAt(s.listener.Addr()), s.desk, clock)
-			p.Log = s.log
+			p.Log, p.Follow = s.log, follow
 			s.desk.Providers = append(s.desk.Providers, p)
 			callbacks = append(callbacks, p)
 			pages["/sandbox/"] = p.Pages()
