@@ -46,7 +46,7 @@ OTHERS := -gcflags='modernc.org/sqlite/lib=-race=false -d=checkptr=0' -gcflags='
 	-gcflags='modernc.org/sqlite=-d=checkptr=0'
 
 .PHONY: test
-test: race-ready ## Vet and run every test under the race detector
+test: race-ready browser-ready ## Vet and run every test under the race detector
 	$(GO) vet ./...
 	CGO_ENABLED=1 $(GO) test -race $(OTHERS) -timeout 15m ./...
 
@@ -79,6 +79,24 @@ race-ready:
 	export DEBIAN_FRONTEND=noninteractive; log=$$(mktemp); \
 	{ apt-get update -qq; apt-get install -y -qq --no-install-recommends gcc libc6-dev; } >$$log 2>&1; \
 	$(CC_WORKS) || { cat $$log >&2; echo 'gcc could not be installed: install it and run make again.' >&2; exit 1; }; \
+	rm -f $$log
+
+# The pages are tested in a real browser. On Debian and Ubuntu root can have it at once.
+BROWSER = { command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable; } >/dev/null 2>&1
+
+.PHONY: browser-ready
+browser-ready:
+	@$(BROWSER) && exit 0; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo 'The pages are tested in a real browser: install Chromium' >&2; \
+		echo '(Debian: apt-get install chromium; Ubuntu: snap install chromium; Fedora: dnf install chromium; Alpine: apk add chromium)' >&2; \
+		echo 'and run make again.' >&2; \
+		exit 1; \
+	fi; \
+	echo 'The pages are tested in a real browser: installing chromium.'; \
+	export DEBIAN_FRONTEND=noninteractive; log=$$(mktemp); \
+	{ apt-get update -qq; apt-get install -y -qq --no-install-recommends chromium; } >$$log 2>&1; \
+	$(BROWSER) || { cat $$log >&2; echo 'Chromium could not be installed: install it and run make again.' >&2; exit 1; }; \
 	rm -f $$log
 
 ## Before a commit

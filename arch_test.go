@@ -19,7 +19,7 @@ const (
 	ground  = "money fault limits wire failpoint "
 	nouns   = ground + "product stock order payment user event audit apikey "
 	road    = nouns + "ledger "
-	desk    = road + "checkout "
+	desk    = road + "checkout feed "
 	outward = "sqlstore/... redisfront/... inproc/... rabbitbus/... stocksync/... webhook/... provider/... "
 	inward  = "httpapi/... console/... worker/... "
 )
@@ -43,6 +43,7 @@ var arrows = []arrow{
 
 	{"ledger", nouns, "the rules are pure and the ports are the ledger's own: who stores and who asks stands above it"},
 	{"checkout", road, "checkout goes around the ledger by ports, so that any store and any front can stand behind them"},
+	{"feed", nouns + "checkout", "the feed reads the log by checkout's port and knows neither who stores it nor who is listening"},
 
 	{"sqlstore/...", desk, outwardWhy},
 	{"redisfront/...", desk, outwardWhy},

@@ -30,6 +30,7 @@ type Record interface {
 	LogEnd(ctx context.Context) (position int64, err error)
 	Audit(ctx context.Context) (audit.Report, error)
 	KeyStore
+	TicketStore
 }
 
 // KeyStore keeps the API keys.
@@ -39,6 +40,14 @@ type KeyStore interface {
 	Keys(ctx context.Context, after string, limit int) ([]*apikey.Key, error)
 	RevokeKey(ctx context.Context, id string) (*apikey.Key, error)
 	TouchKey(ctx context.Context, id string, at time.Time) error
+}
+
+// TicketStore keeps the tickets of streams.
+type TicketStore interface {
+	AddTicket(ctx context.Context, t *apikey.Ticket) error
+	// TakeTicket uses a ticket of a stream up and gives the key that it was made with. Of all who try, one gets it; the others,
+	// and whoever comes too late or for another stream, get fault.ErrNotFound.
+	TakeTicket(ctx context.Context, h apikey.Hash, stream string) (*apikey.Key, error)
 }
 
 // Shelf is a product with its stock.
@@ -60,6 +69,7 @@ type OrderFilter struct {
 type EventFilter struct {
 	Types   []event.Type // none: all
 	OrderNo order.Number // 0: any subject
+	UserID  user.ID      // "": any subject; else the events of this user's orders. Not with OrderNo.
 	After   int64        // position; exclusive
 	Limit   int
 }

@@ -17,8 +17,9 @@ type Config struct {
 	AdminKey      string // "": the desk makes one at its first start
 	SandboxSecret string // "": the desk makes one at its first start
 	Providers     []string
-	PublicURL     string // "": the address the desk listens on; see PublicAt
-	AdminListen   string // "": off
+	PublicURL     string   // "": the address the desk listens on; see PublicAt
+	CORSOrigins   []string // none: off
+	AdminListen   string   // "": off
 	DrainDelay    time.Duration
 	PayWindow     time.Duration
 	RemindBefore  time.Duration // 0: no reminders
@@ -31,6 +32,7 @@ type Config struct {
 	OpenQueue   int
 	OpenWait    time.Duration
 	SettleQueue int
+	StreamsMax  int
 	NumberBlock int
 
 	// Commands that call a running desk.

@@ -52,7 +52,7 @@ func TestNothingSetIsTheDefault(t *testing.T) {
 	want := config.Config{
 		Listen: "127.0.0.1:8080", DatabaseURL: "sqlite:holdfast.db", Providers: []string{"sandbox"},
 		PayWindow: 30 * time.Minute, RemindBefore: 5 * time.Minute, TimeZone: time.UTC, LogFormat: "auto",
-		BatchMax: 512, OpenQueue: 8192, OpenWait: time.Second, SettleQueue: 8192, NumberBlock: 1000, URL: "http://127.0.0.1:8080",
+		BatchMax: 512, OpenQueue: 8192, OpenWait: time.Second, SettleQueue: 8192, StreamsMax: 4000, NumberBlock: 1000, URL: "http://127.0.0.1:8080",
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got %+v, want %+v", c, want)
@@ -171,6 +171,16 @@ func TestEachSettingRefusesNonsense(t *testing.T) {
 		{"admin_key", strings.Repeat("x", 201), "must be 32 to 200 characters long"},
 		{"admin_key", strings.Repeat("x", 31) + " ", "visible ASCII"},
 		{"sandbox_secret", strings.Repeat("é", 16), "visible ASCII"},
+		{"cors_origins", "shop.example", "must be origins such as https://shop.example"},
+		{"cors_origins", "https://shop.example/", "must be origins"},
+		{"cors_origins", "https://shop.example/a", "must be origins"},
+		{"cors_origins", "https://Shop.example", "must be origins"},
+		{"cors_origins", "https://*.shop.example", "must be origins"},
+		{"cors_origins", "null", "must be origins"},
+		{"cors_origins", "https://shop.example:443", "without its port"},
+		{"cors_origins", "https://a.example, https://a.example", "names https://a.example twice"},
+		{"cors_origins", "*, https://a.example", "is * or a list, not both"},
+		{"streams_max", "0", "must be 1 to 1000000"},
 		{"providers", "sandbax", `there is no provider "sandbax"; did you mean sandbox?`},
 		{"providers", "sandbox,sandbox", "names sandbox twice"},
 		{"providers", "sandbox,", "there is no provider"},

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -56,6 +57,7 @@ const (
 	openWaitMin      = 10 * time.Millisecond
 	openWaitMax      = 2 * time.Second // who has waited so long is refused in any case
 	numberBlockMax   = 1_000_000
+	streamsMaxMax    = 1_000_000
 )
 
 // Settings is the table of every setting.
@@ -98,6 +100,11 @@ func Settings() []Setting {
 			check: func(c *Config) string {
 				return checkWebAddress(c.PublicURL)
 			},
+		},
+		{
+			Name: "cors_origins", Section: Desk, Form: "list", Default: off, list: true,
+			Help: "Web pages of which origins may call the API from a browser, such as https://shop.example, separated by commas; * is any, off none.",
+			read: readOrigins, check: checkOrigins,
 		},
 		address("admin_listen", func(c *Config) *string { return &c.AdminListen }, Setting{
 			Section: Desk, Default: off,
@@ -149,6 +156,10 @@ func Settings() []Setting {
 			Section: Tuning, Default: "8192",
 			Help: "Payments, cancellations and expiries that may wait.",
 		}),
+		count("streams_max", func(c *Config) *int { return &c.StreamsMax }, streamsMaxMax, Setting{
+			Section: Tuning, Default: "4000",
+			Help: "Streams that may be open; more are answered overloaded. Each takes about 30 kB.",
+		}),
 		count("number_block", func(c *Config) *int { return &c.NumberBlock }, numberBlockMax, Setting{
 			Section: Tuning, Default: "1000",
 			Help: "Order numbers taken from the database at once. What is left of a block when a process stops is lost.",
@@ -196,6 +207,36 @@ func checkProviders(c *Config) string {
 			return fmt.Sprintf("there is no provider %q%s", name, suggestion(name, providerNames()))
 		case slices.Contains(c.Providers[:i], name):
 			return fmt.Sprintf("names %s twice", name)
+		}
+	}
+	return ""
+}
+
+func readOrigins(c *Config, text string) string {
+	c.CORSOrigins = nil
+	if text == off {
+		return ""
+	}
+	for _, origin := range strings.Split(text, ",") {
+		c.CORSOrigins = append(c.CORSOrigins, strings.TrimSpace(origin))
+	}
+	return ""
+}
+
+// checkOrigins wants origins as browsers send them: anything else would never match, and nobody would know why.
+func checkOrigins(c *Config) string {
+	for i, origin := range c.CORSOrigins {
+		u, err := url.Parse(origin)
+		switch {
+		case origin == "*" && len(c.CORSOrigins) > 1:
+			return "is * or a list, not both"
+		case origin == "*":
+		case err != nil || checkWebAddress(origin) != "" || u.Path != "" || strings.ToLower(origin) != origin || strings.Contains(origin, "*"):
+			return fmt.Sprintf("must be origins such as https://shop.example, in small letters and without a path; %q is none", origin)
+		case u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80":
+			return fmt.Sprintf("%q must be without its port: browsers leave the usual one out", origin)
+		case slices.Contains(c.CORSOrigins[:i], origin):
+			return fmt.Sprintf("names %s twice", origin)
 		}
 	}
 	return ""

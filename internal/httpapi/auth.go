@@ -20,16 +20,23 @@ import (
 
 // authenticate finds out whose request it is and whether he may make it.
 func (s *Server) authenticate(x *exchange) error {
+	if err := s.recognize(x); err != nil || x.route.anyKey {
+		return err
+	}
+	return x.needs(x.route.scope)
+}
+
+func (s *Server) recognize(x *exchange) error {
+	if ticket, given := x.ticket(); given {
+		return s.redeem(x, ticket)
+	}
 	secret, ok := bearer(x.r.Header)
 	if !ok {
 		return fault.ErrUnauthenticated
 	}
 	key, err := s.keys.find(x.ctx, secret, x.now)
-	if err != nil {
-		return err
-	}
 	x.key = key
-	return x.needs(x.route.scope)
+	return err
 }
 
 // needs refuses a key that lacks a scope.
@@ -101,14 +108,18 @@ func newKeyring(store checkout.KeyStore, clock func() time.Time, log *slog.Logge
 
 // find gives the key that a client sent, if it opens anything at now.
 func (k *keyring) find(ctx context.Context, secret string, now time.Time) (*apikey.Key, error) {
-	hash := apikey.HashOf(secret)
+	return k.look(ctx, apikey.HashOf(secret), now, !apikey.Mistyped(secret))
+}
+
+// look is find by what is kept of a key. What is not plausible is not looked up.
+func (k *keyring) look(ctx context.Context, hash apikey.Hash, now time.Time, plausible bool) (*apikey.Key, error) {
 	k.mu.RLock()
 	h, until, epoch := k.known[hash], k.unknown[hash], k.epoch
 	k.mu.RUnlock()
 	switch {
 	case h != nil && now.Sub(h.at) < keyFresh:
 	case h != nil && now.Sub(h.at) < keyStale && !h.asking.CompareAndSwap(false, true):
-	case h == nil && (now.Before(until) || apikey.Mistyped(secret)):
+	case h == nil && (now.Before(until) || !plausible):
 		return nil, fault.ErrUnauthenticated
 	default:
 		asked, err := k.ask(ctx, hash, epoch, h)

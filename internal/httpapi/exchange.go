@@ -30,9 +30,10 @@ type exchange struct {
 	key   *apikey.Key // nil where none was asked for
 	query url.Values
 
-	status int    // 0: nothing written yet
-	code   string // of a problem
-	lent   bool   // to a handler outside this package, who might keep it
+	status int           // 0: nothing written yet
+	code   string        // of a problem
+	took   time.Duration // until a stream began; 0: of no stream
+	lent   bool          // to a handler outside this package, who might keep it
 
 	fields fields // of the body, and whatever is wrong with any input
 	raw    []byte // the body
@@ -53,7 +54,7 @@ func (x *exchange) begin(w http.ResponseWriter, r *http.Request) {
 
 func (x *exchange) reset() {
 	x.w, x.r, x.ctx, x.route, x.key, x.query = nil, nil, nil, nil, nil, nil
-	x.id, x.code, x.status = "", "", 0
+	x.id, x.code, x.status, x.took = "", "", 0, 0
 	x.fields.wrong = x.fields.wrong[:0]
 	if cap(x.raw) > bufferKept {
 		x.raw = nil

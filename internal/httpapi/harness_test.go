@@ -24,6 +24,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/audit"
 	"github.com/holdfast-oms/holdfast/internal/checkout"
 	"github.com/holdfast-oms/holdfast/internal/fault"
+	"github.com/holdfast-oms/holdfast/internal/feed"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/order"
 	"github.com/holdfast-oms/holdfast/internal/payment"
@@ -40,6 +41,7 @@ type desk struct {
 	clock   *clock
 	log     *lockedBuffer
 	gate    *openGate
+	feed    *feed.Hub
 	keys    map[apikey.Scope]string // one key of each scope
 	decided atomic.Int64            // batches that the ledger has decided
 }
@@ -67,11 +69,19 @@ func newDesk(tb testing.TB, change ...func(*Options, *ledger.Options)) *desk {
 		c(&opt, &road)
 	}
 	d.store, d.ledger, d.record = store, ledger.New(store, road), &record{Store: store}
-	d.server = New(&checkout.Desk{
+	front := &checkout.Desk{
 		Ledger: d.ledger, Record: d.record, Gate: d.gate, Orders: noCache{}, Clock: d.clock.Now,
 		Providers: []checkout.Provider{&toyProvider{}},
-	}, opt)
+	}
+	d.feed = feed.NewHub(d.record, front, opt.Log)
+	opt.Feed = d.feed
+	d.server = New(front, opt)
+	feeding, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { d.feed.Run(feeding) })
 	tb.Cleanup(func() {
+		stop()
+		running.Wait()
 		ctx := context.Background()
 		for _, err := range []error{d.server.Close(ctx), d.ledger.Close(ctx), store.Close()} {
 			if err != nil {
@@ -133,11 +143,30 @@ func (d *desk) request(method, target, body string, scope apikey.Scope, header .
 // not documented fails the test that got it.
 func (d *desk) do(r *http.Request) answer {
 	d.t.Helper()
-	w := httptest.NewRecorder()
-	d.server.ServeHTTP(w, r)
+	w := recorded(d.server, r)
 	a := answer{w.Code, w.Header(), w.Body.Bytes()}
 	d.checkDocumented(r, a)
 	return a
+}
+
+// recorded records the answer to one request; of a stream its beginning, for then the reader leaves.
+func recorded(server http.Handler, r *http.Request) *httptest.ResponseRecorder {
+	ctx, leave := context.WithCancel(r.Context())
+	defer leave()
+	*r = *r.WithContext(ctx) // the caller reads its Pattern
+	w := &leaver{httptest.NewRecorder(), leave}
+	server.ServeHTTP(w, r)
+	return w.ResponseRecorder
+}
+
+type leaver struct {
+	*httptest.ResponseRecorder
+	leave context.CancelFunc
+}
+
+func (l *leaver) Flush() {
+	l.ResponseRecorder.Flush()
+	l.leave()
 }
 
 func (d *desk) checkDocumented(r *http.Request, a answer) {
@@ -309,6 +338,7 @@ func (d *desk) relay() {
 		moved, err := d.store.Relay(d.t.Context(), leases, 1000)
 		d.must(err)
 		if moved == 0 {
+			d.feed.Wake()
 			return
 		}
 	}

@@ -26,6 +26,8 @@ type route struct {
 	bodyOptional bool
 	list         bool // looks at many rows: few of these run at once
 	lenient      bool // its query is not ours to judge
+	stream       bool // its answer goes on; a ticket may stand for the key
+	anyKey       bool // which scope it needs depends on the body; the handler asks for it
 }
 
 // reply is one answer. A nil shape is not JSON of ours.
@@ -38,8 +40,14 @@ type reply struct {
 // Query parameters that several routes take.
 var (
 	limitParam  = param{"limit", "How many, 1 to 200.", 50}
+	resumeParam = param{"last_event_id", "Go on behind this event, as the header Last-Event-ID does, which comes before it.", int64(0)}
+	ticketParam = param{"ticket", "A ticket of this stream, in place of a key: EventSource can send no header.", ""}
 	cursorParam = param{"cursor", "next_cursor of the page before, with the same filters. Opaque.", ""}
 )
+
+// resumes is said of every stream.
+const resumes = "The id of each is its position in the log: come back with the last one as Last-Event-ID, and nothing is left out and nothing " +
+	"told twice. A comment every 15 s keeps the line open. A reader who is too slow is cut off; so is everybody when the process stops."
 
 // routes is the whole map.
 func routes() []route {
@@ -156,6 +164,36 @@ func routes() []route {
 			handle: (*Server).fulfilOrder,
 		},
 
+		{
+			method: "GET", pattern: "/v1/orders/{order_no}/stream", id: "streamOrder", scope: apikey.OrdersRead, stream: true,
+			summary: "Follow an order as it happens",
+			about:   "Server-Sent Events: first order, the order as it is, then its events by their names, with the order as each has it. " + resumes,
+			query:   []param{resumeParam, ticketParam},
+			gives:   []reply{{200, "A stream of orders, as text/event-stream.", nil}},
+			faults:  []*fault.Error{fault.ErrNotFound},
+			handle:  (*Server).streamOrder,
+		},
+		{
+			method: "GET", pattern: "/v1/users/{user_id}/stream", id: "streamUser", scope: apikey.OrdersRead, stream: true,
+			summary: "Follow all orders of a user as it happens",
+			about: "Server-Sent Events: the events of all the user's orders by their names, with the order as each has it. It begins at now; the user " +
+				"need not be known. " + resumes,
+			query:  []param{resumeParam, ticketParam},
+			gives:  []reply{{200, "A stream of orders, as text/event-stream.", nil}},
+			faults: []*fault.Error{fault.ErrNotFound},
+			handle: (*Server).streamUser,
+		},
+		{
+			method: "POST", pattern: "/v1/stream-tickets", id: "createStreamTicket", scope: apikey.OrdersRead, anyKey: true,
+			summary: "Make a ticket for one stream",
+			about: "For browsers, whose EventSource can send no key: as ?ticket= it opens the stream it was made for, once, within 60 s, while the key " +
+				"is good. It needs the scope that the stream needs. When the stream breaks, open it again with a new ticket and ?last_event_id=.",
+			takes:  api.CreateStreamTicket{},
+			gives:  []reply{{201, "Made. The ticket is shown this once.", api.StreamTicket{}}},
+			faults: []*fault.Error{fault.ErrOverloaded},
+			handle: (*Server).createTicket,
+		},
+
 		// Payments.
 		{
 			method: "POST", pattern: "/v1/orders/{order_no}/payments", id: "createPayment", scope: apikey.OrdersWrite,
@@ -208,6 +246,14 @@ func routes() []route {
 			},
 			gives:  []reply{{200, "A page of events.", api.Page[api.Event]{}}},
 			handle: (*Server).listEvents,
+		},
+		{
+			method: "GET", pattern: "/v1/events/stream", id: "streamEvents", scope: apikey.EventsRead, stream: true,
+			summary: "Follow the log of events as it grows",
+			about:   "Server-Sent Events, named like the types, with the event as data. It begins at the end of the log. " + resumes,
+			query:   []param{{"types", "Types of events, separated by commas.", ""}, resumeParam, ticketParam},
+			gives:   []reply{{200, "A stream of events, as text/event-stream.", nil}},
+			handle:  (*Server).streamEvents,
 		},
 
 		// The operator.

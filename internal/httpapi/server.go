@@ -15,8 +15,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rs/cors"
+
 	"github.com/holdfast-oms/holdfast/internal/checkout"
 	"github.com/holdfast-oms/holdfast/internal/fault"
+	"github.com/holdfast-oms/holdfast/internal/feed"
 )
 
 // Options of a Server. The zero value of each is its default.
@@ -33,6 +36,11 @@ type Options struct {
 	CursorKey []byte                  // seals the cursors, one per record; nil: cursors end with this process
 	Callbacks []CallbackProvider      // who may send notices
 	Pages     map[string]http.Handler // further patterns of the mux, open to anyone
+
+	Origins []string // of web pages that may call from a browser; "*" is any, none is none
+
+	Feed       *feed.Hub // what streams are fed by; nil: there are none
+	StreamsMax int       // open at a time
 }
 
 func (o *Options) defaults(d *checkout.Desk) {
@@ -68,6 +76,9 @@ type Server struct {
 	desk     *checkout.Desk
 	opt      Options
 	mux      *http.ServeMux
+	routes   []route
+	streams  *streams
+	cors     *cors.Cors // nil: off
 	keys     *keyring
 	cursors  cursors
 	lists    chan struct{} // a place for each list that may run
@@ -85,13 +96,16 @@ func New(d *checkout.Desk, opt Options) *Server {
 		desk:     d,
 		opt:      opt,
 		mux:      http.NewServeMux(),
+		routes:   routes(),
+		streams:  newStreams(opt.StreamsMax),
+		cors:     newCORS(opt.Origins),
 		keys:     newKeyring(d.Record, opt.Clock, opt.Log),
 		cursors:  cursors{opt.CursorKey},
 		lists:    make(chan struct{}, listsAtOnce),
 		refusals: newRefusals(),
 	}
 	s.exchanges.New = func() any { return &exchange{s: s} }
-	for pattern, methods := range byPattern(routes()) {
+	for pattern, methods := range byPattern(s.routes) {
 		s.mux.Handle(pattern, newEndpoint(methods))
 	}
 	for pattern, handler := range opt.Pages {
@@ -101,8 +115,11 @@ func New(d *checkout.Desk, opt Options) *Server {
 	return s
 }
 
-// Close waits for what goes on beside the requests.
-func (s *Server) Close(ctx context.Context) error { return s.keys.close(ctx) }
+// Close ends the streams and waits for what goes on beside the requests.
+func (s *Server) Close(ctx context.Context) error {
+	s.Drain()
+	return s.keys.close(ctx)
+}
 
 // ServeHTTP takes a request along the road: its id, the log and the guard around everything, then by its pattern
 // authentication, scope, query, body, handler, answer.
@@ -124,7 +141,11 @@ func (s *Server) end(x *exchange, panicked any) {
 		abort = x.panicked(panicked)
 	}
 	took := s.opt.Clock().Sub(x.now)
-	s.opt.Observe(x.pattern(), method(x.r), x.status, took)
+	answered := took
+	if x.took > 0 {
+		answered = x.took
+	}
+	s.opt.Observe(x.pattern(), method(x.r), x.status, answered)
 	if s.opt.Log.Enabled(x.r.Context(), slog.LevelDebug) {
 		s.logAccess(x, took)
 	}
@@ -206,6 +227,12 @@ func newEndpoint(methods []*route) *endpoint {
 
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x, _ := w.(*exchange) // the server's mux is given nothing else
+	if x.s.cors != nil {
+		x.s.cors.HandlerFunc(x, r)
+		if preflight(r) {
+			return
+		}
+	}
 	for _, rt := range e.methods {
 		if rt.method == r.Method || rt.method == http.MethodGet && r.Method == http.MethodHead {
 			x.route = rt
@@ -281,7 +308,7 @@ func (nothing) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 
 // warn logs that the record is out of reach, not more than once a second: under load everybody meets it.
 func (s *Server) warn(x *exchange, err error) {
-	last, now := s.warned.Load(), x.now.UnixNano()
+	last, now := s.warned.Load(), s.opt.Clock().UnixNano() // a stream began long ago
 	if now-last < int64(warnEvery) || !s.warned.CompareAndSwap(last, now) {
 		return
 	}

@@ -406,8 +406,7 @@ func TestNothingPrivateIsLoggedOrTold(t *testing.T) {
 					if scope != "" {
 						withKey(req, d.keys[scope])
 					}
-					w := httptest.NewRecorder()
-					d.server.ServeHTTP(w, req)
+					w := recorded(d.server, req)
 					if w.Code >= 400 {
 						told.Write(w.Body.Bytes())
 					}

@@ -119,7 +119,10 @@ func (b *bodyTest) refused(story, body string, status int, code, field string, h
 }
 
 // notOfTheReader is what the rules say of a value that can be read.
-var notOfTheReader = []string{"there is no such product", "is not one of the providers of this desk"}
+var notOfTheReader = []string{
+	"there is no such product", "is not one of the providers of this desk",
+	"must be the path of a stream, such as /v1/orders/202611200000042/stream",
+}
 
 // passes fails if a body is refused because of a field. Other rules may still refuse it.
 func (b *bodyTest) passes(story, body, field string, header ...string) {

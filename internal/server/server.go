@@ -17,9 +17,11 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/checkout"
 	"github.com/holdfast-oms/holdfast/internal/config"
 	"github.com/holdfast-oms/holdfast/internal/fault"
+	"github.com/holdfast-oms/holdfast/internal/feed"
 	"github.com/holdfast-oms/holdfast/internal/httpapi"
 	"github.com/holdfast-oms/holdfast/internal/inproc"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
+	"github.com/holdfast-oms/holdfast/internal/order"
 	"github.com/holdfast-oms/holdfast/internal/provider/sandbox"
 	"github.com/holdfast-oms/holdfast/internal/sqlstore"
 	"github.com/holdfast-oms/holdfast/internal/telemetry"
@@ -137,7 +139,12 @@ func (s *Server) assemble(ctx context.Context) error {
 	orders := inproc.NewOrders()
 	countdown := inproc.NewCountdown()
 	host, _ := os.Hostname()
-	relay := worker.NewRelay(s.store, fmt.Sprintf("%s:%d:%d", host, os.Getpid(), clock().UnixNano()), s.log, s.metrics.Relayed)
+	s.desk = &checkout.Desk{Record: record{s.store}, Gate: gate, Orders: orders, Clock: clock}
+	hub := feed.NewHub(s.store, s.desk, s.log)
+	relay := worker.NewRelay(s.store, fmt.Sprintf("%s:%d:%d", host, os.Getpid(), clock().UnixNano()), s.log, func(moved int) {
+		s.metrics.Relayed(moved)
+		hub.Wake()
+	})
 
 	s.ledger = ledger.New(s.store, ledger.Options{
 		BatchMax: s.cfg.BatchMax, OpenMax: s.cfg.OpenQueue, OpenWait: s.cfg.OpenWait, SettleMax: s.cfg.SettleQueue,
@@ -154,9 +161,11 @@ func (s *Server) assemble(ctx context.Context) error {
 			}
 		},
 	})
-	s.desk = &checkout.Desk{Ledger: s.ledger, Record: record{s.store}, Gate: gate, Orders: orders, Clock: clock}
+	s.desk.Ledger = s.ledger
 
-	callbacks, pages, err := s.providers(ctx, clock)
+	callbacks, pages, err := s.providers(ctx, clock, func(w http.ResponseWriter, r *http.Request, no order.Number, show func([]byte, *order.Order) []byte) {
+		s.api.FollowOrder(w, r, no, show)
+	})
 	if err != nil {
 		return err
 	}
@@ -167,18 +176,19 @@ func (s *Server) assemble(ctx context.Context) error {
 	expirer := worker.NewExpirer(s.ledger, s.store, countdown, worker.ExpirerOptions{
 		Clock: clock, Log: s.log, Observe: s.metrics.Expired,
 	})
-	s.measure(countdown, expirer)
-
 	s.api = httpapi.New(s.desk, httpapi.Options{
 		Log: s.log, Clock: clock, Ready: s.readiness, Metrics: s.metrics.Handler(), Observe: s.metrics.Request,
 		Version: s.version, Callbacks: callbacks, Pages: pages, CursorKey: []byte(cursorKey),
+		Feed: hub, StreamsMax: s.cfg.StreamsMax, Origins: s.cfg.CORSOrigins,
 	})
+	s.measure(countdown, expirer, hub)
 	s.http = &http.Server{
 		Handler:           s.api,
 		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: headerBytesMax,
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
+	s.http.RegisterOnShutdown(s.api.Drain)
 	if err := s.startAdmin(ctx); err != nil {
 		return err
 	}
@@ -187,6 +197,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	s.stopLoops = stop
 	s.loops.Go(func() { expirer.Run(loops) })
 	s.loops.Go(func() { relay.Run(loops) })
+	s.loops.Go(func() { hub.Run(loops) })
 	if s.cfg.RemindBefore > 0 {
 		s.loops.Go(func() { worker.NewReminder(s.ledger, s.store, s.cfg.RemindBefore, clock, s.log).Run(loops) })
 	}
@@ -197,7 +208,10 @@ func (s *Server) assemble(ctx context.Context) error {
 	return nil
 }
 
-func (s *Server) providers(ctx context.Context, clock func() time.Time) ([]httpapi.CallbackProvider, map[string]http.Handler, error) {
+// followOrder answers a page's request with a stream of one order.
+type followOrder = func(w http.ResponseWriter, r *http.Request, no order.Number, show func(b []byte, o *order.Order) []byte)
+
+func (s *Server) providers(ctx context.Context, clock func() time.Time, follow followOrder) ([]httpapi.CallbackProvider, map[string]http.Handler, error) {
 	var callbacks []httpapi.CallbackProvider
 	pages := map[string]http.Handler{}
 	for _, name := range s.cfg.Providers {
@@ -208,7 +222,7 @@ func (s *Server) providers(ctx context.Context, clock func() time.Time) ([]httpa
 				return nil, nil, err
 			}
 			p := sandbox.New(secret, s.cfg.PublicAt(s.listener.Addr()), s.desk, clock)
-			p.Log = s.log
+			p.Log, p.Follow = s.log, follow
 			s.desk.Providers = append(s.desk.Providers, p)
 			callbacks = append(callbacks, p)
 			pages["/sandbox/"] = p.Pages()
@@ -221,7 +235,10 @@ func (s *Server) providers(ctx context.Context, clock func() time.Time) ([]httpa
 }
 
 // measure registers what is read when the metrics are.
-func (s *Server) measure(countdown *inproc.Countdown, expirer *worker.Expirer) {
+func (s *Server) measure(countdown *inproc.Countdown, expirer *worker.Expirer, hub *feed.Hub) {
+	s.metrics.Gauge("holdfast_streams_open", "Streams that are open.", nil, func() float64 { return float64(s.api.Streams()) })
+	s.metrics.Counter("holdfast_streams_slow_total", "Streams ended because their readers were too slow.",
+		func() float64 { return float64(hub.Slow()) })
 	for lane, name := range map[ledger.Lane]string{ledger.Open: "open", ledger.Settle: "settle"} {
 		s.metrics.Gauge("holdfast_ledger_waiting", "Commands waiting in a lane.", map[string]string{"lane": name},
 			func() float64 { return float64(s.ledger.Waiting(lane)) })
@@ -288,7 +305,7 @@ func (s *Server) Serve() error {
 // Stop ends the desk so that nothing acknowledged is lost and nobody waits for what will not come:
 //
 //  1. readiness says no, and for the drain delay everything goes on, so that load balancers can look away;
-//  2. no new connections; requests under way are answered;
+//  2. no new connections; requests under way are answered, streams are ended;
 //  3. the loops stop: they are senders, and the ledger is their receiver;
 //  4. the ledger decides what still waits;
 //  5. the record is closed.

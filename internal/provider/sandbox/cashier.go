@@ -26,7 +26,8 @@ var assets embed.FS
 
 const formBytes = 4 << 10 // of the cashier's form, which is one word
 
-// Pages serves the cashier. It needs no script: the script only moves the countdown.
+// Pages serves the cashier. It needs no script: the script moves the countdown, and looks again when the page's stream says that
+// the order has changed, wherever that came from.
 //
 // GET shows the payment, POST pays or declines it. Whoever knows a payment's id may do either, as with any provider's
 // page; a post from another site is refused, so that nobody is made to pay by looking at something else.
@@ -35,6 +36,7 @@ func (p *Provider) Pages() http.Handler {
 	routes := http.NewServeMux()
 	routes.HandleFunc("GET /sandbox/pay/{payment_id}", c.show)
 	routes.HandleFunc("POST /sandbox/pay/{payment_id}", c.act)
+	routes.HandleFunc("GET /sandbox/pay/{payment_id}/stream", c.follow)
 	routes.HandleFunc("GET /sandbox/assets/{file}", c.asset)
 	routes.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { c.fail(w, fault.ErrNotFound) })
 
@@ -53,7 +55,7 @@ func (p *Provider) Pages() http.Handler {
 func guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; form-action 'self'; "+
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; "+
 			"base-uri 'none'; frame-ancestors 'none'")
 		h.Set("Referrer-Policy", "same-origin")
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -142,6 +144,22 @@ func (c *cashier) find(r *http.Request) (*payment.Payment, *order.Order, error) 
 	return pay, o, err
 }
 
+// follow tells an open page the status of its order whenever it may have changed, and nothing else of the order: whoever has the
+// page's address may listen.
+func (c *cashier) follow(w http.ResponseWriter, r *http.Request) {
+	_, o, err := c.find(r)
+	switch {
+	case err != nil:
+		c.fail(w, err)
+	case c.Follow == nil:
+		c.fail(w, fault.ErrNotFound)
+	default:
+		c.Follow(w, r, o.Number, func(b []byte, o *order.Order) []byte {
+			return append(append(append(b, `{"status":"`...), o.Status...), `"}`...)
+		})
+	}
+}
+
 func (c *cashier) asset(w http.ResponseWriter, r *http.Request) {
 	file := r.PathValue("file")
 	if file != "page.css" && file != "page.js" {
@@ -197,6 +215,7 @@ type view struct {
 	Order  *bill     // nil: about no order
 	Open   bool      // there are buttons
 	Left   countdown // while Open
+	Live   string    // while Open: where the page's stream is; "": there is none
 	status int
 }
 
@@ -244,6 +263,9 @@ func (c *cashier) view(pay *payment.Payment, o *order.Order, outcome ledger.PayO
 		v.Text = "Nothing was paid. While its time is not over, the order can be paid with a new payment from the shop."
 	case pay.Status == payment.Pending && o.Status == order.Pending:
 		v.State, v.Title, v.Open, v.Left = "open", "Pay your order", true, countdownOf(o, c.clock())
+		if c.Follow != nil {
+			v.Live = url.PathEscape(pay.ID) + "/stream"
+		}
 	default:
 		v.State, v.Title, v.Text = "over", "Already over", over(o.Status)
 	}

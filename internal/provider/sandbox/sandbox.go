@@ -5,6 +5,7 @@ package sandbox
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -27,6 +28,10 @@ type Desk interface {
 // Provider is the sandbox of one desk.
 type Provider struct {
 	Log *slog.Logger // of what goes wrong behind the cashier page; silent unless set before Pages
+
+	// Follow answers a page's request with a stream of one order, as show appends it. Nil: an open page looks again only when
+	// the time to pay is over.
+	Follow func(w http.ResponseWriter, r *http.Request, no order.Number, show func(b []byte, o *order.Order) []byte)
 
 	secret    Secret
 	publicURL string

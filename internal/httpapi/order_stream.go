@@ -1,0 +1,89 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/event"
+	"github.com/holdfast-oms/holdfast/internal/fault"
+	"github.com/holdfast-oms/holdfast/internal/feed"
+	"github.com/holdfast-oms/holdfast/internal/order"
+)
+
+// streamOrder tells an order as it is, and then at each of its events.
+func (s *Server) streamOrder(x *exchange) error {
+	no, err := x.orderNo()
+	if err != nil {
+		return err
+	}
+	if _, err := s.desk.Order(x.ctx, no); err != nil {
+		return err
+	}
+	return s.follow(x, &telling{
+		of: feed.Interest{OrderNo: no}, event: s.orderOf(x), order: (*order.Order).AppendJSON, key: x.stillAllowed,
+	})
+}
+
+// orderOf tells an event of an order by the order: as the event has it, or, where the event is of something else (money that came
+// late), as it is.
+func (s *Server) orderOf(x *exchange) func([]byte, *event.Event) ([]byte, error) {
+	return func(b []byte, e *event.Event) ([]byte, error) {
+		if strings.HasPrefix(string(e.Type), "order.") {
+			return append(b, e.Data...), nil
+		}
+		o, err := s.orderAt(x.ctx, e)
+		if err != nil {
+			return b, err
+		}
+		return o.AppendJSON(b, s.opt.Clock()), nil
+	}
+}
+
+// orderAt gives the order that an event is about, at the event or later.
+func (s *Server) orderAt(ctx context.Context, e *event.Event) (*order.Order, error) {
+	no, err := order.ParseNumber(e.Subject.ID)
+	if err != nil {
+		return nil, err
+	}
+	return s.orderNotBefore(ctx, no, e.Sequence)
+}
+
+// stillAllowed looks again whether the key opens the stream: a revoked one is dead within 5 s, for streams too. A record that
+// cannot be asked ends nobody's stream.
+func (x *exchange) stillAllowed(ctx context.Context) error {
+	key, err := x.s.keys.look(ctx, x.key.Hash, x.s.opt.Clock(), true)
+	switch {
+	case err == nil && key.Allows(x.route.scope):
+		return nil
+	case err != nil && fault.Of(err).Kind != fault.Unauthenticated:
+		return nil
+	}
+	return fault.ErrUnauthenticated
+}
+
+// FollowOrder answers a page's request with a stream of one order, as show appends it: its first message is named order, the
+// others like the events. Whose order it is and who may see it is the page's to know. w is what the page was given.
+func (s *Server) FollowOrder(w http.ResponseWriter, r *http.Request, no order.Number, show func([]byte, *order.Order) []byte) {
+	x, ours := w.(*exchange)
+	if !ours {
+		http.Error(w, "A stream is answered on the desk's own connection only.", http.StatusInternalServerError)
+		return
+	}
+	x.r, x.ctx = r, r.Context()
+	err := s.follow(x, &telling{
+		of:    feed.Interest{OrderNo: no},
+		order: func(o *order.Order, b []byte, _ time.Time) []byte { return show(b, o) },
+		event: func(b []byte, e *event.Event) ([]byte, error) {
+			o, err := s.orderAt(x.ctx, e)
+			if err != nil {
+				return b, err
+			}
+			return show(b, o), nil
+		},
+	})
+	if err != nil {
+		x.refuse(err)
+	}
+}
