@@ -78,7 +78,6 @@ func newAviary(t *testing.T, format string) *aviary {
 		if err := <-served; err != nil {
 			t.Error(err)
 		}
-		a.s.tracer = nil
 	})
 	return a
 }
@@ -182,7 +181,7 @@ func (a *aviary) tease(method, pattern string, op operation, schemas map[string]
 		}
 		a.ask(method, target, bodies[len(bodies)-1], http.Header{"Authorization": {"Bearer " + canary}})
 		a.ask(method, target, "", http.Header{"Authorization": {canary}, "Idempotency-Key": {canary, canary}})
-		a.ask("BREW", target, "", nil)
+		a.ask(canary, target, "", nil)
 	}
 }
 

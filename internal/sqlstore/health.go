@@ -51,7 +51,7 @@ func checkpoints(wal string) int64 {
 	if err != nil {
 		return 0
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // it was only read
 	var header [16]byte
 	if _, err := f.ReadAt(header[:], 0); err != nil {
 		return 0

@@ -92,6 +92,9 @@ func New(version string) *Metrics {
 	m.relayed = m.counter("holdfast_relay_events_total").WithLabelValues()
 	m.relayLag = m.histogram("holdfast_relay_lag_seconds").WithLabelValues()
 	m.removed = m.counter("holdfast_janitor_removed_total")
+	for _, what := range janitorWhat {
+		m.removed.WithLabelValues(what) // 0 says that nothing was thrown away; nothing would say nothing
+	}
 	m.Read(func(_ context.Context, say Say) { say("holdfast_build_info", 1, version) })
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
