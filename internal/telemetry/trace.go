@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +40,8 @@ const (
 type Tracer struct {
 	provider *sdk.TracerProvider
 	tracer   trace.Tracer
+	ratio    float64
+	places   places
 	counts   spanCounts
 
 	mu        sync.Mutex
@@ -65,12 +67,12 @@ func NewTracer(ctx context.Context, opt TracerOptions) (*Tracer, error) {
 			return nil, fmt.Errorf("trace: %w", err)
 		}
 	}
-	t := &Tracer{}
+	t := &Tracer{ratio: opt.Ratio}
 	t.provider = sdk.NewTracerProvider(
 		sdk.WithResource(resource.NewSchemaless(
 			attribute.String("service.name", "holdfast"), attribute.String("service.version", opt.Version),
 		)),
-		sdk.WithSampler(&sampler{ratio: sdk.TraceIDRatioBased(opt.Ratio)}),
+		sdk.WithSampler(sdk.AlwaysSample()), // Begin decides, and the rest is only begun for what it let through
 		sdk.WithRawSpanLimits(sdk.SpanLimits{
 			AttributeValueLengthLimit: attributeChars, AttributeCountLimit: attributesMax, EventCountLimit: 1, LinkCountLimit: linksMax,
 			AttributePerEventCountLimit: 1, AttributePerLinkCountLimit: 1,
@@ -112,15 +114,30 @@ func (t *Tracer) Counts() SpanCounts {
 //
 // The caller's traceparent is honoured (W3C Trace Context), his tracestate is not taken along: nobody knows what is in it.
 func (t *Tracer) Begin(r *http.Request) (ctx context.Context, ended func(*Request)) {
-	ctx = propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
-	if caller := trace.SpanContextFromContext(ctx); caller.IsValid() {
-		ctx = trace.ContextWithRemoteSpanContext(r.Context(), caller.WithTraceState(trace.TraceState{}))
-	}
-	ctx, span := t.tracer.Start(ctx, "request", trace.WithSpanKind(trace.SpanKindServer))
-	if !span.IsRecording() {
+	caller := callerOf(r)
+	switch {
+	case caller.IsValid() && !caller.IsSampled():
+		return nil, nil
+	case !caller.IsValid() && rand.Float64() >= t.ratio: //nolint:gosec // chance, not a secret
+		return nil, nil
+	case !t.places.take(time.Now().Unix()):
 		return nil, nil
 	}
+	ctx = r.Context()
+	if caller.IsValid() {
+		ctx = trace.ContextWithRemoteSpanContext(ctx, caller)
+	}
+	ctx, span := t.tracer.Start(ctx, "request", trace.WithSpanKind(trace.SpanKindServer))
 	return ctx, func(answered *Request) { endRequest(span, answered) }
+}
+
+// callerOf reads the caller's traceparent; what cannot be read is none.
+func callerOf(r *http.Request) trace.SpanContext {
+	if _, sent := r.Header["Traceparent"]; !sent {
+		return trace.SpanContext{}
+	}
+	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.HeaderCarrier(r.Header))
+	return trace.SpanContextFromContext(ctx).WithTraceState(trace.TraceState{})
 }
 
 // endRequest writes what may stand in a log too, and nothing else: no path, no query, no address.
@@ -200,40 +217,18 @@ func (t *Tracer) Relayed(n int, now time.Time) {
 	turn.End(trace.WithTimestamp(now))
 }
 
-// sampler decides who is traced: requests whose caller said so, and a share of the others, but so many a second at most;
-// whatever the desk itself begins, for it begins only what has to do with a traced request.
-type sampler struct {
-	ratio  sdk.Sampler
+// places are how many requests may be traced in a second.
+type places struct {
 	second atomic.Int64 // Unix seconds, and
-	traced atomic.Int64 // how many began in it
+	taken  atomic.Int64 // how many were in it
 }
 
-func (s *sampler) ShouldSample(p sdk.SamplingParameters) sdk.SamplingResult {
-	caller := trace.SpanContextFromContext(p.ParentContext)
-	decision := sdk.RecordAndSample
-	switch {
-	case p.Kind != trace.SpanKindServer:
-	case caller.IsValid() && !caller.IsSampled():
-		decision = sdk.Drop
-	case !caller.IsValid() && s.ratio.ShouldSample(p).Decision == sdk.Drop:
-		decision = sdk.Drop
-	case !s.one(time.Now().Unix()):
-		decision = sdk.Drop
+// take takes one of the second's places. Around the turn of a second a few more may get one.
+func (p *places) take(now int64) bool {
+	if last := p.second.Load(); last != now && p.second.CompareAndSwap(last, now) {
+		p.taken.Store(0)
 	}
-	return sdk.SamplingResult{Decision: decision}
-}
-
-// one takes one of the second's places. Around the turn of a second a few more may get one.
-func (s *sampler) one(now int64) bool {
-	if last := s.second.Load(); last != now && s.second.CompareAndSwap(last, now) {
-		s.traced.Store(0)
-	}
-	return s.traced.Add(1) <= tracedPerSecond
-}
-
-// Description is asked for by the SDK.
-func (s *sampler) Description() string {
-	return "holdfast: at most " + strconv.Itoa(tracedPerSecond) + " requests a second"
+	return p.taken.Add(1) <= tracedPerSecond
 }
 
 // spanCounts counts spans as they end.

@@ -140,17 +140,17 @@ func TestWhoIsTraced(t *testing.T) {
 
 // Anybody can send "sampled" with each of his requests.
 func TestNobodyCanHaveEverythingTraced(t *testing.T) {
-	s := &sampler{ratio: sdk.AlwaysSample()}
+	var p places
 	traced := 0
 	for range 100 * tracedPerSecond {
-		if s.one(1) {
+		if p.take(1) {
 			traced++
 		}
 	}
 	if traced != tracedPerSecond {
 		t.Errorf("%d requests of one second were traced, want %d", traced, tracedPerSecond)
 	}
-	if !s.one(2) {
+	if !p.take(2) {
 		t.Error("nothing is traced in the next second")
 	}
 }
