@@ -103,4 +103,22 @@ type Desk struct {
 	Orders    OrderCache
 	Providers []Provider
 	Clock     func() time.Time
+
+	// Observe is told what became of each order that was asked for, and who said so; nil: nobody is.
+	Observe func(by Judge, replayed bool, err error)
+}
+
+// Judge is who decides about an order.
+type Judge string
+
+// The judges.
+const (
+	TheGate   Judge = "gate"
+	TheLedger Judge = "ledger"
+)
+
+func (d *Desk) observe(by Judge, replayed bool, err error) {
+	if d.Observe != nil {
+		d.Observe(by, replayed, err)
+	}
 }

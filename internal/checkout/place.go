@@ -34,6 +34,15 @@ type Line struct {
 	Quantity  int64
 }
 
+// TurnsAway reports whether an order would be refused now for want of room, before any work is done for it.
+func (d *Desk) TurnsAway() bool {
+	if !d.Ledger.Full(ledger.Open) {
+		return false
+	}
+	d.observe(TheLedger, false, fault.ErrOverloaded)
+	return true
+}
+
 // Place places an order, or gives the answer that its key got before. A buyer who got the last unit and lost the answer finds
 // it: before the gate's refusal is told, his key is looked at, and when it may have been used the ledger decides.
 func (d *Desk) Place(ctx context.Context, want Order) (ledger.Placed, error) {
@@ -49,9 +58,12 @@ func (d *Desk) Place(ctx context.Context, want Order) (ledger.Placed, error) {
 		Metadata:    want.Metadata,
 	}
 	if refusal := d.Gate.Admit(ctx, lines); refusal != nil && !d.Gate.MayHaveUsed(c.Key) {
+		d.observe(TheGate, false, refusal)
 		return ledger.Placed{}, refusal
 	}
-	return ledger.Submit(ctx, d.Ledger, c)
+	placed, err := ledger.Submit(ctx, d.Ledger, c)
+	d.observe(TheLedger, placed.Replayed, err)
+	return placed, err
 }
 
 // merge makes one line of all lines of a product: checked apart, they could pass a limit that their sum does not.

@@ -26,6 +26,8 @@ type Config struct {
 	TimeZone      *time.Location
 	LogFormat     string // LogAuto, LogText or LogJSON
 	LogLevel      slog.Level
+	OTLPEndpoint  string  // "": no traces
+	TraceRatio    float64 // of the requests that nobody asked to be traced
 
 	// Tuning.
 	BatchMax    int

@@ -51,7 +51,7 @@ func TestNothingSetIsTheDefault(t *testing.T) {
 	}
 	want := config.Config{
 		Listen: "127.0.0.1:8080", DatabaseURL: "sqlite:holdfast.db", Providers: []string{"sandbox"},
-		PayWindow: 30 * time.Minute, RemindBefore: 5 * time.Minute, TimeZone: time.UTC, LogFormat: "auto",
+		PayWindow: 30 * time.Minute, RemindBefore: 5 * time.Minute, TimeZone: time.UTC, LogFormat: "auto", TraceRatio: 0.01,
 		BatchMax: 512, OpenQueue: 8192, OpenWait: time.Second, SettleQueue: 8192, StreamsMax: 4000, NumberBlock: 1000, URL: "http://127.0.0.1:8080",
 	}
 	if !reflect.DeepEqual(c, want) {
@@ -195,6 +195,10 @@ func TestEachSettingRefusesNonsense(t *testing.T) {
 		{"time_zone", "Local", "IANA name"},
 		{"log_format", "xml", "must be one of auto, text, json"},
 		{"log_level", "loud", "must be debug, info, warn or error"},
+		{"otlp_endpoint", "127.0.0.1:4318", "must be a whole address"},
+		{"trace_ratio", "1 %", "must be a number"},
+		{"trace_ratio", "1.5", "must be 0 to 1"},
+		{"trace_ratio", "NaN", "must be 0 to 1"},
 		{"batch_max", "many", "must be a whole number"},
 		{"open_queue", "1000001", "must be 1 to 1000000"},
 		{"settle_queue", "-1", "must be 1 to 1000000"},

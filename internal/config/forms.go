@@ -87,6 +87,23 @@ func count(name string, field func(*Config) *int, most int, s Setting) Setting {
 	return s
 }
 
+func ratio(name string, field func(*Config) *float64, s Setting) Setting {
+	s.Name, s.Form = name, "number"
+	s.read = func(c *Config, text string) string {
+		share, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return "must be a number, such as 0.01"
+		}
+		*field(c) = share
+		return ""
+	}
+	s.check = func(c *Config) string {
+		share := *field(c)
+		return when(!(share >= 0 && share <= 1), "must be 0 to 1") // NaN is neither
+	}
+	return s
+}
+
 func oneOf(name string, field func(*Config) *string, choices []string, s Setting) Setting {
 	s.Name, s.Form = name, strings.Join(choices, ", ")
 	s.read = text(field)

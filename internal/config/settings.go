@@ -139,6 +139,18 @@ func Settings() []Setting {
 			Help: "The least that is logged.",
 			read: readLogLevel,
 		},
+		{
+			Name: "otlp_endpoint", Section: Desk, Form: "URL", Unset: "no traces",
+			Help: "A collector that takes traces by OTLP over HTTP, such as http://127.0.0.1:4318; without a path, /v1/traces is meant.",
+			read: webAddress(func(c *Config) *string { return &c.OTLPEndpoint }),
+			check: func(c *Config) string {
+				return checkWebAddress(c.OTLPEndpoint)
+			},
+		},
+		ratio("trace_ratio", func(c *Config) *float64 { return &c.TraceRatio }, Setting{
+			Section: Desk, Default: "0.01",
+			Help: "The share of requests that are traced without their caller asking for it, 0 to 1.",
+		}),
 
 		count("batch_max", func(c *Config) *int { return &c.BatchMax }, batchMaxMax, Setting{
 			Section: Tuning, Default: "512",

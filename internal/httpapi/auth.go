@@ -86,6 +86,7 @@ type keyring struct {
 
 	asking  singleflight.Group
 	lookups chan struct{}
+	asked   atomic.Int64 // times the record was
 	noting  sync.WaitGroup
 	notes   chan struct{}
 }
@@ -151,6 +152,7 @@ func (k *keyring) ask(ctx context.Context, hash apikey.Hash, epoch uint64, was *
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupMax)
 		defer cancel()
+		k.asked.Add(1)
 		key, err := k.store.KeyByHash(ctx, hash)
 		return k.learn(hash, key, err, epoch, was)
 	})
@@ -195,6 +197,13 @@ func keep[V any](m map[apikey.Hash]V, hash apikey.Hash, v V, most int) {
 		clear(m)
 	}
 	m[hash] = v
+}
+
+// size is how many good and made-up keys are remembered.
+func (k *keyring) size() (known, unknown int) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return len(k.known), len(k.unknown)
 }
 
 // forget drops everything known: a key was revoked.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"time"
@@ -32,8 +33,12 @@ type exchange struct {
 
 	status int           // 0: nothing written yet
 	code   string        // of a problem
+	no     order.Number  // of the order it is about; 0: of none
 	took   time.Duration // until a stream began; 0: of no stream
-	lent   bool          // to a handler outside this package, who might keep it
+
+	traced   func(*Answered) // nil: it is not
+	answered Answered
+	lent     bool // to a handler outside this package, who might keep it
 
 	fields fields // of the body, and whatever is wrong with any input
 	raw    []byte // the body
@@ -46,15 +51,26 @@ const bufferKept = 16 << 10
 func (x *exchange) begin(w http.ResponseWriter, r *http.Request) {
 	x.w, x.r, x.ctx, x.now = w, r, r.Context(), x.s.opt.Clock()
 	x.id = requestID(r.Header)
+	if x.s.opt.Trace != nil {
+		x.trace()
+	}
 	h := w.Header()
 	h["X-Request-Id"] = []string{x.id}
 	h["Cache-Control"] = noStore
 	h["X-Content-Type-Options"] = noSniff
 }
 
+// trace begins the trace of the request, where it is traced.
+func (x *exchange) trace() {
+	ctx, ended := x.s.opt.Trace(x.r)
+	if ended != nil {
+		x.r, x.ctx, x.traced = x.r.WithContext(ctx), ctx, ended
+	}
+}
+
 func (x *exchange) reset() {
 	x.w, x.r, x.ctx, x.route, x.key, x.query = nil, nil, nil, nil, nil, nil
-	x.id, x.code, x.status, x.took = "", "", 0, 0
+	x.id, x.code, x.status, x.took, x.no, x.traced = "", "", 0, 0, 0, nil
 	x.fields.wrong = x.fields.wrong[:0]
 	if cap(x.raw) > bufferKept {
 		x.raw = nil
@@ -187,7 +203,7 @@ func (x *exchange) blame(err error) *fault.Error {
 	case errors.Is(err, context.DeadlineExceeded):
 		f = slow
 	case f.Kind == fault.Internal:
-		x.s.opt.Log.Error("internal error", "request_id", x.id, "route", x.pattern(), "err", err)
+		x.s.opt.Log.ErrorContext(x.r.Context(), "internal error", "request_id", x.id, "route", x.pattern(), "err", err)
 	case errors.Unwrap(f) != nil:
 		x.s.warn(x, err)
 	}
@@ -198,16 +214,29 @@ func (x *exchange) blame(err error) *fault.Error {
 // panicked answers for a handler that panicked, and reports whether the connection has to be cut because the answer had
 // begun.
 func (x *exchange) panicked(p any) (abort bool) {
-	if p == http.ErrAbortHandler { //nolint:errorlint // it is panicked with as it is
+	if abortedByHandler(p) {
 		return true
 	}
-	x.s.opt.Log.Error("panic", "request_id", x.id, "route", x.pattern(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	x.s.opt.Log.ErrorContext(x.r.Context(), "panic", "request_id", x.id, "route", x.pattern(), "panic", mistake(p), "stack", string(debug.Stack()))
 	if x.status != 0 {
 		return true
 	}
 	x.code = fault.ErrInternal.Code
 	x.problem(fault.ErrInternal)
 	return false
+}
+
+func abortedByHandler(p any) bool {
+	return p == http.ErrAbortHandler //nolint:errorlint // it is panicked with as it is
+}
+
+// mistake says what a panic was about, for the log. What somebody panicked with may hold anything, a buyer's address too: only the
+// language's own mistakes are told in words. The stack says where it was.
+func mistake(p any) string {
+	if err, ok := p.(runtime.Error); ok {
+		return err.Error()
+	}
+	return fmt.Sprintf("%T", p)
 }
 
 // pattern is the route as it stands in the table, never the path that was sent.
@@ -228,6 +257,7 @@ func (x *exchange) orderNo() (order.Number, error) {
 	if err != nil {
 		return 0, fault.ErrNotFound.Detailf("There is no such order.")
 	}
+	x.no = no
 	return no, nil
 }
 

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/holdfast-oms/holdfast/api"
@@ -20,9 +21,18 @@ func (s *Server) getReady(x *exchange) error {
 	ctx, cancel := context.WithTimeout(x.ctx, readyMax)
 	defer cancel()
 	if err := s.opt.Ready(ctx); err != nil {
-		return fault.ErrUnavailable.Detailf("Not ready.").Because(err)
+		return notReady(err)
 	}
 	return s.health(x, "ready")
+}
+
+// notReady says what is not: in the words of the fault, where it is one; any other error is for the log.
+func notReady(err error) error {
+	var f *fault.Error
+	if errors.As(err, &f) && f.Kind == fault.Unavailable {
+		return f
+	}
+	return fault.ErrUnavailable.Detailf("Not ready.").Because(err)
 }
 
 func (s *Server) health(x *exchange, status string) error {

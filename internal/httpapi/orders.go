@@ -10,7 +10,6 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/apikey"
 	"github.com/holdfast-oms/holdfast/internal/checkout"
 	"github.com/holdfast-oms/holdfast/internal/fault"
-	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/limits"
 	"github.com/holdfast-oms/holdfast/internal/order"
 	"github.com/holdfast-oms/holdfast/internal/product"
@@ -19,7 +18,7 @@ import (
 
 // placeOrder turns a rush away before it reads anything, and answers with the very bytes that the record keeps.
 func (s *Server) placeOrder(x *exchange) error {
-	if s.desk.Ledger.Full(ledger.Open) {
+	if s.desk.TurnsAway() {
 		s.refusals.wait(x.ctx, time.Now())
 		return fault.ErrOverloaded
 	}
@@ -35,6 +34,7 @@ func (s *Server) placeOrder(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	x.no = placed.Number
 	if placed.Replayed {
 		x.Header()["Idempotency-Replayed"] = replayed
 	}

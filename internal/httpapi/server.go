@@ -29,8 +29,11 @@ type Options struct {
 	Ready   func(context.Context) error // what is not ready yet; nil: always ready
 	Metrics http.Handler                // /metrics; nil: not found
 
-	// Observe is told of every answered request. route is the pattern it matched, "/" when none.
-	Observe func(route, method string, status int, took time.Duration)
+	// Observe is told of every answered request. It must not keep what it is given.
+	Observe func(*Answered)
+	// Trace begins the trace of a request. Where it is traced, ctx goes along the road in place of the request's own, and ended is
+	// called with the answer; otherwise both are nil. A nil Trace traces none.
+	Trace func(*http.Request) (ctx context.Context, ended func(*Answered))
 
 	Version   string                  // of the program, in /healthz
 	CursorKey []byte                  // seals the cursors, one per record; nil: cursors end with this process
@@ -54,13 +57,40 @@ func (o *Options) defaults(d *checkout.Desk) {
 		o.Ready = func(context.Context) error { return nil }
 	}
 	if o.Observe == nil {
-		o.Observe = func(string, string, int, time.Duration) {}
+		o.Observe = func(*Answered) {}
 	}
 	if o.CursorKey == nil {
 		o.CursorKey = make([]byte, sealBytes)
 		_, _ = rand.Read(o.CursorKey)
 	}
 	o.Version = cmp.Or(o.Version, "unknown")
+}
+
+// Answered is one request with its answer, as far as logs, metrics and traces may know of it: no path (it may name a user), no
+// query, no body, no header.
+type Answered struct {
+	Route    string // the pattern it matched, "/" when none
+	Method   string // one of HTTP's, or "other"
+	Status   int
+	Code     string // of a problem
+	OrderNo  string // which order it was about, if one
+	Panicked bool
+	Took     time.Duration
+}
+
+// Load is how busy the door is.
+type Load struct {
+	InFlight           int64 // requests being answered
+	Lists, ListsMax    int   // running
+	KnownKeys, Unknown int   // API keys remembered: good ones, made-up ones
+	KeyLookups         int64 // times the record was asked for a key
+}
+
+// Load tells how busy the door is.
+func (s *Server) Load() Load {
+	l := Load{InFlight: s.inFlight.Load(), Lists: len(s.lists), ListsMax: cap(s.lists), KeyLookups: s.keys.asked.Load()}
+	l.KnownKeys, l.Unknown = s.keys.size()
+	return l
 }
 
 // Bounds of a process.
@@ -86,6 +116,7 @@ type Server struct {
 	audit    sync.Mutex    // held by the one audit
 
 	exchanges sync.Pool
+	inFlight  atomic.Int64
 	warned    atomic.Int64 // when, in Unix nanoseconds
 }
 
@@ -126,12 +157,13 @@ func (s *Server) Close(ctx context.Context) error {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x, _ := s.exchanges.Get().(*exchange)
 	x.begin(w, r)
+	s.inFlight.Add(1)
 	defer func() { s.end(x, recover()) }()
 	if !clean(r.URL) {
 		x.refuse(fault.ErrNotFound)
 		return
 	}
-	s.mux.ServeHTTP(x, r)
+	s.mux.ServeHTTP(x, x.r)
 }
 
 // end turns a panic into an answer, writes the log line, and puts the exchange away.
@@ -140,14 +172,22 @@ func (s *Server) end(x *exchange, panicked any) {
 	if panicked != nil {
 		abort = x.panicked(panicked)
 	}
-	took := s.opt.Clock().Sub(x.now)
-	answered := took
-	if x.took > 0 {
-		answered = x.took
+	s.inFlight.Add(-1)
+	lasted := s.opt.Clock().Sub(x.now)
+	x.answered = Answered{
+		Route: x.pattern(), Method: method(x.r), Status: x.status, Code: x.code, Panicked: panicked != nil && !abortedByHandler(panicked),
+		Took: cmp.Or(x.took, lasted), // a stream is answered when it begins
 	}
-	s.opt.Observe(x.pattern(), method(x.r), x.status, answered)
-	if s.opt.Log.Enabled(x.r.Context(), slog.LevelDebug) {
-		s.logAccess(x, took)
+	debug := s.opt.Log.Enabled(x.r.Context(), slog.LevelDebug)
+	if x.no != 0 && (debug || x.traced != nil) {
+		x.answered.OrderNo = x.no.String()
+	}
+	s.opt.Observe(&x.answered)
+	if x.traced != nil {
+		x.traced(&x.answered)
+	}
+	if debug {
+		s.logAccess(x, &x.answered)
 	}
 	if abort {
 		panic(http.ErrAbortHandler) // what was begun cannot be taken back; the client must not take it for whole
@@ -158,17 +198,19 @@ func (s *Server) end(x *exchange, panicked any) {
 	}
 }
 
-// logAccess writes what is on the list and nothing else: no path (it may name a user), no query, no body, no header.
-func (s *Server) logAccess(x *exchange, took time.Duration) {
+func (s *Server) logAccess(x *exchange, a *Answered) {
 	attrs := []slog.Attr{
 		slog.String("request_id", x.id),
-		slog.String("method", method(x.r)),
-		slog.String("route", x.pattern()),
-		slog.Int("status", x.status),
-		slog.Duration("took", took),
+		slog.String("method", a.Method),
+		slog.String("route", a.Route),
+		slog.Int("status", a.Status),
+		slog.Duration("took", a.Took),
 	}
-	if x.code != "" {
-		attrs = append(attrs, slog.String("code", x.code))
+	if a.Code != "" {
+		attrs = append(attrs, slog.String("code", a.Code))
+	}
+	if a.OrderNo != "" {
+		attrs = append(attrs, slog.String("order_no", a.OrderNo))
 	}
 	if x.key != nil {
 		attrs = append(attrs, slog.String("key_id", x.key.ID))
@@ -312,5 +354,5 @@ func (s *Server) warn(x *exchange, err error) {
 	if now-last < int64(warnEvery) || !s.warned.CompareAndSwap(last, now) {
 		return
 	}
-	s.opt.Log.Warn("unavailable", "request_id", x.id, "route", x.pattern(), "err", err)
+	s.opt.Log.WarnContext(x.r.Context(), "unavailable", "request_id", x.id, "route", x.pattern(), "err", err)
 }

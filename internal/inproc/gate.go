@@ -34,7 +34,14 @@ type Gate struct {
 	marks   *KeyMarks
 	shelves sync.Map // product.ID → *shelf
 	known   atomic.Int64
+	probes  atomic.Int64
 }
+
+// GateCounts is how many products a gate knows, and how often it has asked the record about one.
+type GateCounts struct{ Products, Probes int64 }
+
+// Counts tells what the gate knows and has asked.
+func (g *Gate) Counts() GateCounts { return GateCounts{g.known.Load(), g.probes.Load()} }
 
 // shelf is what the gate knows of one product.
 type shelf struct {
@@ -80,6 +87,7 @@ func (g *Gate) ask(ctx context.Context, s *shelf, l *ledger.PlaceLine) error {
 	s.probing = true
 	s.mu.Unlock()
 
+	g.probes.Add(1)
 	found, err := g.look(ctx, l.ProductID)
 
 	s.mu.Lock()

@@ -42,6 +42,9 @@ func NewKeyMarks(clock func() time.Time) *KeyMarks {
 // Ready says that every key in the record has been added.
 func (k *KeyMarks) Ready() { k.ready.Store(true) }
 
+// IsReady reports whether every key in the record has been added.
+func (k *KeyMarks) IsReady() bool { return k.ready.Load() }
+
 // Add marks a key as used.
 func (k *KeyMarks) Add(key ledger.Key) {
 	m := k.current.Load()

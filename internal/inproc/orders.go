@@ -21,6 +21,16 @@ const (
 type Orders struct {
 	cache   *otter.Cache[order.Number, *order.Order]
 	changes [orderStripes]atomic.Uint64
+
+	hits, misses atomic.Int64
+}
+
+// CacheCounts is how many orders a cache holds, about, and how often one was found in it or not.
+type CacheCounts struct{ Orders, Hits, Misses int64 }
+
+// Counts tells how the cache is doing.
+func (c *Orders) Counts() CacheCounts {
+	return CacheCounts{int64(c.cache.EstimatedSize()), c.hits.Load(), c.misses.Load()}
 }
 
 // NewOrders makes an empty cache.
@@ -39,7 +49,12 @@ func NewOrders() *Orders {
 
 // Get gives an order, or nil.
 func (c *Orders) Get(no order.Number) *order.Order {
-	o, _ := c.cache.GetIfPresent(no)
+	o, ok := c.cache.GetIfPresent(no)
+	if ok {
+		c.hits.Add(1)
+	} else {
+		c.misses.Add(1)
+	}
 	return o
 }
 
@@ -58,7 +73,7 @@ func (c *Orders) Fill(no order.Number, load func() (*order.Order, error)) (*orde
 		}
 		return o, otter.WriteOp
 	})
-	if kept := c.Get(no); kept != nil && kept.Events > o.Events {
+	if kept, ok := c.cache.GetIfPresent(no); ok && kept.Events > o.Events {
 		return kept, nil
 	}
 	return o, nil

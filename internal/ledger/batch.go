@@ -86,12 +86,17 @@ func drain(batch []job, from chan job, limit int) []job {
 
 // carry sees a batch through to its answers. A batch that some command has poisoned is halved until that one fails alone.
 func (l *Ledger) carry(batch []job, settling int) {
-	batch = l.dropAbandoned(batch)
+	stats := BatchStats{Began: time.Now()}
+	asked := len(batch)
+	batch = l.dropAbandoned(batch, stats.Began)
+	stats.Commands, stats.Settling, stats.Abandoned = len(batch), settling, asked-len(batch)
 	if len(batch) == 0 {
+		l.opt.Observe(stats)
 		return
 	}
-	stats := BatchStats{Commands: len(batch), Settling: settling}
+	l.lookAtCallers(batch, &stats)
 	stats.Err = l.transact(batch, &stats)
+	stats.Ended = time.Now()
 	l.opt.Observe(stats)
 	switch err := stats.Err; {
 	case err == nil:
@@ -112,8 +117,18 @@ func (l *Ledger) carry(batch []job, settling int) {
 	}
 }
 
-func (l *Ledger) dropAbandoned(batch []job) []job {
-	now := time.Now()
+// lookAtCallers notes how long the batch's commands have waited, and who of their callers is followed.
+func (l *Ledger) lookAtCallers(batch []job, stats *BatchStats) {
+	for _, j := range batch {
+		c := j.caller()
+		stats.Waited = max(stats.Waited, stats.Began.Sub(c.Since))
+		if len(stats.Followed) < followedMax && l.opt.Followed(c.Context) {
+			stats.Followed = append(stats.Followed, c)
+		}
+	}
+}
+
+func (l *Ledger) dropAbandoned(batch []job, now time.Time) []job {
 	kept := batch[:0]
 	for _, j := range batch {
 		if err := j.abandoned(now, l.opt.WaitMax); err != nil {
@@ -152,10 +167,12 @@ func (l *Ledger) transact(batch []job, stats *BatchStats) error {
 		}
 		switch {
 		case err == nil:
+			stats.Events = len(books.changes.Events)
 			l.settled(books, batch)
 			return nil
 		case errors.Is(err, ErrCommitted) && doubtful != nil:
 			l.log.Warn("commit confirmed after its answer was lost", "commands", len(batch))
+			stats.Events = len(doubtful.changes.Events)
 			l.settled(doubtful, batch)
 			return nil
 		case errors.Is(err, errInDoubt):

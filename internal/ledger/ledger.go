@@ -52,7 +52,8 @@ type Options struct {
 	Applied    func(*Applied) // told of each commit before anyone is answered; must not block
 	Doubted    func(*Applied) // told of a batch that may or may not be in the record: what it names is not to be trusted
 	Observe    func(BatchStats)
-	randomness func([]byte) // of batch ids
+	Followed   func(context.Context) bool // whether somebody follows what becomes of a request; nil: nobody does
+	randomness func([]byte)               // of batch ids
 }
 
 func (o *Options) defaults() {
@@ -82,6 +83,9 @@ func (o *Options) defaults() {
 	if o.Observe == nil {
 		o.Observe = func(BatchStats) {}
 	}
+	if o.Followed == nil {
+		o.Followed = func(context.Context) bool { return false }
+	}
 	if o.randomness == nil {
 		o.randomness = func(b []byte) { _, _ = rand.Read(b) }
 	}
@@ -106,13 +110,32 @@ type Applied struct {
 	Events   int   // written to the outbox
 }
 
-// BatchStats describes one run of a batch.
+// BatchStats describes what became of a batch.
 type BatchStats struct {
 	Commands, Settling                int
+	Abandoned                         int           // commands beside those: their caller had left or waited too long
+	Began, Ended                      time.Time     // with all its runs
+	Waited                            time.Duration // the longest that one of its commands had waited
 	Begin, Load, Decide, Save, Commit time.Duration // summed over its runs
 	Reruns                            int           // runs beyond the first
 	InDoubt                           bool          // a commit whose answer was lost
+	Events                            int           // written to the outbox
+	Followed                          []Caller      // of its commands, up to followedMax
 	Err                               error
+}
+
+// Stages gives the times of Begin, Load, Decide, Save and Commit.
+func (s *BatchStats) Stages() [5]time.Duration {
+	return [...]time.Duration{s.Begin, s.Load, s.Decide, s.Save, s.Commit}
+}
+
+// followedMax bounds the callers of a batch that are told of.
+const followedMax = 32
+
+// Caller is who waits for a command, and since when.
+type Caller struct {
+	Context context.Context //nolint:containedctx // names the request; nobody waits on it
+	Since   time.Time
 }
 
 // Ledger runs batches, one at a time, until it is closed.
@@ -186,6 +209,14 @@ func (l *Ledger) Waiting(lane Lane) int {
 	return len(l.open)
 }
 
+// WaitingMax is the number of commands that may wait in a lane.
+func (l *Ledger) WaitingMax(lane Lane) int {
+	if lane == Settle {
+		return cap(l.settle)
+	}
+	return cap(l.open)
+}
+
 // Submit hands a command in and waits for its answer. A full lane is ErrOverloaded at once. When ctx ends first, the outcome
 // is unknown: the command may still be decided.
 func Submit[R any](ctx context.Context, l *Ledger, c Command[R]) (R, error) {
@@ -231,6 +262,7 @@ type job interface {
 	first() bool      // goes before the others of its lane in a batch
 	abandoned(now time.Time, waitMax time.Duration) error
 	waited(now time.Time) time.Duration
+	caller() Caller
 }
 
 type task[R any] struct {
@@ -257,6 +289,8 @@ func (t *task[R]) first() bool {
 	_, pays := any(t.command).(Pay)
 	return pays
 }
+
+func (t *task[R]) caller() Caller { return Caller{t.ctx, t.since} }
 
 // abandoned tells why an order need not be placed any more: its caller has left or waited too long. Whatever settles
 // something is carried out even so.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 func listen(ctx context.Context, address string) (net.Listener, error) {
@@ -12,7 +13,7 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 }
 
 // limitConnections accepts no more than n connections at a time: the next wait in the kernel's queue until one ends.
-func limitConnections(l net.Listener, n int) net.Listener {
+func limitConnections(l net.Listener, n int) *limited {
 	return &limited{Listener: l, free: make(chan struct{}, n), closed: make(chan struct{})}
 }
 
@@ -21,6 +22,7 @@ type limited struct {
 	free   chan struct{}
 	once   sync.Once
 	closed chan struct{}
+	open   atomic.Int64 // connections
 }
 
 func (l *limited) Accept() (net.Conn, error) {
@@ -34,7 +36,11 @@ func (l *limited) Accept() (net.Conn, error) {
 		<-l.free
 		return nil, err
 	}
-	return &counted{Conn: c, done: func() { <-l.free }}, nil
+	l.open.Add(1)
+	return &counted{Conn: c, done: func() {
+		l.open.Add(-1)
+		<-l.free
+	}}, nil
 }
 
 func (l *limited) Close() error {

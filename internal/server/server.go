@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/http/pprof"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -60,11 +58,12 @@ type Server struct {
 	ledger  *ledger.Ledger
 	desk    *checkout.Desk
 	metrics *telemetry.Metrics
+	tracer  *telemetry.Tracer // nil: nothing is traced
 
-	listener net.Listener
+	listener *limited
 	api      *httpapi.Server
 	http     *http.Server
-	admin    *http.Server
+	admin    *admin // nil: there is none
 	ready    atomic.Bool
 
 	stopLoops context.CancelFunc
@@ -98,10 +97,14 @@ func Start(ctx context.Context, cfg config.Config, opt Options) (_ *Server, err 
 		}
 	}()
 	// The port first: it costs nothing to find out that it is taken.
-	if s.listener, err = listen(ctx, cfg.Listen); err != nil {
+	l, err := listen(ctx, cfg.Listen)
+	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	s.listener = limitConnections(s.listener, connectionsMax)
+	s.listener = limitConnections(l, connectionsMax)
+	if s.admin, err = startAdmin(ctx, cfg.AdminListen, s.log); err != nil {
+		return nil, err
+	}
 	if s.store, err = sqlstore.Open(ctx, cfg.DatabaseURL, sqlstore.Options{}); err != nil {
 		return nil, err
 	}
@@ -134,29 +137,34 @@ func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
 func (s *Server) assemble(ctx context.Context) error {
 	clock := time.Now
 	s.metrics = telemetry.New(s.version)
+	if err := s.startTracer(ctx); err != nil {
+		return err
+	}
 	marks := inproc.NewKeyMarks(clock)
 	gate := inproc.NewGate(s.store.Shelf, marks, clock)
 	orders := inproc.NewOrders()
 	countdown := inproc.NewCountdown()
 	host, _ := os.Hostname()
-	s.desk = &checkout.Desk{Record: record{s.store}, Gate: gate, Orders: orders, Clock: clock}
+	s.desk = &checkout.Desk{Record: record{s.store}, Gate: gate, Orders: orders, Clock: clock, Observe: s.metrics.Ordered}
 	hub := feed.NewHub(s.store, s.desk, s.log)
 	relay := worker.NewRelay(s.store, fmt.Sprintf("%s:%d:%d", host, os.Getpid(), clock().UnixNano()), s.log, func(moved int) {
-		s.metrics.Relayed(moved)
+		s.relayed(moved)
 		hub.Wake()
 	})
 
 	s.ledger = ledger.New(s.store, ledger.Options{
 		BatchMax: s.cfg.BatchMax, OpenMax: s.cfg.OpenQueue, OpenWait: s.cfg.OpenWait, SettleMax: s.cfg.SettleQueue,
 		BlockSize: int64(s.cfg.NumberBlock), PayWindow: s.cfg.PayWindow, TimeZone: s.cfg.TimeZone, Log: s.log,
-		Observe: s.metrics.Batch,
-		Using:   gate.Using,
-		Doubted: orders.Doubted,
+		Observe:  s.batch,
+		Followed: s.followed(),
+		Using:    gate.Using,
+		Doubted:  orders.Doubted,
 		Applied: func(a *ledger.Applied) {
 			gate.Applied(a)
 			orders.Applied(a)
 			countdown.Applied(a)
 			if a.Events > 0 {
+				s.metrics.Written(clock())
 				relay.Wake()
 			}
 		},
@@ -177,21 +185,18 @@ func (s *Server) assemble(ctx context.Context) error {
 		Clock: clock, Log: s.log, Observe: s.metrics.Expired,
 	})
 	s.api = httpapi.New(s.desk, httpapi.Options{
-		Log: s.log, Clock: clock, Ready: s.readiness, Metrics: s.metrics.Handler(), Observe: s.metrics.Request,
+		Log: s.log, Clock: clock, Ready: s.readiness, Metrics: s.metrics.Handler(), Observe: s.answered, Trace: s.trace(),
 		Version: s.version, Callbacks: callbacks, Pages: pages, CursorKey: []byte(cursorKey),
 		Feed: hub, StreamsMax: s.cfg.StreamsMax, Origins: s.cfg.CORSOrigins,
 	})
-	s.measure(countdown, expirer, hub)
 	s.http = &http.Server{
 		Handler:           s.api,
 		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: headerBytesMax,
-		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ErrorLog:       telemetry.ConnectionLog(s.log),
 	}
 	s.http.RegisterOnShutdown(s.api.Drain)
-	if err := s.startAdmin(ctx); err != nil {
-		return err
-	}
+	s.measure(parts{gate, marks, orders, countdown, expirer, hub})
 
 	loops, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stopLoops = stop
@@ -199,9 +204,13 @@ func (s *Server) assemble(ctx context.Context) error {
 	s.loops.Go(func() { relay.Run(loops) })
 	s.loops.Go(func() { hub.Run(loops) })
 	if s.cfg.RemindBefore > 0 {
-		s.loops.Go(func() { worker.NewReminder(s.ledger, s.store, s.cfg.RemindBefore, clock, s.log).Run(loops) })
+		reminder := worker.NewReminder(s.ledger, s.store, s.cfg.RemindBefore, clock, s.log)
+		reminder.Observe = s.metrics.Reminded
+		s.loops.Go(func() { reminder.Run(loops) })
 	}
-	s.loops.Go(func() { worker.NewJanitor(s.store, clock, s.log).Run(loops) })
+	janitor := worker.NewJanitor(s.store, clock, s.log)
+	janitor.Observe = s.metrics.Removed
+	s.loops.Go(func() { janitor.Run(loops) })
 	s.loops.Go(func() {
 		worker.NewMarker(s.store, marks, clock, s.log).Run(loops)
 	})
@@ -234,35 +243,6 @@ func (s *Server) providers(ctx context.Context, clock func() time.Time, follow f
 	return callbacks, pages, nil
 }
 
-// measure registers what is read when the metrics are.
-func (s *Server) measure(countdown *inproc.Countdown, expirer *worker.Expirer, hub *feed.Hub) {
-	s.metrics.Gauge("holdfast_streams_open", "Streams that are open.", nil, func() float64 { return float64(s.api.Streams()) })
-	s.metrics.Counter("holdfast_streams_slow_total", "Streams ended because their readers were too slow.",
-		func() float64 { return float64(hub.Slow()) })
-	for lane, name := range map[ledger.Lane]string{ledger.Open: "open", ledger.Settle: "settle"} {
-		s.metrics.Gauge("holdfast_ledger_waiting", "Commands waiting in a lane.", map[string]string{"lane": name},
-			func() float64 { return float64(s.ledger.Waiting(lane)) })
-	}
-	s.metrics.Counter("holdfast_sql_statements_total", "SQL statements run.", func() float64 { return float64(s.store.Statements()) })
-	s.metrics.Gauge("holdfast_countdown_deadlines", "Deadlines in memory.", nil, func() float64 { return float64(countdown.Len()) })
-	s.metrics.Gauge("holdfast_expirer_paused", "1 while expiry stands still because the wall clock jumped.", nil, func() float64 {
-		if expirer.Paused() {
-			return 1
-		}
-		return 0
-	})
-	const outboxCounted = 100_000
-	s.metrics.Gauge("holdfast_outbox_oldest_seconds", "Age of the oldest event that is not in the log yet.", nil, func() float64 {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		_, oldest, err := s.store.Waiting(ctx, outboxCounted)
-		if err != nil || oldest.IsZero() {
-			return 0
-		}
-		return time.Since(oldest).Seconds()
-	})
-}
-
 // readiness is whether requests should be sent here.
 func (s *Server) readiness(ctx context.Context) error {
 	if !s.ready.Load() {
@@ -271,26 +251,6 @@ func (s *Server) readiness(ctx context.Context) error {
 	if _, err := s.store.Now(ctx); err != nil {
 		return fault.ErrUnavailable.Detailf("The record does not answer.").Because(err)
 	}
-	return nil
-}
-
-func (s *Server) startAdmin(ctx context.Context) error {
-	if s.cfg.AdminListen == "" {
-		return nil
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	l, err := listen(ctx, s.cfg.AdminListen)
-	if err != nil {
-		return fmt.Errorf("listen for admin: %w", err)
-	}
-	s.admin = &http.Server{Handler: mux, ReadHeaderTimeout: readHeaderTimeout}
-	s.loops.Go(func() { _ = s.admin.Serve(l) })
-	s.log.Info("profiles", "url", "http://"+l.Addr().String()+"/debug/pprof/")
 	return nil
 }
 
@@ -308,7 +268,8 @@ func (s *Server) Serve() error {
 //  2. no new connections; requests under way are answered, streams are ended;
 //  3. the loops stop: they are senders, and the ledger is their receiver;
 //  4. the ledger decides what still waits;
-//  5. the record is closed.
+//  5. the record is closed;
+//  6. last, traces are sent and the profiles end, so that one can look at a stop that hangs.
 func (s *Server) Stop(ctx context.Context) error {
 	var failed []error
 	served := s.ready.Swap(false)
@@ -333,9 +294,6 @@ func (s *Server) Stop(ctx context.Context) error {
 	if s.listener != nil {
 		_ = s.listener.Close()
 	}
-	if s.admin != nil {
-		_ = s.admin.Close()
-	}
 	if s.stopLoops != nil {
 		s.stopLoops()
 		s.loops.Wait()
@@ -350,6 +308,7 @@ func (s *Server) Stop(ctx context.Context) error {
 			failed = append(failed, fmt.Errorf("close record: %w", err))
 		}
 	}
+	s.stopWatching(ctx)
 	if err := errors.Join(failed...); err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package server_test
 import (
 	"bytes"
 	"context"
-	"net"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,19 +12,14 @@ import (
 )
 
 func TestTheAdminKeyIsShownThoughTheFirstStartFailed(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close() //nolint:errcheck // a test
 	cfg := config.Default()
 	cfg.Listen, cfg.DatabaseURL = "127.0.0.1:0", "sqlite:"+filepath.Join(t.TempDir(), "r.db")
-	cfg.AdminListen = taken.Addr().String()
+	cfg.Providers = []string{"nobody"}
 	var out, log bytes.Buffer
 	if _, err := server.Start(t.Context(), cfg, server.Options{Stdout: &out, Stderr: &log}); err == nil {
-		t.Fatal("started on a port that is taken")
+		t.Fatal("started with a provider that there is not")
 	}
-	cfg.AdminListen = ""
+	cfg.Providers = nil
 	s, err := server.Start(t.Context(), cfg, server.Options{Stdout: &out, Stderr: &log})
 	if err != nil {
 		t.Fatal(err)

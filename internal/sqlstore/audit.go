@@ -6,7 +6,6 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"sort"
-	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/audit"
@@ -166,7 +165,7 @@ func (a *auditor) readKeys(ctx context.Context) error {
 // snapshot is a connection inside a read-only transaction: what is committed after its first look is not seen.
 type snapshot struct {
 	conn  *sql.Conn
-	count *atomic.Int64
+	count *kinds
 }
 
 func (s *Store) snapshot(ctx context.Context) (*snapshot, error) {
@@ -219,7 +218,7 @@ type stream struct {
 }
 
 func (s *snapshot) stream(ctx context.Context, query string) (*stream, error) {
-	s.count.Add(1)
+	s.count.count(query)
 	rows, err := s.conn.QueryContext(ctx, query) //nolint:rowserrcheck // next does
 	if err != nil {
 		return nil, classify(err)

@@ -54,6 +54,7 @@ func (s *Store) openSQLite(ctx context.Context, dsn string, opt Options) error {
 	if err := checkFolder(path); err != nil {
 		return err
 	}
+	s.path = path
 	var err error
 	if s.lock, err = takeFileLock(realPath(path) + ".lock"); err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 	"database/sql"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -26,7 +25,8 @@ type Store struct {
 	clock func() time.Time
 	lock  *fileLock
 
-	statements atomic.Int64
+	path       string // of the file; "": none
+	statements kinds
 	writer     *writer
 	args       []any      // of bulk inserts, reused by whoever has the writer's turn
 	looking    statements // on read
@@ -65,9 +65,6 @@ func (s *Store) Close() error {
 	}
 	return first
 }
-
-// Statements is the number of SQL statements run so far.
-func (s *Store) Statements() int64 { return s.statements.Load() }
 
 // now is the record's clock in whole milliseconds: what is shown is what decides.
 func (s *Store) now() time.Time { return at(s.clock().UnixMilli()) }
@@ -170,7 +167,7 @@ func (s *Store) query(ctx context.Context, query string, args ...any) (*sql.Rows
 	if err != nil {
 		return nil, err
 	}
-	s.statements.Add(1)
+	s.statements.count(query)
 	return stmt.QueryContext(ctx, args...)
 }
 
@@ -179,7 +176,7 @@ func (s *Store) queryRow(ctx context.Context, query string, args ...any) row {
 	if err != nil {
 		return row{err: err}
 	}
-	s.statements.Add(1)
+	s.statements.count(query)
 	return row{Row: stmt.QueryRowContext(ctx, args...)}
 }
 

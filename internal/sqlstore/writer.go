@@ -6,14 +6,13 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"sync/atomic"
 )
 
 // writer is the one connection that writes. Whoever needs it waits for his turn here, in order, rather than on the database's
 // lock; its prepared statements live as long as it does. (A *sql.Tx would prepare them anew in every transaction.)
 type writer struct {
 	db    *sql.DB
-	count *atomic.Int64
+	count *kinds
 	turn  chan struct{} // holds one token
 	ended chan struct{} // closed when nobody writes any more
 	conn  *sql.Conn     // of whoever has the turn
@@ -22,7 +21,7 @@ type writer struct {
 
 var errClosed = errors.New("the record is closed")
 
-func newWriter(db *sql.DB, count *atomic.Int64) *writer {
+func newWriter(db *sql.DB, count *kinds) *writer {
 	w := &writer{db: db, count: count, turn: make(chan struct{}, 1), ended: make(chan struct{}), by: map[string]*sql.Stmt{}}
 	w.turn <- struct{}{}
 	return w
@@ -83,7 +82,7 @@ func (w *writer) exec(ctx context.Context, query string, args ...any) (int64, er
 	if err != nil {
 		return 0, err
 	}
-	w.count.Add(1)
+	w.count.count(query)
 	res, err := stmt.ExecContext(ctx, args...)
 	if err != nil {
 		return 0, w.checked(err)
@@ -96,7 +95,7 @@ func (w *writer) query(ctx context.Context, query string, args ...any) (*sql.Row
 	if err != nil {
 		return nil, err
 	}
-	w.count.Add(1)
+	w.count.count(query)
 	rows, err := stmt.QueryContext(ctx, args...)
 	return rows, w.checked(err)
 }

@@ -22,6 +22,9 @@ type Janitor struct {
 	batches Batches
 	clock   func() time.Time
 	log     *slog.Logger
+
+	// Observe is told of what was thrown away, and how many of it; nil: nobody is.
+	Observe func(what string, n int64)
 }
 
 // NewJanitor makes a janitor.
@@ -37,6 +40,9 @@ func (j *Janitor) RunOnce(ctx context.Context) (more bool, err error) {
 	n, err := j.batches.PruneBatches(ctx, j.clock().Add(-batchesKept), janitorMax)
 	if n > 0 {
 		j.log.Debug("janitor: batch ids forgotten", "count", n)
+		if j.Observe != nil {
+			j.Observe("batches", n)
+		}
 	}
 	return n == janitorMax, err
 }

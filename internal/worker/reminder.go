@@ -29,6 +29,9 @@ type Reminder struct {
 	clock  func() time.Time
 	log    *slog.Logger
 	passed order.Deadline
+
+	// Observe is told how late each order was reminded; nil: nobody is.
+	Observe func(late time.Duration)
 }
 
 // NewReminder makes a reminder that tells lead before pay_by.
@@ -55,9 +58,12 @@ func (r *Reminder) RunOnce(ctx context.Context) (more bool, err error) {
 	for i, d := range found {
 		commands[i] = ledger.Remind{Number: d.Number, Lead: r.lead}
 	}
-	ledger.SubmitAll(ctx, r.ledger, commands, func(_ int, _ ledger.Reminded, failed error) {
-		if failed != nil {
+	ledger.SubmitAll(ctx, r.ledger, commands, func(i int, done ledger.Reminded, failed error) {
+		switch {
+		case failed != nil:
 			err = failed
+		case bool(done) && r.Observe != nil:
+			r.Observe(r.clock().Sub(found[i].PayBy.Add(-r.lead)))
 		}
 	})
 	if err != nil {

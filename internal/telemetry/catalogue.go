@@ -1,0 +1,243 @@
+package telemetry
+
+// Metric is one line of the catalogue: what is counted, what it means, and when somebody should look.
+type Metric struct {
+	Name   string
+	Kind   Kind
+	Labels []Label
+	Help   string
+	Alarm  string // "": none of its own
+
+	buckets []float64
+}
+
+// Kind is how a metric moves.
+type Kind string
+
+// The kinds.
+const (
+	Counter   Kind = "counter"   // only rises
+	Gauge     Kind = "gauge"     // as it is now
+	Histogram Kind = "histogram" // a distribution
+)
+
+// Label is one dimension of a metric. Whatever is not one of its values counts as Other, so that nobody outside decides how many
+// series there are.
+type Label struct {
+	Name   string
+	Values []string // nil: Means says what bounds it
+	Means  string
+}
+
+// Other is the value of a label that has none of its own.
+const Other = "other"
+
+// Buckets in seconds: from a tenth of a millisecond for what is in memory to seconds for what is stuck.
+var (
+	fast = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+	lag  = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}
+)
+
+// The labels.
+var (
+	routeLabel  = Label{Name: "route", Means: "a pattern of the route table, or / when none matched"}
+	methodLabel = Label{Name: "method", Values: []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"}}
+	classLabel  = Label{Name: "status", Values: []string{"1xx", "2xx", "3xx", "4xx", "5xx"}}
+	codeLabel   = Label{Name: "code", Means: "the code of a fault; given_up where the caller left first"}
+	laneLabel   = Label{Name: "lane", Values: []string{"open", "settle"}}
+	stageLabel  = Label{Name: "stage", Values: []string{"begin", "load", "decide", "save", "commit"}}
+	stmtLabel   = Label{Name: "kind", Values: []string{"select", "insert", "update", "delete", "transaction"}}
+)
+
+// Catalogue is every metric of the desk. Nothing is registered that is not here.
+func Catalogue() []Metric {
+	return []Metric{
+		// Requests.
+		{
+			Name: "holdfast_http_requests_total", Kind: Counter, Labels: []Label{routeLabel, methodLabel, classLabel},
+			Help:  "Requests answered, by route, method and class of status.",
+			Alarm: "5xx are more than 1 % of all for 5 minutes",
+		},
+		{
+			Name: "holdfast_http_request_duration_seconds", Kind: Histogram, Labels: []Label{routeLabel, methodLabel}, buckets: fast,
+			Help:  "Time from a request's header to its answer, by route and method.",
+			Alarm: "the 99th percentile of POST /v1/orders stays above 1 s",
+		},
+		{
+			Name: "holdfast_http_problems_total", Kind: Counter, Labels: []Label{codeLabel},
+			Help:  "Answers that told of a problem, by its code.",
+			Alarm: "internal rises at all; unavailable rises for a minute; bad_signature rises fast",
+		},
+		{
+			Name: "holdfast_http_panics_total", Kind: Counter,
+			Help:  "Requests whose handler panicked.",
+			Alarm: "it rises at all: a mistake in the program; the log has the stack",
+		},
+		{Name: "holdfast_http_requests_in_flight", Kind: Gauge, Help: "Requests being answered now."},
+		{
+			Name: "holdfast_streams_open", Kind: Gauge, Help: "Streams that are open now.",
+			Alarm: "close to holdfast_streams_limit: the next ones are refused",
+		},
+		{Name: "holdfast_streams_limit", Kind: Gauge, Help: "How many streams may be open."},
+		{Name: "holdfast_streams_slow_total", Kind: Counter, Help: "Streams ended because their readers were too slow."},
+		{
+			Name: "holdfast_http_connections", Kind: Gauge, Help: "Connections that are open now.",
+			Alarm: "close to holdfast_http_connections_limit: the next ones wait in the kernel",
+		},
+		{Name: "holdfast_http_connections_limit", Kind: Gauge, Help: "Connections that may be open at a time."},
+		{Name: "holdfast_http_lists_running", Kind: Gauge, Help: "Lists that run now; each holds a turn."},
+		{Name: "holdfast_http_lists_limit", Kind: Gauge, Help: "Lists that may run at a time; others wait a moment, then are refused."},
+		{
+			Name: "holdfast_keyring_keys", Kind: Gauge, Labels: []Label{{Name: "state", Values: []string{"known", "unknown"}}},
+			Help: "API keys remembered for a moment: good ones and made-up ones.",
+		},
+		{
+			Name: "holdfast_keyring_lookups_total", Kind: Counter, Help: "Times the record was asked for an API key.",
+			Alarm: "hundreds a second: somebody is trying keys",
+		},
+
+		// Orders.
+		{Name: "holdfast_orders_placed_total", Kind: Counter, Help: "Orders placed."},
+		{
+			Name: "holdfast_orders_replayed_total", Kind: Counter,
+			Help: "Requests for an order that an earlier request with the same key had placed.",
+		},
+		{
+			Name: "holdfast_orders_refused_total", Kind: Counter,
+			Labels: []Label{{Name: "by", Values: []string{"gate", "ledger"}}, codeLabel},
+			Help:   "Orders refused: by the gate without SQL or by the ledger, and why.",
+			Alarm:  "overloaded rises: more is wanted than one desk can do",
+		},
+		{Name: "holdfast_gate_products", Kind: Gauge, Help: "Products the gate knows."},
+		{
+			Name: "holdfast_gate_probes_total", Kind: Counter,
+			Help: "Times the gate asked the record whether a refusal still holds: about one per sold-out product and second.",
+		},
+		{
+			Name: "holdfast_gate_marks_ready", Kind: Gauge,
+			Help:  "1 once all used idempotency keys are marked; until then a refusal of the gate costs a look at the record.",
+			Alarm: "0 for more than 5 minutes",
+		},
+		{
+			Name: "holdfast_order_cache_lookups_total", Kind: Counter, Labels: []Label{{Name: "result", Values: []string{"hit", "miss"}}},
+			Help: "Orders looked for in memory.",
+		},
+		{Name: "holdfast_order_cache_orders", Kind: Gauge, Help: "Orders kept in memory, about."},
+
+		// The ledger.
+		{
+			Name: "holdfast_ledger_waiting", Kind: Gauge, Labels: []Label{laneLabel}, Help: "Commands waiting in a lane.",
+			Alarm: "at holdfast_ledger_waiting_limit: open is refusing orders, settle is refusing payments",
+		},
+		{Name: "holdfast_ledger_waiting_limit", Kind: Gauge, Labels: []Label{laneLabel}, Help: "Commands that may wait in a lane."},
+		{Name: "holdfast_ledger_commands_total", Kind: Counter, Labels: []Label{laneLabel}, Help: "Commands that went into a batch, by lane."},
+		{
+			Name: "holdfast_ledger_abandoned_total", Kind: Counter,
+			Help:  "Commands not carried out because their caller had left or they had waited too long.",
+			Alarm: "it rises for minutes: the queue is longer than clients are patient",
+		},
+		{
+			Name: "holdfast_ledger_wait_seconds", Kind: Histogram, buckets: fast,
+			Help: "How long the command that waited longest had waited when its batch began.",
+		},
+		{
+			Name: "holdfast_ledger_batch_commands", Kind: Histogram, buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024},
+			Help: "Commands that shared one transaction.",
+		},
+		{
+			Name: "holdfast_ledger_batch_duration_seconds", Kind: Histogram, Labels: []Label{stageLabel}, buckets: fast,
+			Help:  "Time of a batch in each of its stages, its reruns included.",
+			Alarm: "the 99th percentile of commit stays above 250 ms: the disk is slow",
+		},
+		{
+			Name: "holdfast_ledger_reruns_total", Kind: Counter, Help: "Times a batch was run again because the database asked for it.",
+			Alarm: "it rises steadily on SQLite, where one process writes",
+		},
+		{
+			Name: "holdfast_ledger_in_doubt_total", Kind: Counter, Help: "Batches with a commit that gave no answer, resolved by their id.",
+			Alarm: "it rises: the database or the way to it breaks off",
+		},
+		{
+			Name: "holdfast_ledger_batch_failures_total", Kind: Counter, Help: "Batches that failed or were split.",
+			Alarm: "it rises for a minute: the record cannot be written, or a command breaks its batch",
+		},
+
+		// Deadlines.
+		{
+			Name: "holdfast_expiry_lag_seconds", Kind: Histogram, buckets: lag,
+			Help:  "Time from pay_by to the commit that expired the order.",
+			Alarm: "the 99th percentile is above 5 s",
+		},
+		{Name: "holdfast_countdown_deadlines", Kind: Gauge, Help: "Deadlines in memory."},
+		{
+			Name: "holdfast_expirer_paused", Kind: Gauge, Help: "1 while expiry stands still because the wall clock jumped.",
+			Alarm: "1: look at the machine's clock",
+		},
+		{
+			Name: "holdfast_reminder_lag_seconds", Kind: Histogram, buckets: lag,
+			Help: "Time from when an order's reminder was due to its commit.",
+		},
+
+		// Events.
+		{Name: "holdfast_outbox_waiting", Kind: Gauge, Help: "Events that are not in the log yet, counted up to 100 000."},
+		{
+			Name: "holdfast_outbox_oldest_seconds", Kind: Gauge, Help: "Age of the oldest event that is not in the log yet; 0 when none waits.",
+			Alarm: "above 10 s: the relay stands still or cannot keep up",
+		},
+		{Name: "holdfast_relay_events_total", Kind: Counter, Help: "Events moved from the outbox into the log."},
+		{
+			Name: "holdfast_relay_lag_seconds", Kind: Histogram, buckets: lag,
+			Help: "Time from the first commit after the relay's last turn to the end of the turn that put its events into the log.",
+		},
+
+		// The record.
+		{
+			Name: "holdfast_sql_statements_total", Kind: Counter, Labels: []Label{stmtLabel},
+			Help: "SQL statements run, by kind.",
+		},
+		{Name: "holdfast_sql_readers_in_use", Kind: Gauge, Help: "Reading connections in use."},
+		{Name: "holdfast_sql_readers_limit", Kind: Gauge, Help: "Reading connections that may be open."},
+		{
+			Name: "holdfast_sql_reader_waits_total", Kind: Counter, Help: "Times a look waited for a reading connection.",
+			Alarm: "it rises fast: lists or audits hold all readers",
+		},
+		{Name: "holdfast_sql_reader_wait_seconds_total", Kind: Counter, Help: "Time spent waiting for a reading connection."},
+		{
+			Name: "holdfast_sqlite_file_bytes", Kind: Gauge, Labels: []Label{{Name: "file", Values: []string{"database", "wal"}}},
+			Help:  "Size of the database's files.",
+			Alarm: "wal above 1 GB: a reader that never ends keeps it from being copied back; database near the disk's size",
+		},
+		{
+			Name: "holdfast_sqlite_checkpoints_total", Kind: Counter,
+			Help: "Times the write-ahead log began anew after it had been copied into the database, in the life of its file.",
+		},
+		{
+			Name: "holdfast_janitor_removed_total", Kind: Counter, Labels: []Label{{Name: "what", Values: janitorWhat}},
+			Help: "Rows thrown away because nobody needs them any more.",
+		},
+
+		// The process.
+		{Name: "holdfast_build_info", Kind: Gauge, Labels: []Label{{Name: "version", Means: "of the program"}}, Help: "Always 1; the version is the label."},
+		{
+			Name: "holdfast_ready", Kind: Gauge, Help: "1 from the start until the desk is being stopped.",
+			Alarm: "0, or nothing is scraped at all",
+		},
+		{
+			Name: "holdfast_log_lines_total", Kind: Counter, Labels: []Label{{Name: "level", Values: []string{"warn", "error"}}},
+			Help:  "Things worth a warning or an error, whether their line was written or left out.",
+			Alarm: "error rises: read the log",
+		},
+		{
+			Name: "holdfast_log_suppressed_total", Kind: Counter,
+			Help: "Log lines left out because the same message had come too often.",
+		},
+		{
+			Name: "holdfast_trace_spans_total", Kind: Counter, Labels: []Label{{Name: "result", Values: []string{"ended", "sent", "failed"}}},
+			Help:  "Spans of traces: ended, sent to the collector, and lost because it did not take them. The rest waits or was dropped.",
+			Alarm: "failed rises: the collector is away; nothing else suffers",
+		},
+	}
+}
+
+// janitorWhat is what the janitor throws away.
+var janitorWhat = []string{"batches", "keys", "events", "blocks", "notices"}
