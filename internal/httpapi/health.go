@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/holdfast-oms/holdfast/api"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/wire"
 )
@@ -40,10 +39,5 @@ func (s *Server) getMetrics(x *exchange) error {
 	}
 	x.lent = true
 	s.opt.Metrics.ServeHTTP(x, x.r)
-	return nil
-}
-
-func (s *Server) getDocument(x *exchange) error {
-	x.ok(api.Document)
 	return nil
 }

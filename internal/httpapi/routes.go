@@ -26,6 +26,7 @@ type route struct {
 	bodyOptional bool
 	list         bool // looks at many rows: few of these run at once
 	lenient      bool // its query is not ours to judge
+	cached       bool // clients may keep it, and ask whether it is still the same
 }
 
 // reply is one answer. A nil shape is not JSON of ours.
@@ -186,8 +187,10 @@ func routes() []route {
 		{
 			method: "POST", pattern: "/v1/callbacks/{provider}", id: "receiveNotice", lenient: true,
 			summary: "Receive a provider's notice",
-			about:   "In the provider's own format, signed in the provider's own way, and answered in the provider's own words after the commit.",
-			gives:   []reply{{200, "Applied, a duplicate, or late (the money goes back).", nil}},
+			about: "In the provider's own format, signed in the provider's own way, and answered in the provider's own words after the commit. " +
+				"The sandbox's is signed in the header Holdfast-Signature: t=<Unix seconds>,v1=<hex HMAC-SHA256 of the seconds, a dot and the " +
+				"raw body>, with the desk's sandbox_secret.",
+			gives: []reply{{200, "Applied, a duplicate, or late (the money goes back).", nil}},
 			faults: []*fault.Error{
 				fault.ErrMalformed, fault.ErrBadSignature, fault.ErrNotFound, fault.ErrPaymentMismatch, fault.ErrTooLarge,
 				fault.ErrInvalid, fault.ErrOverloaded,
@@ -262,10 +265,24 @@ func routes() []route {
 			handle:  (*Server).getMetrics,
 		},
 		{
-			method: "GET", pattern: "/openapi.json", id: "getDocument", lenient: true,
+			method: "GET", pattern: "/openapi.json", id: "getDocument", lenient: true, cached: true,
 			summary: "This document",
-			gives:   []reply{{200, "OpenAPI 3.1.", nil}},
+			gives:   []reply{{200, "OpenAPI 3.1.", nil}, {304, "It is still the one that If-None-Match names.", nil}},
 			handle:  (*Server).getDocument,
+		},
+		{
+			method: "GET", pattern: "/docs", id: "getDocs", lenient: true, cached: true,
+			summary: "This document, as a page for people",
+			about:   "Loads nothing from other hosts.",
+			gives:   []reply{{200, "HTML.", nil}, {304, "It is still the one that If-None-Match names.", nil}},
+			handle:  (*Server).getDocs,
+		},
+		{
+			method: "GET", pattern: "/docs/{file}", id: "getDocsFile", lenient: true, cached: true,
+			summary: "What the page loads",
+			gives:   []reply{{200, "A script, a style sheet or a licence.", nil}, {304, "It is still the one that If-None-Match names.", nil}},
+			faults:  []*fault.Error{fault.ErrNotFound},
+			handle:  (*Server).getDocsFile,
 		},
 	}
 }

@@ -172,6 +172,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	s.api = httpapi.New(s.desk, httpapi.Options{
 		Log: s.log, Clock: clock, Ready: s.readiness, Metrics: s.metrics.Handler(), Observe: s.metrics.Request,
 		Version: s.version, Callbacks: callbacks, Pages: pages, CursorKey: []byte(cursorKey),
+		PublicURL: s.cfg.PublicAt(s.listener.Addr()),
 	})
 	s.http = &http.Server{
 		Handler:           s.api,
