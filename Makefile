@@ -46,7 +46,7 @@ OTHERS := -gcflags='modernc.org/sqlite/lib=-race=false -d=checkptr=0' -gcflags='
 	-gcflags='modernc.org/sqlite=-d=checkptr=0'
 
 .PHONY: test
-test: race-ready ## Vet and run every test under the race detector
+test: race-ready browser-ready ## Vet and run every test under the race detector
 	$(GO) vet ./...
 	CGO_ENABLED=1 $(GO) test -race $(OTHERS) -timeout 15m ./...
 
@@ -79,6 +79,21 @@ race-ready:
 	export DEBIAN_FRONTEND=noninteractive; log=$$(mktemp); \
 	{ apt-get update -qq; apt-get install -y -qq --no-install-recommends gcc libc6-dev; } >$$log 2>&1; \
 	$(CC_WORKS) || { cat $$log >&2; echo 'gcc could not be installed: install it and run make again.' >&2; exit 1; }; \
+	rm -f $$log
+
+# The docs page is looked at in a real browser. On Debian and Ubuntu root can have it at once; without it that test says NOT TESTED.
+BROWSER_THERE = command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null
+
+.PHONY: browser-ready
+browser-ready:
+	@$(BROWSER_THERE) && exit 0; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo 'There is no Chromium: the docs page will not be tested in a browser.' >&2; exit 0; \
+	fi; \
+	echo 'The docs page is tested in a browser: installing chromium.'; \
+	export DEBIAN_FRONTEND=noninteractive; log=$$(mktemp); \
+	{ apt-get update -qq; apt-get install -y -qq --no-install-recommends chromium; } >$$log 2>&1; \
+	$(BROWSER_THERE) || { tail -n 5 $$log >&2; echo 'chromium could not be installed: going on without.' >&2; }; \
 	rm -f $$log
 
 ## Before a commit

@@ -36,7 +36,7 @@ type reader struct {
 func newReader(t *testing.T, width, height int) *reader {
 	t.Helper()
 	browser := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if path, err := exec.LookPath(name); err == nil {
 			browser = path
 			break

@@ -143,7 +143,7 @@ func document(all []route) *huma.OpenAPI {
 				"milliseconds, unknown fields and query parameters are refused. Every refusal is a problem of RFC 9457 with a stable code.",
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 		},
-		Servers: []*huma.Server{{URL: documented, Description: "This desk."}},
+		Servers: []*huma.Server{{URL: documented, Description: "This desk"}},
 		Components: &huma.Components{
 			Schemas: schemas,
 			SecuritySchemes: map[string]*huma.SecurityScheme{

@@ -10,8 +10,8 @@ import (
 //go:embed assets
 var assets embed.FS
 
-// Policy is the Content-Security-Policy of the page. Elements sets styles on the things it draws, as attributes and as
-// sheets of its own; that is all that is let loose.
+// Policy is the Content-Security-Policy of the page. Elements writes sheets of style while it draws, some with places and sizes in
+// them, so that no list of hashes holds: that is all that is let loose.
 const Policy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
