@@ -1,6 +1,6 @@
 package httpapi
 
-//go:generate go test -count=1 -run ^TestDocumentIsFresh$ . -update
+//go:generate go test -count=1 -run ^Test(DocumentIsFresh|ErrorsAreDocumented|EventsAreDocumented)$ . -update
 
 import (
 	"time"
