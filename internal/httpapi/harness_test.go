@@ -167,6 +167,7 @@ func (d *desk) checkDocumented(r *http.Request, a answer) {
 	}
 	if a.status >= 400 {
 		code := d.problem(a).Code
+		keepsContract(d.t, &all[i], a)
 		if !slices.ContainsFunc(all[i].allFaults(), func(f *fault.Error) bool { return f.Code == code }) {
 			d.t.Errorf("%s: %d %s is not documented", all[i].id, a.status, code)
 		}
@@ -179,6 +180,7 @@ func (d *desk) checkDocumented(r *http.Request, a answer) {
 	}
 	if shape := all[i].gives[g].shape; shape != nil && r.Method != http.MethodHead {
 		fits(d.t, a.body, shape)
+		keepsContract(d.t, &all[i], a)
 	}
 }
 
@@ -331,7 +333,7 @@ type record struct {
 
 func (r *record) Audit(ctx context.Context) (audit.Report, error) {
 	if r.audit == nil {
-		return audit.Report{Clean: true}, nil
+		return audit.Report{Clean: true, CheckedAt: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)}, nil
 	}
 	return r.audit(ctx)
 }

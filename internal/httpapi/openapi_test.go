@@ -119,6 +119,17 @@ const (
 	schemaPrefix = "#/components/schemas/"
 )
 
+// overview is the first thing that is read on the page.
+const overview = "The order desk behind a shop that sells scarce things: it gives every order a number, holds its stock, counts down the time to " +
+	"pay, and lets go at the deadline.\n\n" +
+	"**Begin** with the key that the desk showed at its first start, as `Authorization: Bearer <key>`: put it into *Token* beside an operation and send. " +
+	"The curl lines read it from `HOLDFAST_API_KEY`, and work as they are on a desk with the sample products (`make run`).\n\n" +
+	"- Bodies are JSON in UTF-8. Unknown fields and query parameters are refused; every mistake that is found is named at once.\n" +
+	"- Money is in minor units: `{\"amount\": 1999, \"currency\": \"CNY\"}` is 19.99. Times are RFC 3339 in UTC with milliseconds.\n" +
+	"- Lists are `{\"data\": […], \"next_cursor\": …}`; a page goes on where `?cursor=` says.\n" +
+	"- An order is placed with an `Idempotency-Key` of your own: after a lost answer the same request gets the same order, byte for byte.\n" +
+	"- Every refusal is a problem of RFC 9457 with a `code` that never changes, and each operation lists those it can answer."
+
 // document describes a route table as OpenAPI 3.1.
 func document(all []route) *huma.OpenAPI {
 	huma.DefaultArrayNullable = false
@@ -139,8 +150,7 @@ func document(all []route) *huma.OpenAPI {
 		Info: &huma.Info{
 			Title:   "Holdfast",
 			Version: "1",
-			Description: "The order desk behind a shop that sells scarce things. Money is in minor units, times are RFC 3339 in UTC with " +
-				"milliseconds, unknown fields and query parameters are refused. Every refusal is a problem of RFC 9457 with a stable code.",
+			Description: overview,
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 		},
 		Servers: []*huma.Server{{URL: documented, Description: "This desk"}},
