@@ -148,10 +148,10 @@ func document(all []route) *huma.OpenAPI {
 	doc := &huma.OpenAPI{
 		OpenAPI: "3.1.0",
 		Info: &huma.Info{
-			Title:   "Holdfast",
-			Version: "1",
+			Title:       "Holdfast",
+			Version:     "1",
 			Description: overview,
-			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
+			License:     &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 		},
 		Servers: []*huma.Server{{URL: documented, Description: "This desk"}},
 		Components: &huma.Components{
