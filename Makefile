@@ -10,7 +10,7 @@ GOLANGCI_LINT_VERSION := v2.15.0
 GOVULNCHECK_VERSION   := v1.1.4
 
 # What `make generate` writes. `make check` proves it fresh.
-GENERATED := api/openapi.json docs/settings.md docs/metrics.md
+GENERATED := api/openapi.json docs/errors.md docs/events.md docs/metrics.md docs/settings.md docs/states.md
 
 # How often `make chaos` kills the server, and how long `make fuzz` stays with one target.
 N        ?= 300

@@ -67,6 +67,8 @@ func newShop(tb testing.TB, change ...func(*Options, *ledger.Options)) (*desk, m
 		"getReady":           {target: "/readyz", status: 200},
 		"getMetrics":         {target: "/metrics", status: 200},
 		"getDocument":        {target: "/openapi.json", status: 200},
+		"getDocs":            {target: "/docs", status: 200},
+		"getDocsFile":        {target: "/docs/page.js", status: 200},
 	}
 }
 

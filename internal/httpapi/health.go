@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/holdfast-oms/holdfast/api"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/wire"
 )
@@ -50,10 +49,5 @@ func (s *Server) getMetrics(x *exchange) error {
 	}
 	x.lent = true
 	s.opt.Metrics.ServeHTTP(x, x.r)
-	return nil
-}
-
-func (s *Server) getDocument(x *exchange) error {
-	x.ok(api.Document)
 	return nil
 }

@@ -119,6 +119,17 @@ const (
 	schemaPrefix = "#/components/schemas/"
 )
 
+// overview is the first thing that is read on the page.
+const overview = "The order desk behind a shop that sells scarce things: it gives every order a number, holds its stock, counts down the time to " +
+	"pay, and lets go at the deadline.\n\n" +
+	"**Begin** with the key that the desk showed at its first start, as `Authorization: Bearer <key>`: put it into *Token* beside an operation and send. " +
+	"The curl lines read it from `HOLDFAST_API_KEY`, and work as they are on a desk with the sample products (`make run`).\n\n" +
+	"- Bodies are JSON in UTF-8. Unknown fields and query parameters are refused; every mistake that is found is named at once.\n" +
+	"- Money is in minor units: `{\"amount\": 1999, \"currency\": \"CNY\"}` is 19.99. Times are RFC 3339 in UTC with milliseconds.\n" +
+	"- Lists are `{\"data\": […], \"next_cursor\": …}`; a page goes on where `?cursor=` says.\n" +
+	"- An order is placed with an `Idempotency-Key` of your own: after a lost answer the same request gets the same order, byte for byte.\n" +
+	"- Every refusal is a problem of RFC 9457 with a `code` that never changes, and each operation lists those it can answer."
+
 // document describes a route table as OpenAPI 3.1.
 func document(all []route) *huma.OpenAPI {
 	huma.DefaultArrayNullable = false
@@ -137,12 +148,12 @@ func document(all []route) *huma.OpenAPI {
 	doc := &huma.OpenAPI{
 		OpenAPI: "3.1.0",
 		Info: &huma.Info{
-			Title:   "Holdfast",
-			Version: "1",
-			Description: "The order desk behind a shop that sells scarce things. Money is in minor units, times are RFC 3339 in UTC with " +
-				"milliseconds, unknown fields and query parameters are refused. Every refusal is a problem of RFC 9457 with a stable code.",
-			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
+			Title:       "Holdfast",
+			Version:     "1",
+			Description: overview,
+			License:     &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 		},
+		Servers: []*huma.Server{{URL: documented, Description: "This desk"}},
 		Components: &huma.Components{
 			Schemas: schemas,
 			SecuritySchemes: map[string]*huma.SecurityScheme{
@@ -150,8 +161,18 @@ func document(all []route) *huma.OpenAPI {
 			},
 		},
 	}
+	shown, used := examples(), map[string]bool{}
 	for i := range all {
-		doc.AddOperation(operation(schemas, &all[i]))
+		op := operation(schemas, &all[i])
+		op.Tags = []string{tagFor(all[i].pattern)}
+		used[op.Tags[0]] = true
+		show(op, &all[i], shown[all[i].id])
+		doc.AddOperation(op)
+	}
+	for _, tag := range tags {
+		if used[tag.name] {
+			doc.Tags = append(doc.Tags, &huma.Tag{Name: tag.name, Description: tag.about})
+		}
 	}
 	open(schemas.Map(), all)
 	status := schemas.Map()["Problem"].Properties["status"]
@@ -167,8 +188,10 @@ func operation(schemas huma.Registry, r *route) *huma.Operation {
 		Responses: map[string]*huma.Response{},
 	}
 	for _, name := range regexp.MustCompile(`{([a-z_]+)}`).FindAllStringSubmatch(r.pattern, -1) {
+		about := inPath[name[1]]
 		op.Parameters = append(op.Parameters, &huma.Param{
-			Name: name[1], In: "path", Required: true, Schema: &huma.Schema{Type: huma.TypeString},
+			Name: name[1], In: "path", Required: true, Description: about.about, Example: about.example,
+			Schema: &huma.Schema{Type: huma.TypeString},
 		})
 	}
 	for _, p := range r.query {
@@ -185,7 +208,7 @@ func operation(schemas huma.Registry, r *route) *huma.Operation {
 			Name: idempotencyHeader, In: "header", Required: true,
 			Description: "Names this wish, so that asking again gives the same order. One header of 1 to 255 visible ASCII characters, " +
 				"taken as it is: quotes belong to it.",
-			Schema: &huma.Schema{Type: huma.TypeString, MinLength: &shortest, MaxLength: &longest, Pattern: "^[!-~]+$"},
+			Example: "my-first-order", Schema: &huma.Schema{Type: huma.TypeString, MinLength: &shortest, MaxLength: &longest, Pattern: "^[!-~]+$"},
 		})
 	}
 	if r.takes != nil {
@@ -222,6 +245,68 @@ func content(media string, schemas huma.Registry, shape any) map[string]*huma.Me
 		return nil
 	}
 	return map[string]*huma.MediaType{media: {Schema: schemas.Schema(reflect.TypeOf(shape), true, "")}}
+}
+
+// inPath says what the names in paths are.
+var inPath = map[string]struct{ about, example string }{
+	"product_id": {"The merchant's own string for the product: 1 to 128 printable characters.", "sku-ticket"},
+	"user_id":    {"The merchant's own string for the user: 1 to 128 printable characters.", "u-7"},
+	"order_no":   {"The order's number, as the 201 gave it.", "202611200000001"},
+	"payment_id": {"As the payment was answered.", "pay_01JD4KVYQ8R3T5W7X9Z1A2B3C4"},
+	"key_id":     {"Names the key; it is the middle of the key itself.", "4fjR0bXyLq9T"},
+	"provider":   {"The provider's name.", "sandbox"},
+	"file":       {"The file's name.", "page.js"},
+}
+
+// tags group the operations, in the order in which one meets them.
+var tags = []struct {
+	name, about string
+	paths       []string
+}{
+	{"Products", "What is on sale, and how much of it there is.", []string{"/v1/products"}},
+	{"Users", "What the shop tells of its buyers.", []string{"/v1/users"}},
+	{"Orders", "Placing them, looking at them, ending them.", []string{"/v1/orders"}},
+	{"Payments", "Attempts to pay, and what providers say of them.", []string{"/payments", "/callbacks"}},
+	{"Live", "Streams that tell of changes as they happen.", []string{"/stream"}},
+	{"Events", "Every fact, in the order that the log has it in.", []string{"/v1/events"}},
+	{"Operator", "Keys, checks and what has been used.", []string{"/v1/"}},
+	{"Process", "The running program itself.", []string{"/"}},
+}
+
+// tagFor finds the tag whose path stands furthest behind in a pattern, and of two the longer one: the payments of an order
+// are payments.
+func tagFor(pattern string) string {
+	found, at, length := "", -1, 0
+	for _, tag := range tags {
+		for _, path := range tag.paths {
+			if i := strings.Index(pattern, path); i > at || i == at && len(path) > length {
+				found, at, length = tag.name, i, len(path)
+			}
+		}
+	}
+	return found
+}
+
+// show puts an example into an operation: the lines to paste, the body that they send, an answer.
+func show(op *huma.Operation, r *route, e example) {
+	op.Extensions = map[string]any{"x-codeSamples": []map[string]string{{"lang": "shell", "label": "curl", "source": e.source(r)}}}
+	if r.takes == nil && e.body != "" {
+		op.RequestBody = &huma.RequestBody{Required: true, Description: "In the provider's own format.", Content: map[string]*huma.MediaType{jsonMedia: {}}}
+	}
+	if e.body != "" {
+		op.RequestBody.Content[jsonMedia].Example = json.RawMessage(e.body)
+	}
+	status, answer, err := e.answer()
+	if err != nil {
+		panic(err) // the file is missing, or misspelled in the example
+	}
+	if answer != nil {
+		for _, g := range r.gives {
+			if media := op.Responses[strconv.Itoa(g.status)].Content[jsonMedia]; media != nil && (g.status == status || len(r.gives) == 1) {
+				media.Example = answer
+			}
+		}
+	}
 }
 
 // open lets answers grow new fields: only what is taken refuses unknown ones.

@@ -1,6 +1,6 @@
 package httpapi
 
-//go:generate go test -count=1 -run ^TestDocumentIsFresh$ . -update
+//go:generate go test -count=1 -run ^Test(DocumentIsFresh|ErrorsAreDocumented|EventsAreDocumented)$ . -update
 
 import (
 	"time"
@@ -28,6 +28,7 @@ type route struct {
 	lenient      bool // its query is not ours to judge
 	stream       bool // its answer goes on; a ticket may stand for the key
 	anyKey       bool // which scope it needs depends on the body; the handler asks for it
+	cached       bool // clients may keep it, and ask whether it is still the same
 }
 
 // reply is one answer. A nil shape is not JSON of ours.
@@ -224,8 +225,10 @@ func routes() []route {
 		{
 			method: "POST", pattern: "/v1/callbacks/{provider}", id: "receiveNotice", lenient: true,
 			summary: "Receive a provider's notice",
-			about:   "In the provider's own format, signed in the provider's own way, and answered in the provider's own words after the commit.",
-			gives:   []reply{{200, "Applied, a duplicate, or late (the money goes back).", nil}},
+			about: "In the provider's own format, signed in the provider's own way, and answered in the provider's own words after the commit. " +
+				"The sandbox's is signed in the header Holdfast-Signature: t=<Unix seconds>,v1=<hex HMAC-SHA256 of the seconds, a dot and the " +
+				"raw body>, with the desk's sandbox_secret.",
+			gives: []reply{{200, "Applied, a duplicate, or late (the money goes back).", nil}},
 			faults: []*fault.Error{
 				fault.ErrMalformed, fault.ErrBadSignature, fault.ErrNotFound, fault.ErrPaymentMismatch, fault.ErrTooLarge,
 				fault.ErrInvalid, fault.ErrOverloaded,
@@ -308,10 +311,24 @@ func routes() []route {
 			handle:  (*Server).getMetrics,
 		},
 		{
-			method: "GET", pattern: "/openapi.json", id: "getDocument", lenient: true,
+			method: "GET", pattern: "/openapi.json", id: "getDocument", lenient: true, cached: true,
 			summary: "This document",
-			gives:   []reply{{200, "OpenAPI 3.1.", nil}},
+			gives:   []reply{{200, "OpenAPI 3.1.", nil}, {304, "It is still the one that If-None-Match names.", nil}},
 			handle:  (*Server).getDocument,
+		},
+		{
+			method: "GET", pattern: "/docs", id: "getDocs", lenient: true, cached: true,
+			summary: "This document, as a page for people",
+			about:   "Loads nothing from other hosts.",
+			gives:   []reply{{200, "HTML.", nil}, {304, "It is still the one that If-None-Match names.", nil}},
+			handle:  (*Server).getDocs,
+		},
+		{
+			method: "GET", pattern: "/docs/{file}", id: "getDocsFile", lenient: true, cached: true,
+			summary: "What the page loads",
+			gives:   []reply{{200, "A script, a style sheet or a licence.", nil}, {304, "It is still the one that If-None-Match names.", nil}},
+			faults:  []*fault.Error{fault.ErrNotFound},
+			handle:  (*Server).getDocsFile,
 		},
 	}
 }

@@ -36,6 +36,7 @@ type Options struct {
 	Trace func(*http.Request) (ctx context.Context, ended func(*Answered))
 
 	Version   string                  // of the program, in /healthz
+	PublicURL string                  // where clients reach the desk, for the document; "": as the document has it
 	CursorKey []byte                  // seals the cursors, one per record; nil: cursors end with this process
 	Callbacks []CallbackProvider      // who may send notices
 	Pages     map[string]http.Handler // further patterns of the mux, open to anyone
@@ -114,6 +115,8 @@ type Server struct {
 	lists    chan struct{} // a place for each list that may run
 	refusals *pace         // of orders, when there are too many
 	audit    sync.Mutex    // held by the one audit
+	document *static
+	page     map[string]*static // the files of /docs
 
 	exchanges sync.Pool
 	inFlight  atomic.Int64
@@ -134,6 +137,8 @@ func New(d *checkout.Desk, opt Options) *Server {
 		cursors:  cursors{opt.CursorKey},
 		lists:    make(chan struct{}, listsAtOnce),
 		refusals: newRefusals(),
+		document: newDocument(opt.PublicURL),
+		page:     newPage(),
 	}
 	s.exchanges.New = func() any { return &exchange{s: s} }
 	for pattern, methods := range byPattern(s.routes) {

@@ -188,6 +188,7 @@ func (s *Server) assemble(ctx context.Context) error {
 		Log: s.log, Clock: clock, Ready: s.readiness, Metrics: s.metrics.Handler(), Observe: s.answered, Trace: s.trace(),
 		Version: s.version, Callbacks: callbacks, Pages: pages, CursorKey: []byte(cursorKey),
 		Feed: hub, StreamsMax: s.cfg.StreamsMax, Origins: s.cfg.CORSOrigins,
+		PublicURL: s.cfg.PublicAt(s.listener.Addr()),
 	})
 	s.http = &http.Server{
 		Handler:           s.api,
