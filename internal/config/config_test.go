@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/holdfast-oms/holdfast/internal/config"
 )
@@ -205,6 +206,18 @@ func TestEachSettingRefusesNonsense(t *testing.T) {
 		{"number_block", "0", "must be 1 to 1000000"},
 		{"url", "127.0.0.1:8080", "must be a whole address"},
 		{"api_key", "a key", "visible ASCII"},
+		// Whatever the form: what no setting may be.
+		{"listen", "127.0.0.1\x00:8080", "must be printable characters only"},
+		{"database_url", "sqlite:a\x00b", "must be printable characters only"},
+		{"database_url", "sqlite:a\nb", "must be printable characters only"},
+		{"admin_key", strings.Repeat("x", 3000), "is longer than 2048 bytes"},
+		{"database_url", "sqlite:" + strings.Repeat("x", 3000), "is longer than 2048 bytes"},
+		{"public_url", "https://shop.example/" + strings.Repeat("x", 3000), "is longer than 2048 bytes"},
+		{"time_zone", strings.Repeat("x", 3000), "is longer than 2048 bytes"},
+		{"pay_window", "9999999999999999999999h", "must be a duration"},
+		{"batch_max", "99999999999999999999", "must be a whole number"},
+		{"batch_max", "1e3", "must be a whole number"},
+		{"batch_max", "0x10", "must be a whole number"},
 	} {
 		_, _, err := config.Load(config.Sources{Folder: t.TempDir(), Flags: map[string]string{c.name: c.text}})
 		wantError(t, err, c.want)
@@ -216,19 +229,57 @@ func TestEachSettingRefusesNonsense(t *testing.T) {
 
 func TestBadFilesAreRefused(t *testing.T) {
 	for text, want := range map[string]string{
-		"listen: [":                     "holdfast.yaml: line 1:",
-		"- listen\n":                    "holdfast.yaml: must be lines of name: value",
-		"listen\n":                      "holdfast.yaml: must be lines of name: value",
-		"a: 1\n---\nb: 2\n":             "holdfast.yaml: must be one document",
-		"pay_window: {a: b}\n":          "pay_window (holdfast.yaml:1): must be a plain value",
-		"providers: [[sandbox]]\n":      "providers (holdfast.yaml:1): must be a plain value",
-		"a: &x 1\nlisten: *x\n":         "listen (holdfast.yaml:2): must be a plain value",
-		"pay-window: 5m\n":              "did you mean pay_window?",
-		"frobnicate: 5m\n":              "frobnicate (holdfast.yaml:1): there is no such setting",
-		strings.Repeat("# long\n", 1e4): "is larger than 65536 bytes",
+		"listen: [":                      "holdfast.yaml: line 1:",
+		"- listen\n":                     "holdfast.yaml: must be lines of name: value",
+		"listen\n":                       "holdfast.yaml: must be lines of name: value",
+		"a: 1\n---\nb: 2\n":              "holdfast.yaml: must be one document",
+		"pay_window: {a: b}\n":           "pay_window (holdfast.yaml:1): must be a plain value",
+		"providers: [[sandbox]]\n":       "providers (holdfast.yaml:1): must be a plain value",
+		"a: &x 1\nlisten: *x\n":          "listen (holdfast.yaml:2): must be a plain value",
+		"pay-window: 5m\n":               "did you mean pay_window?",
+		"frobnicate: 5m\n":               "frobnicate (holdfast.yaml:1): there is no such setting",
+		strings.Repeat("# long\n", 1e4):  "is larger than 65536 bytes",
+		"desk:\n  listen: :80\n":         "desk (holdfast.yaml:1): there is no such setting",
+		"listen: \"a\\0:80\"\n":          "listen (holdfast.yaml:1): ",
+		"listen: \x00\n":                 "holdfast.yaml: ",
+		"\"\\e[31m\": 1\n":               `"\x1b[31m" (holdfast.yaml:1): there is no such setting`,
+		strings.Repeat("x", 900) + ": 1": strings.Repeat("x", 64) + "… (holdfast.yaml:1): there is no such setting",
+		"? [listen]\n: 1\n":              "the name of a setting must be one word",
+		"<<: {listen: \":80\"}\n":        "<< (holdfast.yaml:1): there is no such setting",
+		"a: &a [x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nproviders: [*c,*c,*c,*c,*c]\n": "providers (holdfast.yaml:4): must be a plain value",
+		"listen: " + strings.Repeat("[", 3000) + "\n":                                                                  "holdfast.yaml: ",
 	} {
 		_, _, err := config.Load(config.Sources{Folder: write(t, "holdfast.yaml", text)})
 		wantError(t, err, want)
+	}
+}
+
+func TestFilesThatCannotBeReadAreNamed(t *testing.T) {
+	folder := t.TempDir()
+	_, _, err := config.Load(config.Sources{File: folder})
+	wantError(t, err, folder+": is a directory")
+
+	shut := filepath.Join(write(t, "shut.yaml", "listen: :80\n"), "shut.yaml")
+	if err := os.Chmod(shut, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.ReadFile(shut); err == nil {
+		t.Skip("NOT TESTED: root may read every file")
+	}
+	_, _, err = config.Load(config.Sources{File: shut})
+	wantError(t, err, shut+": permission denied")
+}
+
+func TestUnknownSettingsAreErrorsWhereverTheyStand(t *testing.T) {
+	_, _, err := config.Load(config.Sources{Folder: write(t, "holdfast.yaml", "remind_befor: 5m\n")})
+	wantError(t, err, "remind_befor (holdfast.yaml:1): there is no such setting; did you mean remind_before?")
+	_, _, err = config.Load(config.Sources{Folder: t.TempDir(), Environ: []string{"HOLDFAST_REMIND_BEFOR=5m"}})
+	wantError(t, err, "HOLDFAST_REMIND_BEFOR (environment): there is no such setting; did you mean HOLDFAST_REMIND_BEFORE?")
+	_, _, err = config.Load(config.Sources{Folder: t.TempDir(), Environ: []string{"HOLDFAST_\x1b[31m=5m"}})
+	wantError(t, err, `"HOLDFAST_\x1b[31m" (environment): there is no such setting`)
+	// Those of commands that call a desk are known to all.
+	if _, _, err = config.Load(config.Sources{Folder: t.TempDir(), Environ: []string{"HOLDFAST_URL=http://127.0.0.1:1", "HOLDFAST_API_KEY=k"}}); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -330,10 +381,13 @@ func TestSettingsAreDocumented(t *testing.T) {
 	}
 }
 
-func FuzzFile(f *testing.F) {
-	f.Add("listen: :8080\npay_window: 5m\n")
-	f.Add("providers: [sandbox]\n")
-	f.Add("a: &a [*a]\n")
+func FuzzConfig(f *testing.F) {
+	for _, text := range []string{
+		"listen: :8080\npay_window: 5m\n", "providers: [sandbox]\n", "a: &a [*a]\n", "? {a: b}\n: c\n", "listen: !!binary aGk=\n",
+		"admin_key: canary-canary-canary-canary-canary\n", "{\"batch_max\": 1e3}", "listen: |\n  a\n  b\n", "\xff\xfe", "---\n...\n---\n",
+	} {
+		f.Add(text)
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		c, values, err := config.Load(config.Sources{Folder: write(t, "holdfast.yaml", text)})
 		if err == nil && c.Validate() != nil {
@@ -341,6 +395,14 @@ func FuzzFile(f *testing.F) {
 		}
 		if len(values) != len(config.Settings()) {
 			t.Errorf("%q: got %d values", text, len(values))
+		}
+		if err == nil {
+			return
+		}
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			if len(line) > 4096 || strings.ContainsFunc(line, unicode.IsControl) {
+				t.Errorf("%q: the error is not fit for a terminal: %q", text, line)
+			}
 		}
 	})
 }

@@ -68,8 +68,10 @@ func readMapping(path string, root *yaml.Node) (map[string]given, Errors) {
 		where := fmt.Sprintf("%s:%d", path, key.Line)
 		text, ok := plain(value, s.list)
 		switch {
+		case key.Kind != yaml.ScalarNode:
+			wrong = append(wrong, Wrong{path, where, "the name of a setting must be one word"})
 		case !known:
-			wrong = append(wrong, Wrong{key.Value, where, "there is no such setting" + suggestion(key.Value, names)})
+			wrong = append(wrong, Wrong{speakable(key.Value), where, "there is no such setting" + suggestion(key.Value, names)})
 		case seen[s.Name]:
 			wrong = append(wrong, Wrong{s.Name, where, "is set twice"})
 		case !ok:

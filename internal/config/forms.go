@@ -54,7 +54,7 @@ func checkAddress(value string) string {
 }
 
 func duration(name string, field func(*Config) *time.Duration, least, most time.Duration, s Setting) Setting {
-	s.Name, s.Form = name, "duration"
+	s.Name, s.Form, s.Limits = name, "duration", short(least)+" to "+short(most)
 	s.read = func(c *Config, text string) string {
 		d, err := time.ParseDuration(text)
 		if err != nil {
@@ -65,13 +65,13 @@ func duration(name string, field func(*Config) *time.Duration, least, most time.
 	}
 	s.check = func(c *Config) string {
 		d := *field(c)
-		return when(d < least || d > most, fmt.Sprintf("must be %s to %s", short(least), short(most)))
+		return when(d < least || d > most, "must be "+s.Limits)
 	}
 	return s
 }
 
 func count(name string, field func(*Config) *int, most int, s Setting) Setting {
-	s.Name, s.Form = name, "number"
+	s.Name, s.Form, s.Limits = name, "number", fmt.Sprintf("1 to %d", most)
 	s.read = func(c *Config, text string) string {
 		n, err := strconv.Atoi(text)
 		if err != nil {
@@ -82,7 +82,7 @@ func count(name string, field func(*Config) *int, most int, s Setting) Setting {
 	}
 	s.check = func(c *Config) string {
 		n := *field(c)
-		return when(n < 1 || n > most, fmt.Sprintf("must be 1 to %d", most))
+		return when(n < 1 || n > most, "must be "+s.Limits)
 	}
 	return s
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/holdfast-oms/holdfast/internal/limits"
 )
 
 const (
@@ -60,8 +62,14 @@ func Load(from Sources) (Config, []Value, error) {
 	for _, s := range Settings() {
 		given := from.pick(&s, environment, file)
 		if given.text != "" {
-			if detail := s.read(&c, given.text); detail != "" {
-				wrong = append(wrong, Wrong{Setting: s.Name, Where: given.where, Detail: given.quote(&s) + detail})
+			detail := unfit(given.text)
+			if detail == "" {
+				if detail = s.read(&c, given.text); detail != "" {
+					detail = given.quote(&s) + detail
+				}
+			}
+			if detail != "" {
+				wrong = append(wrong, Wrong{Setting: s.Name, Where: given.where, Detail: detail})
 				broken[s.Name] = true
 			}
 		}
@@ -114,10 +122,23 @@ func (from *Sources) pick(s *Setting, environment map[string]string, file map[st
 	return given{s.Default, FromDefault, ""}
 }
 
+// textBytes bounds what is written for one setting.
+const textBytes = 2048
+
+// unfit says what no setting may be, whatever its form.
+func unfit(text string) string {
+	if len(text) > textBytes {
+		return fmt.Sprintf("is longer than %d bytes", textBytes)
+	}
+	return limits.Text(text, textBytes)
+}
+
 func (g *given) show(s *Setting) string {
 	switch {
 	case g.text == "":
 		return ""
+	case unfit(g.text) != "":
+		return "(unfit to be shown)"
 	case s.Secret:
 		return hidden
 	case s.show != nil:
@@ -166,7 +187,7 @@ func (from *Sources) environment() (map[string]string, Errors) {
 			found[name] = text
 		case serviceLink(name, text):
 		default:
-			wrong = append(wrong, Wrong{Setting: name, Where: string(FromEnvironment), Detail: "there is no such setting" + suggestion(name, names)})
+			wrong = append(wrong, Wrong{Setting: speakable(name), Where: string(FromEnvironment), Detail: "there is no such setting" + suggestion(name, names)})
 		}
 	}
 	return found, wrong

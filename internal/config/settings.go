@@ -16,6 +16,7 @@ type Setting struct {
 	Name    string
 	Section Section
 	Form    string // what is written: host:port, duration, …
+	Limits  string // of a number or a duration
 	Default string
 	Unset   string // what happens when there is neither a value nor a default
 	Help    string

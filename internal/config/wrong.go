@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -34,8 +35,26 @@ func (e Errors) Error() string {
 	return b.String()
 }
 
+// nameBytes is how much is repeated of a name that is none of ours.
+const nameBytes = 64
+
+// speakable is a stranger's name, fit for a line on a terminal.
+func speakable(name string) string {
+	cut := ""
+	if len(name) > nameBytes {
+		name, cut = name[:nameBytes], "…"
+	}
+	if quoted := strconv.QuoteToASCII(name); name == "" || quoted != `"`+name+`"` {
+		name = quoted
+	}
+	return name + cut
+}
+
 // suggestion names what was probably meant, or nothing.
 func suggestion(name string, known []string) string {
+	if len(name) > nameBytes {
+		return "" // nobody misspells at such length
+	}
 	best, least := "", max(2, len(name)/4)+1
 	for _, candidate := range known {
 		if d := distance(strings.ToLower(name), strings.ToLower(candidate)); d < least {
