@@ -65,7 +65,7 @@ func (r *runner) streamsOn(ctx context.Context, s *stand) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	sale.people = uint64(max(ofUsers, 1)) //nolint:gosec // small
+	sale.people = uint64(max(ofUsers, 1))
 	followed := r.o.Streams - ofUsers - ofAll
 	r.progress.stage("streams: place %s orders that are followed", thousands(float64(followed)))
 	l := r.newLoad(s).load
@@ -243,12 +243,11 @@ func (a *audience) cutSome(ctx context.Context, run time.Duration, beside *sync.
 // canceller cancels orders, one after another.
 type canceller struct {
 	shop *shop
-	next func() (uint64, bool)
+	next func() uint64
 }
 
 func (c *canceller) request() []byte {
-	no, _ := c.next()
-	return c.shop.post(fmt.Sprintf("/v1/orders/%d/cancel", no), `{"reason":"bench"}`)
+	return c.shop.post(fmt.Sprintf("/v1/orders/%d/cancel", c.next()), `{"reason":"bench"}`)
 }
 
 func (*canceller) judge(status int, _ []byte) outcome {
@@ -266,7 +265,7 @@ func (r *runner) cancelAll(ctx context.Context, s *stand, orders []uint64, besid
 		addr: s.shop.base.Host, connections: streamCancels, duration: r.o.Duration, patience: r.o.Duration, progress: silent(),
 		rate: float64(len(orders)) / r.o.Duration.Seconds(),
 		visit: func(int) visitor {
-			return &canceller{s.shop, func() (uint64, bool) { return orders[(taken.Add(1)-1)%int64(len(orders))], true }}
+			return &canceller{s.shop, func() uint64 { return orders[(taken.Add(1)-1)%int64(len(orders))] }}
 		},
 	}
 	beside.Go(func() {
