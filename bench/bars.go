@@ -62,6 +62,9 @@ func ownBars(r *Result) []Bar {
 		add(figureEarly, "orders", true, 0, nil)
 		add(figureBurst, "s", true, 5, nil)
 		add(figureBurstEarly, "orders", true, 0, nil)
+	case "streams":
+		add(figureStreamLag, "ms", true, 200, nil)
+		add(figureStreamMissed, "", true, 0, nil)
 	case "overload":
 		add(figureOverPeak, "", false, 0.8, nil)
 		add(figureNoticeP99, "ms", true, 500, nil)

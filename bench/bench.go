@@ -27,6 +27,7 @@ func Scenarios() []Scenario {
 		{"echo", "the floor: a plain handler that decodes and encodes an order", (*runner).echo},
 		{"row-lock", "the rival: a shop's own code, one transaction an order, its pool tuned", (*runner).rowLock},
 		{"expiry-lag", "how late orders expire while others are placed, and 10 000 in one second", (*runner).expiryLag},
+		{"streams", "2 000 open streams while orders are placed: every event in each, in order", (*runner).streams},
 		{"overload", "ten times the orders that can be placed, for a minute", (*runner).overload},
 	}
 }

@@ -24,6 +24,7 @@ type buyer struct {
 	user     []byte
 	product  []byte
 	products []string
+	people   uint64
 	choose   func() int // which of products; any of them when nil
 
 	acknowledged []uint64 // the number of every order answered 201
@@ -37,6 +38,7 @@ func newBuyer(s *shop, products []string) *buyer {
 		random:   rand.NewPCG(rand.Uint64(), rand.Uint64()),
 		wire:     s.post("/v1/orders", body, "Idempotency-Key: "+key),
 		products: products,
+		people:   buyers,
 	}
 	b.key = part(b.wire, key)
 	b.user = part(b.wire, user)[2:]
@@ -54,7 +56,7 @@ func (b *buyer) request() []byte {
 	writeHex(b.key[:16], b.random.Uint64())
 	writeHex(b.key[16:], b.random.Uint64())
 	n := b.random.Uint64()
-	person := n >> 32 % buyers
+	person := n >> 32 % b.people
 	for i := len(b.user) - 1; i >= 0; i-- {
 		b.user[i] = digits[person%10]
 		person /= 10

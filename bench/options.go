@@ -22,6 +22,7 @@ const (
 	DefaultPending     = 100_000
 	DefaultDue         = 10_000
 	DefaultCrowd       = 8192
+	DefaultStreams     = 2000
 
 	plenty         = 100_000_000 // units that no run sells out
 	warmUpMax      = 2 * time.Second
@@ -51,11 +52,12 @@ type Options struct {
 	Connections int           // of the load
 	Crowd       int           // connections of overload: about as many as the server lets wait, or more
 	Duration    time.Duration // measured, after a warm-up of a fifth of it, 2 s at most
-	Rate        float64       // flash-sale, catalogue: open loop, so many a second; 0 is as many as can be
+	Rate        float64       // flash-sale, catalogue, streams (1 000): open loop, so many a second; 0 is as many as can be
 	Rounds      int           // of the suite
 	Units       int64         // flash-sale: units for sale; 0 is more than a run can sell
 	Buyers      int64         // flash-sale: so many orders, however long they take; 0 goes by Duration
 	Pool        int           // row-lock: connections to the database; 0 tries 1, 4, 16 and 64
+	Streams     int           // streams: open at a time
 	Pending     int           // expiry-lag: orders that stay pending
 	Due         int           // expiry-lag: orders that come due, twice
 	Output      string        // table or json
@@ -75,7 +77,7 @@ func (o Options) Validate() error {
 		return fmt.Errorf("%w: a running server needs an API key", ErrOptions)
 	case o.Connections < 0 || o.Connections > connectionsMax || o.Crowd < 0 || o.Crowd > connectionsMax:
 		return fmt.Errorf("%w: connections are 1 to %d", ErrOptions, connectionsMax)
-	case o.Duration < 0 || o.Rate < 0 || o.Rounds < 0 || o.Units < 0 || o.Buyers < 0 || o.Pool < 0 || o.Pending < 0 || o.Due < 0:
+	case o.Duration < 0 || o.Rate < 0 || o.Rounds < 0 || o.Units < 0 || o.Buyers < 0 || o.Pool < 0 || o.Streams < 0 || o.Pending < 0 || o.Due < 0:
 		return fmt.Errorf("%w: nothing may be below zero", ErrOptions)
 	case o.Rate > 0 && o.Buyers > 0:
 		return fmt.Errorf("%w: a rate goes by time, buyers by number: want one of them", ErrOptions)
@@ -90,6 +92,7 @@ func (o Options) withDefaults() Options {
 	o.Crowd = cmp.Or(o.Crowd, DefaultCrowd)
 	o.Rounds = cmp.Or(o.Rounds, DefaultRounds)
 	o.Units = cmp.Or(o.Units, plenty)
+	o.Streams = cmp.Or(o.Streams, DefaultStreams)
 	o.Pending = cmp.Or(o.Pending, DefaultPending)
 	o.Due = cmp.Or(o.Due, DefaultDue)
 	o.Output = cmp.Or(o.Output, OutputTable)

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -15,6 +16,7 @@ import (
 type sale struct {
 	stand        *stand
 	products     []string
+	people       uint64 // who buy; 0: as many as there may be
 	acknowledged []uint64
 	unanswered   int64 // orders that may exist or not
 	odd          int64
@@ -46,7 +48,7 @@ func (s *sale) place(ctx context.Context, l *load, choose func() int) (*measured
 	crowd := make([]*buyer, l.connections)
 	for i := range crowd {
 		crowd[i] = newBuyer(s.stand.shop, s.products)
-		crowd[i].choose = choose
+		crowd[i].choose, crowd[i].people = choose, cmp.Or(s.people, buyers)
 	}
 	l.addr = s.stand.shop.base.Host
 	l.visit = func(i int) visitor { return crowd[i] }

@@ -23,7 +23,7 @@ type benchCommand struct {
 
 	Connections int           `placeholder:"256" help:"Connections of the load."`
 	Duration    time.Duration `placeholder:"10s" help:"How long to measure, after a short warm-up; overload takes 1m."`
-	Rate        float64       `placeholder:"N" help:"flash-sale, catalogue: so many orders a second, come what may, instead of as many as can be."`
+	Rate        float64       `placeholder:"N" help:"flash-sale, catalogue: so many orders a second, come what may, instead of as many as can be; streams: instead of 1000."`
 	Units       int64         `placeholder:"N" help:"flash-sale: units for sale, instead of more than a run can sell."`
 	Buyers      int64         `placeholder:"N" help:"flash-sale: so many orders, however long they take."`
 	Rounds      int           `placeholder:"3" help:"Rounds of the suite."`
@@ -31,6 +31,7 @@ type benchCommand struct {
 	Pending     int           `placeholder:"100000" help:"expiry-lag: orders that stay pending."`
 	Due         int           `placeholder:"10000" help:"expiry-lag: orders that come due, twice."`
 	Crowd       int           `placeholder:"8192" help:"overload: connections, about as many as the desk lets wait, or more."`
+	Streams     int           `placeholder:"2000" help:"streams: open at a time."`
 
 	URL           string `group:"running" placeholder:"URL" help:"Measure this desk instead of starting one for each run."`
 	APIKey        string `group:"running" placeholder:"KEY" help:"Its API key, with every scope (HOLDFAST_API_KEY)."`
@@ -73,7 +74,7 @@ func (c *benchCommand) Run(ctx context.Context, in *invocation) error {
 		URL: c.URL, APIKey: c.APIKey, SandboxSecret: c.SandboxSecret,
 		Executable: c.Executable, DatabaseURL: c.DatabaseURL, ServeFlags: c.ServeFlag, Dir: c.Dir, Keep: c.Keep,
 		Connections: c.Connections, Crowd: c.Crowd, Duration: c.Duration, Rate: c.Rate, Rounds: c.Rounds, Units: c.Units,
-		Buyers: c.Buyers, Pool: c.Pool, Pending: c.Pending, Due: c.Due, Output: c.Output,
+		Buyers: c.Buyers, Pool: c.Pool, Streams: c.Streams, Pending: c.Pending, Due: c.Due, Output: c.Output,
 	}
 	if c.URL != "" {
 		cfg, _, err := in.settings(settings{})

@@ -259,7 +259,7 @@ func TestHubFindsWhatOthersWroteAndEndsItsStreams(t *testing.T) {
 		s := follow(t, h, feed.Interest{OrderNo: numberOf(1)})
 		synctest.Wait()
 		b.write(1, event.OrderPaid) // and nobody wakes the hub
-		time.Sleep(time.Second)
+		time.Sleep(time.Second)     //nolint:forbidigo // of the bubble's clock
 		synctest.Wait()
 		select {
 		case <-s.Ready():

@@ -76,11 +76,9 @@ func newDesk(tb testing.TB, change ...func(*Options, *ledger.Options)) *desk {
 	d.feed = feed.NewHub(d.record, front, opt.Log)
 	opt.Feed = d.feed
 	d.server = New(front, opt)
-	feeding, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { d.feed.Run(feeding) })
+	running.Go(func() { d.feed.Run(tb.Context()) }) // which ends before what follows
 	tb.Cleanup(func() {
-		stop()
 		running.Wait()
 		ctx := context.Background()
 		for _, err := range []error{d.server.Close(ctx), d.ledger.Close(ctx), store.Close()} {

@@ -158,13 +158,18 @@ func (e *ear) hearOrder(name, status string) api.Order {
 	return o
 }
 
-func until(t testing.TB, what string, met func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !met(); {
-		if time.Now().After(end) {
-			t.Fatalf("waited %v for %s", patience, what)
+func until(tb testing.TB, what string, met func() bool) {
+	tb.Helper()
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	for !met() {
+		select {
+		case <-look.C:
+		case <-late.C:
+			tb.Fatalf("waited %v for %s", patience, what)
 		}
-		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -542,16 +547,17 @@ func TestStreamsLeaveNothingBehind(t *testing.T) {
 		target := []string{"/v1/events/stream", "/v1/users/u-1/stream", "/v1/orders/" + no + "/stream"}[i%3]
 		c, err := net.Dial("tcp", s.Listener.Addr().String())
 		d.must(err)
+		tcp, _ := c.(*net.TCPConn)
 		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", target, d.keys[apikey.Admin])
 		switch i % 4 {
 		case 0: // leaves before he has heard anything
 		case 1:
 			_, _ = io.ReadFull(c, make([]byte, 100))
 		case 2:
-			d.must(c.(*net.TCPConn).CloseWrite())
+			d.must(tcp.CloseWrite())
 			_, _ = io.ReadFull(c, make([]byte, 100))
 		case 3:
-			d.must(c.(*net.TCPConn).SetLinger(0)) // cut, not closed
+			d.must(tcp.SetLinger(0)) // cut, not closed
 			_, _ = io.ReadFull(c, make([]byte, 100))
 		}
 		d.must(c.Close())

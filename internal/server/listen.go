@@ -8,7 +8,7 @@ import (
 )
 
 func listen(ctx context.Context, address string) (net.Listener, error) {
-	var config net.ListenConfig
+	config := net.ListenConfig{Control: dropDead}
 	return config.Listen(ctx, "tcp", address)
 }
 
