@@ -26,6 +26,8 @@ type Config struct {
 	LogFormat     string // LogAuto, LogText or LogJSON
 	LogLevel      slog.Level
 
+	EventRetention time.Duration // 0: events are kept for ever
+
 	// Tuning.
 	BatchMax    int
 	OpenQueue   int

@@ -54,6 +54,9 @@ const (
 	batchMaxMax      = 4096
 	queueMax         = 1_000_000
 	numberBlockMax   = 1_000_000
+
+	eventRetentionMin = 7 * 24 * time.Hour // an idempotency key is answered with an event's data, for 72 hours and then some
+	eventRetentionMax = 20 * 366 * 24 * time.Hour
 )
 
 // Settings is the table of every setting.
@@ -121,6 +124,10 @@ func Settings() []Setting {
 				return when(c.TimeZone == nil, "is required")
 			},
 		},
+		retention("event_retention", func(c *Config) *time.Duration { return &c.EventRetention }, eventRetentionMin, eventRetentionMax, Setting{
+			Section: Desk, Default: "2160h",
+			Help: "How long events stay in the log, in hours; 2160h are 90 days, 0s is for ever. Orders are always kept.",
+		}),
 		oneOf("log_format", func(c *Config) *string { return &c.LogFormat }, []string{LogAuto, LogText, LogJSON}, Setting{
 			Section: Desk, Default: LogAuto,
 			Help: "text, json, or auto: text on a terminal, json elsewhere.",

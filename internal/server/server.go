@@ -190,7 +190,14 @@ func (s *Server) assemble(ctx context.Context) error {
 	if s.cfg.RemindBefore > 0 {
 		s.loops.Go(func() { worker.NewReminder(s.ledger, s.store, s.cfg.RemindBefore, clock, s.log).Run(loops) })
 	}
-	s.loops.Go(func() { worker.NewJanitor(s.store, clock, s.log).Run(loops) })
+	for _, kind := range worker.JanitorKinds() {
+		s.metrics.Pruned(kind, 0) // shown from the start
+	}
+	s.loops.Go(func() {
+		worker.NewJanitor(s.store, worker.JanitorOptions{
+			EventsKept: s.cfg.EventRetention, Clock: clock, Log: s.log, Observe: s.metrics.Pruned,
+		}).Run(loops)
+	})
 	s.loops.Go(func() {
 		worker.NewMarker(s.store, marks, clock, s.log).Run(loops)
 	})

@@ -35,6 +35,7 @@ type Metrics struct {
 
 	expiryLag prometheus.Histogram
 	relayed   prometheus.Counter
+	pruned    *prometheus.CounterVec
 }
 
 // New registers all metrics.
@@ -72,13 +73,16 @@ func New(version string) *Metrics {
 		relayed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "holdfast_relay_events_total", Help: "Events moved from the outbox into the log.",
 		}),
+		pruned: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "holdfast_janitor_removed_total", Help: "Rows that the janitor threw away, by what they were.",
+		}, []string{"kind"}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "holdfast_build_info", Help: "Always 1; the version is the label.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
 	m.registry.MustRegister(build, m.requests, m.durations, m.commands, m.batchSize, m.batchStage, m.reruns, m.inDoubt,
-		m.failures, m.expiryLag, m.relayed, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		m.failures, m.expiryLag, m.relayed, m.pruned, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -127,3 +131,6 @@ func (m *Metrics) Expired(late time.Duration) { m.expiryLag.Observe(late.Seconds
 
 // Relayed counts events that came into the log.
 func (m *Metrics) Relayed(n int) { m.relayed.Add(float64(n)) }
+
+// Pruned counts rows that the janitor threw away.
+func (m *Metrics) Pruned(kind string, n int64) { m.pruned.WithLabelValues(kind).Add(float64(n)) }
