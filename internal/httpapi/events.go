@@ -38,8 +38,8 @@ func (s *Server) listEvents(x *exchange) error {
 	return nil
 }
 
-// pageEnd settles how far a page looks, before it does: whatever it does not show up to there, the filter does not want. Looking for
-// types goes no further than limits.EventsScanned, should there be none of them.
+// pageEnd settles how far a page looks, before it does: whatever it does not show up to there, the filter does not want.
+// Looking for types goes no further than limits.EventsScanned, should there be none of them.
 func (s *Server) pageEnd(x *exchange, filter *checkout.EventFilter) (end int64, err error) {
 	if filter.Anew {
 		if filter.After, err = s.desk.Record.LogStart(x.ctx); err != nil {

@@ -45,8 +45,8 @@ func (c CreatePayment) decide(b *Books) (PaymentCreated, error) {
 	return PaymentCreated{Payment: *p, Created: true}, nil
 }
 
-// FailPayment says that a transaction has failed at the provider. The order stays as it is: the buyer may try again. No money has moved,
-// so a failure beyond what an order may have of attempts is not written down.
+// FailPayment says that a transaction has failed at the provider. The order stays as it is: the buyer may try again. No money
+// has moved, so a failure beyond what an order may have of attempts is not written down.
 type FailPayment struct {
 	payment.Notice
 	PaymentID string // of the record, should the order have no open payment at this provider

@@ -162,8 +162,8 @@ func (a *auditor) compareBuyers() {
 	}
 }
 
-// readKeys is the part of V3 that the orders do not show: the primary key is what makes it hold, and that no number which an order
-// has can be granted again.
+// readKeys is the part of V3 that the orders do not show: the primary key is what makes it hold, and that no number which an
+// order has can be granted again.
 func (a *auditor) readKeys(ctx context.Context) error {
 	err := a.each(ctx, `SELECT MAX(o.order_no) FROM number_days d JOIN orders o
 		ON o.order_no >= d.day * 10000000000 + d.next AND o.order_no < (d.day + 1) * 10000000000 GROUP BY d.day ORDER BY d.day`,

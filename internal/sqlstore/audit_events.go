@@ -21,8 +21,8 @@ func (a *auditor) readHead(ctx context.Context) error {
 // forgettable reports whether something that was told at a time may be among what the log has forgotten.
 func (h *logHead) forgettable(at int64) bool { return h.pruned > 0 && at < h.prunedBefore }
 
-// compareForgotten is V8 for what is no longer there: subjects lack as many events as the log has forgotten. Those that were named
-// already are not counted.
+// compareForgotten is V8 for what is no longer there: subjects lack as many events as the log has forgotten. Those that were
+// named already are not counted.
 func (a *auditor) compareForgotten() {
 	if a.found[v8].Violations == 0 && a.missed != a.head.pruned {
 		a.violates(v8, fmt.Sprintf("log: %d events forgotten, orders and products lack %d", a.head.pruned, a.missed))

@@ -89,7 +89,10 @@ func chapters() []*chapter {
 			query: `SELECT order_no, payment_id, status, amount, currency, paid_at FROM payments ORDER BY order_no`,
 			read:  (*story).readPayment,
 		},
-		{query: `SELECT order_no, payment_id, amount, currency, created_at, reason FROM refunds ORDER BY order_no`, read: (*story).readRefund},
+		{
+			query: `SELECT order_no, payment_id, amount, currency, created_at, reason FROM refunds ORDER BY order_no`,
+			read:  (*story).readRefund,
+		},
 		{query: `SELECT order_no FROM idempotency_keys ORDER BY order_no`, read: func(s *story, _ *stream) { s.keys++ }},
 		{query: events + `= 15 ORDER BY subject, sequence`, read: (*story).readEvent},
 		{
@@ -358,9 +361,9 @@ var tells = map[order.Status]event.Type{
 	order.Expired: event.OrderExpired, order.Fulfilled: event.OrderFulfilled, order.Refunded: event.OrderRefunded,
 }
 
-// isTold is V8: events numbered without gaps up to as many as the order counts, and those of its steps are its transitions'. Events
-// at the beginning may be forgotten, but not those of a step or of money owed since the log's beginning was last moved, and not the
-// first as long as a key is answered with it.
+// isTold is V8: events numbered without gaps up to as many as the order counts, and those of its steps are its transitions'.
+// Events at the beginning may be forgotten, but not those of a step or of money owed since the log's beginning was last
+// moved, and not the first as long as a key is answered with it.
 func (a *auditor) isTold(s *story) bool {
 	if s.missing() {
 		return len(s.events)+len(s.transitions) == 0

@@ -141,8 +141,8 @@ func (s *shelf) agrees() bool {
 	return s.row.Held == s.held && s.row.Sold == s.sold && (s.stocked || !s.ordered)
 }
 
-// toldOf is V8 for a product: its events are numbered without gaps up to as many as it counts. Those at the beginning may be forgotten,
-// but not those of what its stock did since the log's beginning was last moved.
+// toldOf is V8 for a product: its events are numbered without gaps up to as many as it counts. Those at the beginning may be
+// forgotten, but not those of what its stock did since the log's beginning was last moved.
 func (a *auditor) toldOf(s *shelf) bool {
 	lacks := s.row.Events - s.kept
 	if s.mistold || s.kept > 0 && s.told != s.row.Events || lacks < 0 {

@@ -27,8 +27,8 @@ const (
 	sqliteCacheKiB       = 32 << 10 // of the writer
 	sqliteReadCacheKiB   = 8 << 10  // of each reader
 	sqliteReaders        = 4
-	sqliteCheckpointPage = 16000     // pages in the write-ahead log before they are copied into the file: 64 MB
-	sqliteJournalBytes   = 128 << 20 // what is left of a write-ahead log that a long look (an audit) has let grow
+	sqliteCheckpointPage = 16000    // pages in the write-ahead log before they are copied into the file: 64 MB
+	sqliteJournalBytes   = 72 << 20 // what is left of a write-ahead log that a long look (an audit) has let grow
 )
 
 // beginText opens a batch's transaction.

@@ -13,8 +13,8 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 )
 
-// Another program holds the database. Whoever waits for its lock in vain waits for all behind him: one after the other they would be
-// told after two seconds, after four, after six.
+// Another program holds the database. Whoever waits for its lock in vain waits for all behind him: one after the other they
+// would be told after two seconds, after four, after six.
 func TestALockHeldByAnotherProgramIsToldToAllAtOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "held.db")
 	s := openRecord(t, "sqlite:"+path, time.Now).Store

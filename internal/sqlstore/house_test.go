@@ -222,8 +222,8 @@ func TestWeeksOfLoadLeaveTheHousekeepingTablesBounded(t *testing.T) {
 	t.Logf("at their most: %v, thrown away: %v", most, s.removed)
 }
 
-// The promise: for 72 hours the same key gets the same bytes, whatever the janitor has thrown away meanwhile. Long after, it is like
-// any other key.
+// The promise: for 72 hours the same key gets the same bytes, whatever the janitor has thrown away meanwhile. Long after, it
+// is like any other key.
 func TestAKeyIsAnsweredAsLongAsWasPromisedAndForgottenAfterwards(t *testing.T) {
 	s := newShop(t, 7*24*time.Hour)
 	s.clock.Step(300 * 24 * time.Hour) // an old desk, with nothing in it to hide behind

@@ -66,8 +66,8 @@ func (s *Store) Orders(ctx context.Context, f checkout.OrderFilter) ([]*order.Or
 	return found, nil
 }
 
-// ordersBy is the query of a filter. Those of one user are found by the index on users, those of one status by that on statuses, pending
-// ones by that of deadlines: there are never so many that going through their numbers takes long.
+// ordersBy is the query of a filter. Those of one user are found by the index on users, those of one status by that on
+// statuses, pending ones by that of deadlines: there are never so many that going through their numbers takes long.
 func ordersBy(f checkout.OrderFilter) (text string, args []any) {
 	var w where
 	if f.UserID != "" {
@@ -190,8 +190,8 @@ func (s *Store) PaymentsOf(ctx context.Context, no order.Number) ([]*payment.Pay
 
 const eventColumns = `e.type, e.subject_kind, e.subject, e.sequence, e.at, e.data, l.position`
 
-// Events reads the log in its order, from what is kept of it. The subject's own index serves the events of one order; with types a
-// caller bounds the look by Until.
+// Events reads the log in its order, from what is kept of it. The subject's own index serves the events of one order; with
+// types a caller bounds the look by Until.
 func (s *Store) Events(ctx context.Context, f checkout.EventFilter) ([]event.Event, error) {
 	var w where
 	if f.OrderNo != 0 {

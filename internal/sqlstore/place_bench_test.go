@@ -25,8 +25,8 @@ func BenchmarkPlace(b *testing.B) {
 	}
 }
 
-// BenchmarkPlaceBesideTheJanitor places orders in a record full of what has to be thrown away: 50 000 orders of half a year ago with
-// their keys and events. Compare the two; the janitor is given so much that he is not done before the buyers are.
+// BenchmarkPlaceBesideTheJanitor places orders in a record full of what has to be thrown away: 50 000 orders of half a year
+// ago with their keys and events. Compare the two; the janitor is given so much that he is not done before the buyers are.
 //
 //	go test ./internal/sqlstore -run '^$' -bench BesideTheJanitor -benchtime 20000x -count 5
 func BenchmarkPlaceBesideTheJanitor(b *testing.B) {
@@ -34,7 +34,6 @@ func BenchmarkPlaceBesideTheJanitor(b *testing.B) {
 		b.Run(fmt.Sprintf("works=%v", works), func(b *testing.B) {
 			benchmarkPlace(b, 100, func(s *sqlstore.Store, now *atomic.Int64) (end func()) {
 				l := ledger.New(s, ledger.Options{})
-				now.Store(time.Now().Add(-180 * 24 * time.Hour).UnixNano())
 				const chunk, old = 500, 50_000
 				for range old / chunk {
 					places := make([]ledger.Command[ledger.Placed], chunk)
@@ -46,7 +45,7 @@ func BenchmarkPlaceBesideTheJanitor(b *testing.B) {
 					all(b, l, places)
 				}
 				relayAll(b, s)
-				now.Store(0)
+				now.Store(0) // and half a year has passed
 				if err := l.Close(b.Context()); err != nil {
 					b.Fatal(err)
 				}
@@ -70,12 +69,15 @@ func BenchmarkPlaceBesideTheJanitor(b *testing.B) {
 	}
 }
 
-// benchmarkPlace lets buyers order. beside, if given, fills the record and starts what works at the same time; the clock stands
-// where it sets it, or goes when that is 0.
+// benchmarkPlace lets buyers order. beside, if given, fills the record half a year ago, lets the clock go by setting now to 0, and
+// starts what works at the same time.
 func benchmarkPlace(b *testing.B, products int, beside func(s *sqlstore.Store, now *atomic.Int64) (end func())) {
 	b.Helper()
 	ctx := context.Background()
 	var now atomic.Int64
+	if beside != nil {
+		now.Store(time.Now().Add(-180 * 24 * time.Hour).UnixNano())
+	}
 	store, err := sqlstore.Open(ctx, "sqlite:"+filepath.Join(b.TempDir(), "bench.db"), sqlstore.Options{Clock: func() time.Time {
 		if at := now.Load(); at != 0 {
 			return time.Unix(0, at)

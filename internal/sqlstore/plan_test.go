@@ -11,7 +11,8 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/order"
 )
 
-// A list of orders of one status is found by an index, whatever the planner thinks of it: of a rare one it would go through all orders.
+// A list of orders of one status is found by an index, whatever the planner thinks of it: of a rare one it would go through
+// all orders.
 func TestOrdersOfAStatusAreFoundByAnIndex(t *testing.T) {
 	s := openPlanned(t, 1000)
 	for _, c := range []struct {

@@ -24,11 +24,13 @@ func (s *Store) PruneBatches(ctx context.Context, before time.Time, limit int) (
 	return removed, nil
 }
 
-// PruneKeys looks at up to limit idempotency keys behind one and forgets those whose orders were placed before a time. It gives the
-// last it looked at; more: there are further ones behind it. Keys are random and are walked in their own order: what has to go
-// lies side by side on few pages then, and an index by age, which every placed order would have to write, is not needed. A key
-// without an order stays, for the audit to find.
-func (s *Store) PruneKeys(ctx context.Context, before time.Time, after ledger.Key, limit int) (removed int64, last ledger.Key, more bool, err error) {
+// PruneKeys looks at up to limit idempotency keys behind one and forgets those whose orders were placed before a time. It
+// gives the last it looked at; more: there are further ones behind it. Keys are random and are walked in their own order:
+// what has to go lies side by side on few pages then, and an index by age, which every placed order would have to write, is
+// not needed. A key without an order stays, for the audit to find.
+func (s *Store) PruneKeys(ctx context.Context, before time.Time, after ledger.Key, limit int) (
+	removed int64, last ledger.Key, more bool, err error,
+) {
 	// A day's numbers are given on that day somewhere on earth, or later: no order from before the time has a higher number.
 	below := int64(order.NumberOf(order.DayOf(before.UTC().AddDate(0, 0, 2)), 0))
 	var found, old int64
@@ -45,7 +47,8 @@ func (s *Store) PruneKeys(ctx context.Context, before time.Time, after ledger.Ke
 	last = ledger.Key(end)
 	if old > 0 {
 		removed, err = s.exec(ctx, `DELETE FROM idempotency_keys WHERE key > ? AND key <= ? AND order_no < ?
-			AND (SELECT o.created_at FROM orders o WHERE o.order_no = idempotency_keys.order_no) < ?`, after[:], last[:], below, ms(before))
+			AND (SELECT o.created_at FROM orders o WHERE o.order_no = idempotency_keys.order_no) < ?`,
+			after[:], last[:], below, ms(before))
 		if err != nil {
 			return 0, after, true, fmt.Errorf("prune keys: %w", err)
 		}
@@ -104,8 +107,8 @@ func (s *Store) beginsBefore(ctx context.Context, before time.Time) (old bool, e
 
 // forgettable gives the positions, from exclusive and to inclusive, that can be forgotten at once.
 func (t *tx) forgettable(ctx context.Context, before time.Time, limit int) (from, to int64, err error) {
-	rows, err := t.query(ctx, `SELECT pruned, CASE WHEN position - pruned < ? THEN position ELSE pruned + ? END FROM log_head WHERE id = 1`,
-		limit, limit)
+	rows, err := t.query(ctx, `SELECT pruned, CASE WHEN position - pruned < ? THEN position ELSE pruned + ? END
+		FROM log_head WHERE id = 1`, limit, limit)
 	err = scan(rows, err, func(r *sql.Rows) error { return r.Scan(&from, &to) })
 	if err != nil {
 		return 0, 0, fmt.Errorf("look at the log's head: %w", err)
@@ -125,19 +128,19 @@ func (t *tx) forgettable(ctx context.Context, before time.Time, limit int) (from
 	return from, to, nil
 }
 
-// PruneDays forgets up to limit days' marks of granted order numbers, of days before one. Should a day's numbers be asked for again, they
-// go on above those of its orders (see GrantNumbers).
+// PruneDays forgets up to limit days' marks of granted order numbers, of days before one. Should a day's numbers be asked for
+// again, they go on above those of its orders (see GrantNumbers).
 func (s *Store) PruneDays(ctx context.Context, before order.Day, limit int) (removed int64, err error) {
-	removed, err = s.exec(ctx, `DELETE FROM number_days WHERE day IN (SELECT day FROM number_days WHERE day < ? ORDER BY day LIMIT ?)`,
-		int64(before), limit)
+	removed, err = s.exec(ctx, `DELETE FROM number_days WHERE day IN
+		(SELECT day FROM number_days WHERE day < ? ORDER BY day LIMIT ?)`, int64(before), limit)
 	if err != nil {
 		return 0, fmt.Errorf("prune days: %w", err)
 	}
 	return removed, nil
 }
 
-// PruneAPIKeys forgets up to limit API keys that were revoked or ran out before a time, and the longest-ended ones beyond the kept
-// newest. The first key ever made stays: that there is one says that this is not a first start.
+// PruneAPIKeys forgets up to limit API keys that were revoked or ran out before a time, and the longest-ended ones beyond the
+// kept newest. The first key ever made stays: that there is one says that this is not a first start.
 func (s *Store) PruneAPIKeys(ctx context.Context, before time.Time, kept, limit int) (removed int64, err error) {
 	removed, err = s.exec(ctx, `WITH ended (key_id, at) AS (
 			SELECT key_id, CASE WHEN revoked_at IS NULL OR expires_at < revoked_at THEN expires_at ELSE revoked_at END FROM api_keys

@@ -35,8 +35,8 @@ var forgotten = sync.OnceValues(func() (*life, error) {
 	return forget(filepath.Join(dir, "forgotten.db"))
 })
 
-// forget lets orders be placed, paid and expired on the first day; one of them is paid late, one fulfilled and others are placed on
-// the last. One waits all the while.
+// forget lets orders be placed, paid and expired on the first day; one of them is paid late, one fulfilled and others are
+// placed on the last. One waits all the while.
 func forget(path string) (*life, error) {
 	ctx := context.Background()
 	clock := conform.NewClock(time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC))
@@ -393,8 +393,8 @@ func forgetKeys(t *testing.T, s *sqlstore.Store, before time.Time, page int) (re
 	return removed
 }
 
-// A day whose mark was forgotten is asked for again when a clock goes back: its numbers go on above those of its orders, and none of
-// them is given twice.
+// A day whose mark was forgotten is asked for again when a clock goes back: its numbers go on above those of its orders, and
+// none of them is given twice.
 func TestANumberIsNotGivenAgainWhenItsDayIsForgotten(t *testing.T) {
 	s, clock, l := openDesk(t)
 	placeSome(t, l, 0, 5)
@@ -547,52 +547,5 @@ func TestForgottenPagesAreUsedAgain(t *testing.T) {
 	t.Logf("pages: %v", sizes)
 	if 2*steady > growing {
 		t.Errorf("the file grew by %d pages in the first days, and still by %d when as much is forgotten as is written", growing, steady)
-	}
-}
-
-// A look that takes long keeps the write-ahead log from beginning anew. It may grow then, but does not stay so.
-func TestTheWriteAheadLogShrinksAfterALongLook(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "wal.db")
-	s := openRecord(t, "sqlite:"+path, time.Now).Store
-	const most = 128 << 20
-	looking, err := sql.Open("sqlite", "file:"+path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer looking.Close() //nolint:errcheck // it was only looked at
-	look, err := looking.BeginTx(t.Context(), &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var n int
-	if err := look.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM desk`).Scan(&n); err != nil {
-		t.Fatal(err)
-	}
-	write := func(i int) {
-		t.Helper()
-		if _, err := s.SharedSecret(t.Context(), fmt.Sprint("ballast-", i), string(make([]byte, 4<<20))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	size := func() int64 {
-		info, err := os.Stat(path + "-wal")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return info.Size()
-	}
-	i := 0
-	for ; size() < most+most/8; i++ {
-		write(i)
-	}
-	grown := size()
-	if err := look.Rollback(); err != nil {
-		t.Fatal(err)
-	}
-	for end := i + 3; i < end; i++ {
-		write(i)
-	}
-	if got := size(); got > most {
-		t.Errorf("the write-ahead log grew to %d bytes during the look and has %d after it, want at most %d", grown, got, most)
 	}
 }

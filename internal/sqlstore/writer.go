@@ -97,8 +97,8 @@ func (w *writer) exec(ctx context.Context, query string, args ...any) (int64, er
 	return res.RowsAffected()
 }
 
-// hold notes whether another program holds the database. One who waited for its lock in vain has waited for all behind him: they ask, and
-// hardly wait, until one of them gets it.
+// hold notes whether another program holds the database. One who waited for its lock in vain has waited for all behind him:
+// they ask, and hardly wait, until one of them gets it.
 func (w *writer) hold(ctx context.Context, held bool) {
 	if held == w.held || w.conn == nil {
 		return

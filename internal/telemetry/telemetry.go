@@ -82,7 +82,8 @@ func New(version string) *Metrics {
 	})
 	build.Set(1)
 	m.registry.MustRegister(build, m.requests, m.durations, m.commands, m.batchSize, m.batchStage, m.reruns, m.inDoubt,
-		m.failures, m.expiryLag, m.relayed, m.pruned, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		m.failures, m.expiryLag, m.relayed, m.pruned,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 

@@ -39,7 +39,8 @@ const (
 // Rooms is what the record can forget.
 type Rooms interface {
 	PruneBatches(ctx context.Context, before time.Time, limit int) (removed int64, err error)
-	PruneKeys(ctx context.Context, before time.Time, after ledger.Key, limit int) (removed int64, last ledger.Key, more bool, err error)
+	PruneKeys(ctx context.Context, before time.Time, after ledger.Key, limit int) (
+		removed int64, last ledger.Key, more bool, err error)
 	PruneEvents(ctx context.Context, before time.Time, limit int) (removed int64, err error)
 	PruneDays(ctx context.Context, before order.Day, limit int) (removed int64, err error)
 	PruneAPIKeys(ctx context.Context, before time.Time, kept, limit int) (removed int64, err error)
@@ -59,8 +60,8 @@ func JanitorKinds() []string {
 	return []string{"ledger_batch", "idempotency_key", "event", "number_day", "api_key"}
 }
 
-// Janitor throws away what nobody needs any more, a page at a time. Where it stands it keeps in memory only: what is gone is gone,
-// and after a restart it begins anew. Two of them do no more harm than one.
+// Janitor throws away what nobody needs any more, a page at a time. Where it stands it keeps in memory only: what is gone is
+// gone, and after a restart it begins anew. Two of them do no more harm than one.
 type Janitor struct {
 	rooms Rooms
 	opt   JanitorOptions
@@ -158,8 +159,8 @@ func (j *Janitor) RunOnce(ctx context.Context) (more bool, err error) {
 	return more, err
 }
 
-// now is the time by which things are old. It does not run ahead of the steady clock: a wall clock that jumps a year must not empty
-// the record, and who throws away too late loses nothing. A jump that somebody has left standing for a day was meant.
+// now is the time by which things are old. It does not run ahead of the steady clock: a wall clock that jumps a year must not
+// empty the record, and who throws away too late loses nothing. A jump that somebody has left standing for a day was meant.
 func (j *Janitor) now() time.Time {
 	wall, passed := j.opt.Clock(), j.opt.Steady()
 	steady := j.began.Add(passed - j.since)
@@ -184,7 +185,8 @@ func (j *Janitor) batches(ctx context.Context, now time.Time) (int64, bool, erro
 	return n, n == janitorPage, err
 }
 
-// keys goes on with the walk through all keys. What is too old is settled at its beginning, so that at its end nothing older is left.
+// keys goes on with the walk through all keys. What is too old is settled at its beginning, so that at its end nothing older
+// is left.
 func (j *Janitor) keys(ctx context.Context, now time.Time) (removed int64, more bool, err error) {
 	if j.walking.IsZero() {
 		j.walking = now.Add(-keysKept)
