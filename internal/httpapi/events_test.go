@@ -133,12 +133,13 @@ func (d *desk) fillLog(n int) {
 	db, err := sql.Open("sqlite", "file:"+d.path)
 	d.must(err)
 	defer db.Close() //nolint:errcheck // committed
-	_, err = db.ExecContext(d.t.Context(), `BEGIN IMMEDIATE;
-		CREATE TEMP TABLE n AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < `+strconv.Itoa(n)+`) SELECT i FROM n;
+	text := strings.ReplaceAll(`BEGIN IMMEDIATE;
+		CREATE TEMP TABLE n AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $n) SELECT i FROM n;
 		INSERT INTO event_log SELECT (SELECT position FROM log_head) + i, (SELECT MAX(id) FROM outbox) + i FROM n;
 		INSERT INTO outbox SELECT (SELECT MAX(id) FROM outbox) + i, 'product', 'filler', i, 'stock.changed', 0, '{}' FROM n;
-		UPDATE log_head SET position = position + `+strconv.Itoa(n)+`;
-		COMMIT`)
+		UPDATE log_head SET position = position + $n;
+		COMMIT`, "$n", strconv.Itoa(n))
+	_, err = db.ExecContext(d.t.Context(), text)
 	d.must(err)
 }
 

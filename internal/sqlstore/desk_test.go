@@ -44,7 +44,7 @@ func newRoad(t *testing.T, s *sqlstore.Store) *ledger.Ledger {
 func productNamed(id string) product.ID { return product.ID(id) }
 
 // placeSome places n orders whose keys are numbered from one on.
-func placeSome(t *testing.T, l *ledger.Ledger, from, n int) (placed []ledger.Placed) {
+func placeSome(t *testing.T, l *ledger.Ledger, from, n int) {
 	t.Helper()
 	commands := make([]ledger.Command[ledger.Placed], n)
 	for i := range commands {
@@ -55,14 +55,11 @@ func placeSome(t *testing.T, l *ledger.Ledger, from, n int) (placed []ledger.Pla
 		binary.BigEndian.PutUint64(c.Key[:], uint64(from+i+1)*0x9e3779b97f4a7c15) // as random as a key is
 		commands[i] = c
 	}
-	placed = make([]ledger.Placed, n)
-	ledger.SubmitAll(t.Context(), l, commands, func(i int, p ledger.Placed, err error) {
+	ledger.SubmitAll(t.Context(), l, commands, func(_ int, _ ledger.Placed, err error) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		placed[i] = p
 	})
-	return placed
 }
 
 // relayed puts everything that waits into the log.

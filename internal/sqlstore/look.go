@@ -1,7 +1,6 @@
 package sqlstore
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -226,8 +225,12 @@ func (s *Store) Events(ctx context.Context, f checkout.EventFilter) ([]event.Eve
 		return found, nil
 	}
 	// Looked at afterwards: what is forgotten from now on was read.
-	if start, err := s.LogStart(ctx); err != nil || start > f.After {
-		return nil, cmp.Or(err, error(fault.ErrEventsPruned.With("earliest_position", start+1)))
+	start, err := s.LogStart(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if start > f.After {
+		return nil, fault.ErrEventsPruned.With("earliest_position", start+1)
 	}
 	return found, nil
 }
