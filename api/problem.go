@@ -70,7 +70,10 @@ const (
 	CodeOrderNotCancellable  = "order_not_cancellable" // with status
 	CodeOrderNotFulfillable  = "order_not_fulfillable" // with status
 	CodePaymentMismatch      = "payment_mismatch"
-	CodeAuditRunning         = "audit_running" // with Retry-After, as all below
+	CodeTooManyPayments      = "too_many_payments" // with max_payments
+	CodeTooManyKeys          = "too_many_keys"     // with max_keys
+	CodeEventsPruned         = "events_pruned"     // with earliest_position
+	CodeAuditRunning         = "audit_running"     // with Retry-After, as all below
 	CodeRateLimited          = "rate_limited"
 	CodeTooManyUnpaidOrders  = "too_many_unpaid_orders"
 	CodeOverloaded           = "overloaded"

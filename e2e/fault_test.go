@@ -18,6 +18,7 @@ import (
 	_ "modernc.org/sqlite" // to get in the way of the desk
 
 	"github.com/holdfast-oms/holdfast/api"
+	"github.com/holdfast-oms/holdfast/internal/fault"
 )
 
 // wantTurnedAway checks that a request was sent away in a way that a client can act on.
@@ -196,20 +197,29 @@ func TestAFullDiskIsToldAndSurvived(t *testing.T) {
 		accepted[key] = a.body
 		return false
 	})
+	// A full disk has certainly changed nothing: whoever is told that it is not known has to keep asking.
+	wantNothingChanged := func(a answer) {
+		t.Helper()
+		wantTurnedAway(t, a, api.CodeUnavailable, api.CodeOverloaded)
+		if p := a.problem(); p.Code == api.CodeUnavailable && p.Detail != fault.ErrUnavailable.Detail {
+			t.Errorf("got %q, want %q", p.Detail, fault.ErrUnavailable.Detail)
+		}
+	}
 	wantTurnedAway(t, refused, api.CodeUnavailable)
+	wantNothingChanged(refused)
 	atOnce(32, func(i int) {
 		a, err := s.place(fmt.Sprintf("refused-%d", i), fmt.Sprintf("u-r%d", i), line("sku", 1), line("quick", 1))
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		wantTurnedAway(t, a, api.CodeUnavailable, api.CodeOverloaded)
+		wantNothingChanged(a)
 	})
 	a, err := s.notify(moneyFor(unpaid, "tx-1"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantTurnedAway(t, a, api.CodeUnavailable)
+	wantNothingChanged(a)
 	if got := s.look(before.OrderNo); got.Status != api.OrderPending { // reading goes on
 		t.Errorf("the order from before: got %+v", got)
 	}
@@ -273,7 +283,7 @@ func TestALockedDatabaseIsToldAndSurvived(t *testing.T) {
 	due := s.order("due", "u", line("quick", 1))
 	unlock := lockDatabase(t, db)
 
-	const answerMax = 15 * time.Second // two turns of waiting for the lock, on a busy machine
+	const answerMax = 6 * time.Second // one turn of waiting for the lock, 1.5 s, on a busy machine
 	atOnce(16, func(i int) {
 		begin := time.Now()
 		var a answer

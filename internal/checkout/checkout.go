@@ -28,6 +28,7 @@ type Record interface {
 	PaymentsOf(ctx context.Context, no order.Number) ([]*payment.Payment, error)
 	Events(ctx context.Context, f EventFilter) ([]event.Event, error)
 	LogEnd(ctx context.Context) (position int64, err error)
+	LogStart(ctx context.Context) (position int64, err error)
 	Audit(ctx context.Context) (audit.Report, error)
 	KeyStore
 	TicketStore
@@ -70,7 +71,9 @@ type EventFilter struct {
 	Types   []event.Type // none: all
 	OrderNo order.Number // 0: any subject
 	UserID  user.ID      // "": any subject; else the events of this user's orders. Not with OrderNo.
-	After   int64        // position; exclusive
+	After   int64        // position; exclusive; when the log begins further on, fault.ErrEventsPruned
+	Until   int64        // position; inclusive; 0: to the log's end
+	Anew    bool         // nobody has read up to After: where the log begins further on, so does he
 	Limit   int
 }
 

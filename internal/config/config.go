@@ -29,6 +29,8 @@ type Config struct {
 	OTLPEndpoint  string  // "": no traces
 	TraceRatio    float64 // of the requests that nobody asked to be traced
 
+	EventRetention time.Duration // 0: events are kept for ever
+
 	// Tuning.
 	BatchMax    int
 	OpenQueue   int

@@ -54,6 +54,7 @@ func TestNothingSetIsTheDefault(t *testing.T) {
 		Listen: "127.0.0.1:8080", DatabaseURL: "sqlite:holdfast.db", Providers: []string{"sandbox"},
 		PayWindow: 30 * time.Minute, RemindBefore: 5 * time.Minute, TimeZone: time.UTC, LogFormat: "auto", TraceRatio: 0.01,
 		BatchMax: 512, OpenQueue: 8192, OpenWait: time.Second, SettleQueue: 8192, StreamsMax: 4000, NumberBlock: 1000, URL: "http://127.0.0.1:8080",
+		EventRetention: 90 * 24 * time.Hour,
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got %+v, want %+v", c, want)
@@ -190,6 +191,8 @@ func TestEachSettingRefusesNonsense(t *testing.T) {
 		{"public_url", "https://shop.example/?a=b", "without user, query or fragment"},
 		{"drain_delay", "-1s", "must be 0s to 10m"},
 		{"pay_window", "30", "must be a duration"},
+		{"event_retention", "72h", "must be 168h to 175680h, or 0s for ever"},
+		{"event_retention", "-1s", "must be 168h to 175680h, or 0s for ever"},
 		{"pay_window", "999ms", "must be 1s to 720h"},
 		{"pay_window", "721h", "must be 1s to 720h"},
 		{"remind_before", "-5m", "must be 0s to 720h"},

@@ -70,6 +70,19 @@ func duration(name string, field func(*Config) *time.Duration, least, most time.
 	return s
 }
 
+// retention is a duration for which something is kept; none is for ever.
+func retention(name string, field func(*Config) *time.Duration, least, most time.Duration, s Setting) Setting {
+	s = duration(name, field, least, most, s)
+	within := s.check
+	s.check = func(c *Config) string {
+		if *field(c) == 0 {
+			return ""
+		}
+		return within(c) + when(within(c) != "", ", or 0s for ever")
+	}
+	return s
+}
+
 func count(name string, field func(*Config) *int, most int, s Setting) Setting {
 	s.Name, s.Form, s.Limits = name, "number", fmt.Sprintf("1 to %d", most)
 	s.read = func(c *Config, text string) string {

@@ -59,6 +59,9 @@ const (
 	openWaitMax      = 2 * time.Second // who has waited so long is refused in any case
 	numberBlockMax   = 1_000_000
 	streamsMaxMax    = 1_000_000
+
+	eventRetentionMin = 7 * 24 * time.Hour // an idempotency key is answered with an event's data, for 72 hours and then some
+	eventRetentionMax = 20 * 366 * 24 * time.Hour
 )
 
 // Settings is the table of every setting.
@@ -131,6 +134,10 @@ func Settings() []Setting {
 				return when(c.TimeZone == nil, "is required")
 			},
 		},
+		retention("event_retention", func(c *Config) *time.Duration { return &c.EventRetention }, eventRetentionMin, eventRetentionMax, Setting{
+			Section: Desk, Default: "2160h",
+			Help: "How long events stay in the log, in hours; 2160h are 90 days, 0s is for ever. Orders are always kept.",
+		}),
 		oneOf("log_format", func(c *Config) *string { return &c.LogFormat }, []string{LogAuto, LogText, LogJSON}, Setting{
 			Section: Desk, Default: LogAuto,
 			Help: "text, json, or auto: text on a terminal, json elsewhere.",

@@ -17,6 +17,7 @@ var failing = []story{
 	{name: "ACommitWhoseAnswerIsLostCountsOnce", tell: commitLost},
 	{name: "ACommitThatFailedIsDoneAgain", tell: commitFailed},
 	{name: "ACommitInDoubtWithTheRecordGoneIsSaidToBeUnknown", tell: commitUnknown},
+	{name: "ACommitThatIsKnownToHaveFailedIsSaidToHaveChangedNothing", tell: commitRefused},
 	{name: "ABatchIsRunAgainWhenTheRecordAsksForIt", tell: retried},
 	{name: "ABatchIsNotRunAgainForEver", tell: retriedTooOften},
 	{name: "ADuplicateIsSeenOnTheNextRun", tell: duplicateOnce},
@@ -146,6 +147,29 @@ func commitUnknown(d *desk) {
 		d.place("v", line("a", 1)) // the numbers of the lost commit are not given twice
 	}
 	d.wantStock("a", 6, 4, 0)
+}
+
+func commitRefused(d *desk) {
+	d.sell("a", 10)
+	wish := d.wish("u", line("a", 1))
+	tried := 0
+	d.watched.breakAt(breaks{commit: func(tx ledger.Tx, _ func() error) error {
+		tried++
+		tx.Rollback()
+		return errors.Join(ledger.ErrNotCommitted, errLost)
+	}})
+	_, err := ask(d, wish)
+	if !errors.Is(err, fault.ErrUnavailable) || fault.Of(err).Detail != fault.ErrUnavailable.Detail || fault.Of(err).RetryAfter == 0 {
+		d.Errorf("not committed: got %v, want unavailable, and that nothing was changed", err)
+	}
+	if tried != 1 {
+		d.Errorf("a commit that cannot take place was tried %d times, want once", tried)
+	}
+	d.watched.breakAt(breaks{})
+	if got := must(d, wish); got.Replayed {
+		d.Error("asked again: replayed, although nothing was changed")
+	}
+	d.wantStock("a", 9, 1, 0)
 }
 
 func retried(d *desk) {

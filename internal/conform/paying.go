@@ -1,6 +1,7 @@
 package conform
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -8,6 +9,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/event"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
+	"github.com/holdfast-oms/holdfast/internal/limits"
 	"github.com/holdfast-oms/holdfast/internal/money"
 	"github.com/holdfast-oms/holdfast/internal/order"
 	"github.com/holdfast-oms/holdfast/internal/payment"
@@ -25,6 +27,7 @@ var paying = []story{
 	{name: "MoneyAfterPayByIsAcceptedWhileTheOrderIsPending", tell: payTie},
 	{name: "AFailedAttemptLeavesTheOrderPending", tell: payFails},
 	{name: "AnOpenPaymentIsGivenAgain", tell: paymentAgain},
+	{name: "AttemptsToPayAnOrderAreLimitedAndMoneyIsNot", tell: paymentsLimited},
 	{name: "AnOrderThatIsOverOrDueGetsNoNewPayment", tell: paymentTooLate},
 }
 
@@ -239,6 +242,37 @@ func paymentAgain(d *desk) {
 		d.Errorf("asked three times: got %+v, %+v and %+v", answers[0], answers[1], again)
 	}
 	d.wantPayments(no, payment.Pending)
+}
+
+// Failed attempts pile up without end where somebody keeps trying a dead card. Money that arrives all the same is counted.
+func paymentsLimited(d *desk) {
+	d.sell("a", 10)
+	no, other := d.place("u", line("a", 1)), d.place("u", line("a", 1))
+	fails := func(i int) ledger.FailPayment {
+		n := d.money(no, fmt.Sprint("dead-", i)).Notice
+		n.Succeeded = false
+		return ledger.FailPayment{Notice: n, PaymentID: fmt.Sprint("pay_unasked-", i)}
+	}
+	for i := range limits.PaymentsOfOrder {
+		created := must(d, ledger.CreatePayment{Number: no, Provider: "sandbox", PaymentID: fmt.Sprint("pay_", i)})
+		if !created.Created {
+			d.Fatalf("attempt %d: got %+v", i, created)
+		}
+		must(d, fails(i))
+	}
+	refused(d, ledger.CreatePayment{Number: no, Provider: "sandbox", PaymentID: "pay_more"}, fault.ErrTooManyPayments)
+	refused(d, ledger.CreatePayment{Number: no, Provider: "other", PaymentID: "pay_more"}, fault.ErrTooManyPayments)
+	must(d, ledger.CreatePayment{Number: other, Provider: "sandbox", PaymentID: "pay_other"})
+	if news := must(d, fails(1000)); bool(news) {
+		d.Error("one failure more was news")
+	}
+	if got := len(d.payments(no)); got != limits.PaymentsOfOrder {
+		d.Errorf("%d payments are written down, want %d", got, limits.PaymentsOfOrder)
+	}
+	d.pay(no, "t1", ledger.PaidNow)
+	if got := len(d.payments(no)); got != limits.PaymentsOfOrder+1 {
+		d.Errorf("with the money %d payments are written down, want %d", got, limits.PaymentsOfOrder+1)
+	}
 }
 
 func paymentTooLate(d *desk) {

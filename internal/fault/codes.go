@@ -27,7 +27,11 @@ var (
 	ErrKeyInProgress     = &Error{Kind: Conflict, Code: "idempotency_in_progress", Detail: "A request with this Idempotency-Key is being worked on.", RetryAfter: time.Second}
 	ErrInsufficientStock = &Error{Kind: Conflict, Code: "insufficient_stock", Detail: "That would take more stock than is available."}
 	ErrPaymentMismatch   = &Error{Kind: Conflict, Code: "payment_mismatch", Detail: "The notice does not agree with the order."}
+	ErrTooManyPayments   = &Error{Kind: Conflict, Code: "too_many_payments", Detail: "The order has had as many attempts to pay it as an order may have."}
+	ErrTooManyKeys       = &Error{Kind: Conflict, Code: "too_many_keys", Detail: "There are as many keys as there may be; revoke some that are not needed."}
 	ErrAuditRunning      = &Error{Kind: Conflict, Code: "audit_running", Detail: "An audit is running; one runs at a time.", RetryAfter: 5 * time.Second}
+
+	ErrEventsPruned = &Error{Kind: Gone, Code: "events_pruned", Detail: "Events behind this place are no longer kept; begin without a cursor, at the earliest that is."}
 
 	ErrRateLimited   = &Error{Kind: Limited, Code: "rate_limited", Detail: "Too many requests.", RetryAfter: time.Second}
 	ErrTooManyUnpaid = &Error{Kind: Limited, Code: "too_many_unpaid_orders", Detail: "Too many orders are waiting to be paid.", RetryAfter: time.Minute}

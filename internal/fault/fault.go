@@ -20,6 +20,7 @@ const (
 	NotFound
 	MethodNotAllowed
 	Conflict
+	Gone
 	TooLarge
 	UnsupportedMediaType
 	Invalid

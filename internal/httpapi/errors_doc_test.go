@@ -55,6 +55,11 @@ func advised() map[string]advice {
 		"insufficient_stock":      {do: "Write off no more than is `available`: what is held or sold cannot be taken.", extra: []string{"product_id", "available"}},
 		"payment_mismatch":        {do: "Nothing was changed. The amount or the currency is not the order's total, or the transaction was told of another order."},
 		"audit_running":           {do: "Wait, and ask again."},
+		"too_many_payments":       {do: "Look at what becomes of an order that is tried so often. It can still be paid by an attempt that is open, or cancelled."},
+		"too_many_keys":           {do: "Revoke keys that nobody uses: GET /v1/keys says when each was used last."},
+
+		"events_pruned": {do: "Begin again without a cursor, or at `earliest_position`: older events are not kept any more. Orders are, so read what you " +
+			"missed from GET /v1/orders.", extra: []string{"earliest_position"}},
 
 		"rate_limited":           {do: "Wait as long as `Retry-After` says.", yet: true},
 		"too_many_unpaid_orders": {do: "Pay or cancel orders that wait to be paid.", yet: true},

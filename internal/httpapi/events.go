@@ -6,6 +6,7 @@ import (
 
 	"github.com/holdfast-oms/holdfast/internal/checkout"
 	"github.com/holdfast-oms/holdfast/internal/event"
+	"github.com/holdfast-oms/holdfast/internal/limits"
 	"github.com/holdfast-oms/holdfast/internal/order"
 )
 
@@ -16,12 +17,12 @@ func (s *Server) listEvents(x *exchange) error {
 	for _, t := range filter.Types {
 		bound += "\x00" + string(t)
 	}
-	filter.After = numberAt(x.after(bound))
+	place := x.after(bound)
+	filter.After, filter.Anew = numberAt(place), place == nil
 	if err := x.fields.invalid(); err != nil {
 		return err
 	}
-	// The end is read first: whatever the page does not show up to there, the filter does not want.
-	end, err := s.desk.Record.LogEnd(x.ctx)
+	end, err := s.pageEnd(x, &filter)
 	if err != nil {
 		return err
 	}
@@ -35,6 +36,24 @@ func (s *Server) listEvents(x *exchange) error {
 	}
 	x.page(len(events), bound, placeOf(next), func(b []byte, i int) []byte { return events[i].AppendCloudEvent(b) })
 	return nil
+}
+
+// pageEnd settles how far a page looks, before it does: whatever it does not show up to there, the filter does not want.
+// Looking for types goes no further than limits.EventsScanned, should there be none of them.
+func (s *Server) pageEnd(x *exchange, filter *checkout.EventFilter) (end int64, err error) {
+	if filter.Anew {
+		if filter.After, err = s.desk.Record.LogStart(x.ctx); err != nil {
+			return 0, err
+		}
+	}
+	if end, err = s.desk.Record.LogEnd(x.ctx); err != nil {
+		return 0, err
+	}
+	if len(filter.Types) > 0 && filter.OrderNo == 0 {
+		end = min(end, filter.After+limits.EventsScanned)
+		filter.Until = max(end, filter.After, 1)
+	}
+	return end, nil
 }
 
 // eventTypes reads ?types=a,b in one spelling: sorted, each once.

@@ -1,13 +1,17 @@
 package httpapi
 
 import (
+	"database/sql"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/holdfast-oms/holdfast/api"
 	"github.com/holdfast-oms/holdfast/internal/apikey"
+	"github.com/holdfast-oms/holdfast/internal/limits"
 )
 
 // events reads one page and gives what it tells, in short, and where it goes on.
@@ -87,6 +91,89 @@ func TestCursorMovesOnPastWhatTheFilterDoesNotWant(t *testing.T) {
 	_, next = d.events("types=refund.failed")
 	if told, again := d.events("types=refund.failed&cursor=" + next); len(told) > 0 || again != next {
 		t.Errorf("told %v, and the cursor moved at the end of the log: %t", told, again != next)
+	}
+}
+
+// Of a rare type a page looks through so much of the log and no more; it goes on from there, and in the end nothing is missed.
+func TestALookForARareTypeIsBoundedAndMissesNothing(t *testing.T) {
+	d := newDesk(t)
+	d.offer("sku-1", 10)
+	d.placed("rare", "u-1", "sku-1")
+	d.relay()
+	const more = 2*limits.EventsScanned + limits.EventsScanned/2
+	d.fillLog(more)
+	d.placed("rare-too", "u-1", "sku-1")
+	d.relay()
+
+	var told []string
+	pages, cursor := 0, ""
+	for {
+		page, next := d.events("types=order.placed" + cursor)
+		told = append(told, page...)
+		pages++
+		if cursor == "&cursor="+next {
+			break
+		}
+		cursor = "&cursor=" + next
+		if pages > 10 {
+			t.Fatal("it never ends")
+		}
+	}
+	if len(told) != 2 {
+		t.Errorf("told %v, want the two orders", told)
+	}
+	if pages != 4 { // three of the log, and one at its end
+		t.Errorf("the log was looked through in %d pages, want 4", pages)
+	}
+}
+
+// fillLog puts events of another type into the log, all at once.
+func (d *desk) fillLog(n int) {
+	d.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+d.path)
+	d.must(err)
+	defer db.Close() //nolint:errcheck // committed
+	text := strings.ReplaceAll(`BEGIN IMMEDIATE;
+		CREATE TEMP TABLE n AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $n) SELECT i FROM n;
+		INSERT INTO event_log SELECT (SELECT position FROM log_head) + i, (SELECT MAX(id) FROM outbox) + i FROM n;
+		INSERT INTO outbox SELECT (SELECT MAX(id) FROM outbox) + i, 'product', 'filler', i, 'stock.changed', 0, '{}' FROM n;
+		UPDATE log_head SET position = position + $n;
+		COMMIT`, "$n", strconv.Itoa(n))
+	_, err = db.ExecContext(d.t.Context(), text)
+	d.must(err)
+}
+
+// Whoever stopped reading before what the log still has is told so, not given what comes later as if nothing were missing.
+func TestACursorBeforeTheLogsBeginningIsGone(t *testing.T) {
+	d := newDesk(t)
+	_, empty := d.events("")
+	d.offer("sku-1", 10)
+	d.placed("old", "u-1", "sku-1")
+	d.relay()
+	_, middle := d.events("limit=1")
+	_, end := d.events("")
+	d.clock.advance(100 * 24 * time.Hour)
+	young := d.placed("young", "u-1", "sku-1")
+	d.relay()
+	for n := int64(-1); n != 0; {
+		var err error
+		n, err = d.store.PruneEvents(t.Context(), d.clock.Now().Add(-24*time.Hour), 100)
+		d.must(err)
+	}
+	for _, cursor := range []string{empty, middle} {
+		a := d.get("/v1/events?cursor="+cursor, apikey.EventsRead)
+		d.wants(a, 410, api.CodeEventsPruned)
+		if got := string(d.problem(a).Members["earliest_position"]); got != "4" {
+			t.Errorf("the earliest position is %s, want 4: %s", got, a.body)
+		}
+	}
+	for _, query := range []string{"cursor=" + end, "", "types=order.placed,stock.changed", "limit=10"} {
+		if told, _ := d.events(query); !slices.Contains(told, young.OrderNo+" order.placed") || len(told) != 2 {
+			t.Errorf("%s: told %v, want the young order and its stock", query, told)
+		}
+	}
+	if told, _ := d.events("order_no=" + young.OrderNo); len(told) != 1 {
+		t.Errorf("of one order: told %v", told)
 	}
 }
 

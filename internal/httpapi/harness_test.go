@@ -42,6 +42,7 @@ type desk struct {
 	log     *lockedBuffer
 	gate    *openGate
 	feed    *feed.Hub
+	path    string                  // of the record's file
 	keys    map[apikey.Scope]string // one key of each scope
 	decided atomic.Int64            // batches that the ledger has decided
 }
@@ -53,7 +54,8 @@ func newDesk(tb testing.TB, change ...func(*Options, *ledger.Options)) *desk {
 		t: tb, log: &lockedBuffer{}, gate: &openGate{}, keys: map[apikey.Scope]string{},
 		clock: &clock{now: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)},
 	}
-	store, err := sqlstore.Open(tb.Context(), "sqlite:"+filepath.Join(tb.TempDir(), "desk.db"), sqlstore.Options{Clock: d.clock.Now})
+	d.path = filepath.Join(tb.TempDir(), "desk.db")
+	store, err := sqlstore.Open(tb.Context(), "sqlite:"+d.path, sqlstore.Options{Clock: d.clock.Now})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -10,7 +10,9 @@ import (
 	"github.com/holdfast-oms/holdfast/api"
 	"github.com/holdfast-oms/holdfast/internal/apikey"
 	"github.com/holdfast-oms/holdfast/internal/audit"
+	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
+	"github.com/holdfast-oms/holdfast/internal/limits"
 )
 
 func TestKeyIsShownOnceAndWorksUntilItIsRevoked(t *testing.T) {
@@ -46,6 +48,16 @@ func TestKeyIsShownOnceAndWorksUntilItIsRevoked(t *testing.T) {
 		t.Error("revoked again at another time")
 	}
 	d.wants(d.send("DELETE", "/v1/keys/nobody", "", apikey.Admin), 404, api.CodeNotFound)
+}
+
+func TestThereIsARoomForKeysAndItIsToldWhenItIsFull(t *testing.T) {
+	d := newDesk(t)
+	d.record.broken = fault.ErrTooManyKeys.With("max_keys", limits.APIKeys) // what the record says then
+	a := d.send("POST", "/v1/keys", `{"name":"till","scopes":["catalogue:read"]}`, apikey.Admin)
+	d.wants(a, 409, api.CodeTooManyKeys)
+	if got := string(d.problem(a).Members["max_keys"]); got != "1000" {
+		t.Errorf("max_keys is %s: %s", got, a.body)
+	}
 }
 
 func TestKeysOfNonsenseAreNotMade(t *testing.T) {

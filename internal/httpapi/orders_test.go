@@ -184,14 +184,18 @@ func TestOrdersAreListedNewestFirst(t *testing.T) {
 	}
 	read[api.Order](d, d.send("POST", "/v1/orders/"+placed[1].OrderNo+"/cancel", "", apikey.OrdersWrite))
 	for query, want := range map[string][]int{
-		"":                                   {5, 4, 3, 2, 1, 0},
-		"user_id=u-1":                        {5, 3, 1},
-		"user_id=nobody":                     nil,
-		"status=cancelled":                   {1},
-		"status=pending&user_id=u-1":         {5, 3},
-		"created_after=2026-11-20T10:00:02Z": {5, 4, 3}, // exclusive
-		"created_after=2026-11-20T18:00:01.999%2B08:00": {5, 4, 3, 2},
-		"created_after=2027-01-01T00:00:00Z":            nil,
+		"":                 {5, 4, 3, 2, 1, 0},
+		"user_id=u-1":      {5, 3, 1},
+		"user_id=nobody":   nil,
+		"status=cancelled": {1},
+		"status=pending":   {5, 4, 3, 2, 0},
+		"status=refunded":  nil,
+		"status=pending&created_after=2026-11-20T10:00:02Z":   {5, 4, 3},
+		"status=cancelled&created_after=2026-11-20T10:00:01Z": nil,
+		"status=pending&user_id=u-1":                          {5, 3},
+		"created_after=2026-11-20T10:00:02Z":                  {5, 4, 3}, // exclusive
+		"created_after=2026-11-20T18:00:01.999%2B08:00":       {5, 4, 3, 2},
+		"created_after=2027-01-01T00:00:00Z":                  nil,
 	} {
 		for _, limit := range []int{1, 2, 200} {
 			var got []int

@@ -21,6 +21,7 @@ var statuses = [...]int{
 	fault.NotFound:             http.StatusNotFound,
 	fault.MethodNotAllowed:     http.StatusMethodNotAllowed,
 	fault.Conflict:             http.StatusConflict,
+	fault.Gone:                 http.StatusGone,
 	fault.TooLarge:             http.StatusRequestEntityTooLarge,
 	fault.UnsupportedMediaType: http.StatusUnsupportedMediaType,
 	fault.Invalid:              http.StatusUnprocessableEntity,

@@ -24,6 +24,7 @@ func TestCodesAreTheSameOnBothSides(t *testing.T) {
 		api.CodeMethodNotAllowed, api.CodeBodyTooLarge, api.CodeUnsupportedMediaType, api.CodeInvalidRequest, api.CodeIdempotencyKeyReused,
 		api.CodeIdempotencyProgress, api.CodeOutOfStock, api.CodeNotOnSale, api.CodePurchaseLimit, api.CodeInsufficientStock,
 		api.CodeOrderNotPayable, api.CodeOrderNotCancellable, api.CodeOrderNotFulfillable, api.CodePaymentMismatch, api.CodeAuditRunning,
+		api.CodeTooManyPayments, api.CodeTooManyKeys, api.CodeEventsPruned,
 		api.CodeRateLimited, api.CodeTooManyUnpaidOrders, api.CodeOverloaded, api.CodeUnavailable,
 	}
 	server := []string{fault.ErrMethodNotAllowed.Code}

@@ -119,7 +119,7 @@ func routes() []route {
 			method: "POST", pattern: "/v1/orders", id: "placeOrder", scope: apikey.OrdersWrite,
 			summary: "Place an order",
 			about: "All lines or none, at the catalogue's prices, in one currency. The same Idempotency-Key with the same request gets the " +
-				"same 201, byte for byte, for at least 72 hours; refusals are not remembered.",
+				"same 201, byte for byte, for at least 72 hours; refusals are not remembered. A key older than that may place a new order.",
 			takes: api.PlaceOrder{},
 			gives: []reply{{201, "Placed. Idempotency-Replayed: true says that it was placed by an earlier request with this key.", api.Order{}}},
 			faults: []*fault.Error{
@@ -204,7 +204,7 @@ func routes() []route {
 				{200, "An attempt is open already at this provider: that one.", api.Payment{}},
 				{201, "Opened.", api.Payment{}},
 			},
-			faults: []*fault.Error{fault.ErrNotFound, fault.ErrNotPayable, fault.ErrOverloaded},
+			faults: []*fault.Error{fault.ErrNotFound, fault.ErrNotPayable, fault.ErrTooManyPayments, fault.ErrOverloaded},
 			handle: (*Server).createPayment,
 		},
 		{
@@ -241,13 +241,16 @@ func routes() []route {
 			method: "GET", pattern: "/v1/events", id: "listEvents", scope: apikey.EventsRead, list: true,
 			summary: "Read the log of events, oldest first",
 			about: "Its order never changes afterwards. next_cursor is always given: at the end of the log it waits there, and the same request " +
-				"with it gives what came since, or an empty page.",
+				"with it gives what came since, or an empty page. With types a page looks through 10000 events at most, so it may be short " +
+				"or empty before the end is reached: go on as long as next_cursor moves. Without a cursor it begins at the earliest event " +
+				"that is kept; a cursor of a place before that is answered 410 events_pruned.",
 			query: []param{
 				{"types", "Types of events, separated by commas.", ""},
 				{"order_no", "Of this order.", ""},
 				cursorParam, limitParam,
 			},
 			gives:  []reply{{200, "A page of events.", api.Page[api.Event]{}}},
+			faults: []*fault.Error{fault.ErrEventsPruned},
 			handle: (*Server).listEvents,
 		},
 		{
@@ -272,6 +275,7 @@ func routes() []route {
 			summary: "Make an API key",
 			takes:   api.CreateKey{},
 			gives:   []reply{{201, "Made. The key itself is shown this once.", api.CreatedKey{}}},
+			faults:  []*fault.Error{fault.ErrTooManyKeys},
 			handle:  (*Server).createKey,
 		},
 		{

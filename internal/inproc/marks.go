@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/ledger"
+	"github.com/holdfast-oms/holdfast/internal/limits"
 )
 
 const (
@@ -14,8 +15,8 @@ const (
 	marksBits = 1 << 26
 	// marksPerKey is the number of bits set for a key.
 	marksPerKey = 4
-	// marksLast is how long a key is answered from the record at least (product.md, promise 4).
-	marksLast = 72 * time.Hour
+	// marksLast is how long a mark lasts at least.
+	marksLast = limits.ReplayFor
 )
 
 // KeyMarks remembers which idempotency keys were used, in fixed memory: a Bloom filter. "No" is certain, "yes" means that the

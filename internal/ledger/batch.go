@@ -253,7 +253,10 @@ func (l *Ledger) once(ctx context.Context, id BatchID, batch []job, stats *Batch
 		l.opt.Using(keys)
 	}
 	failpoint.Hit("batch.before_commit")
-	if err := tx.Commit(ctx); err != nil {
+	switch err := tx.Commit(ctx); {
+	case errors.Is(err, ErrNotCommitted):
+		return nil, fmt.Errorf("commit: %w", err)
+	case err != nil:
 		return books, fmt.Errorf("%w: %w", errInDoubt, err)
 	}
 	clock.lap(&stats.Commit)

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"github.com/holdfast-oms/holdfast/internal/fault"
+	"github.com/holdfast-oms/holdfast/internal/limits"
 	"github.com/holdfast-oms/holdfast/internal/order"
 	"github.com/holdfast-oms/holdfast/internal/payment"
 )
@@ -31,10 +32,11 @@ func (c CreatePayment) decide(b *Books) (PaymentCreated, error) {
 	case o.Status != order.Pending || o.Due(b.Now):
 		return PaymentCreated{}, fault.ErrNotPayable.With("status", string(o.Status))
 	}
-	for _, p := range b.Payments[o.Number] {
-		if p.Provider == c.Provider && p.Status == payment.Pending {
-			return PaymentCreated{Payment: *p}, nil
-		}
+	if p := b.openPayment(o, c.Provider); p != nil {
+		return PaymentCreated{Payment: *p}, nil
+	}
+	if len(b.Payments[o.Number]) >= limits.PaymentsOfOrder {
+		return PaymentCreated{}, fault.ErrTooManyPayments.With("max_payments", limits.PaymentsOfOrder)
 	}
 	p := &payment.Payment{
 		ID: c.PaymentID, OrderNumber: o.Number, Provider: c.Provider, Status: payment.Pending, Amount: o.Total, CreatedAt: b.Now,
@@ -43,7 +45,8 @@ func (c CreatePayment) decide(b *Books) (PaymentCreated, error) {
 	return PaymentCreated{Payment: *p, Created: true}, nil
 }
 
-// FailPayment says that a transaction has failed at the provider. The order stays as it is: the buyer may try again.
+// FailPayment says that a transaction has failed at the provider. The order stays as it is: the buyer may try again. No money
+// has moved, so a failure beyond what an order may have of attempts is not written down.
 type FailPayment struct {
 	payment.Notice
 	PaymentID string // of the record, should the order have no open payment at this provider
@@ -74,6 +77,9 @@ func (c FailPayment) decide(b *Books) (Failed, error) {
 	if c.Amount != o.Total {
 		return false, fault.ErrPaymentMismatch.Field("amount", "is not the order's total")
 	}
+	if b.openPayment(o, c.Provider) == nil && len(b.Payments[o.Number]) >= limits.PaymentsOfOrder {
+		return false, nil
+	}
 	p := b.recordOf(o, c.Notice, c.PaymentID)
 	p.Status, p.TransactionID = payment.Failed, c.TransactionID
 	b.Transactions[transaction] = p
@@ -82,13 +88,21 @@ func (c FailPayment) decide(b *Books) (Failed, error) {
 
 // recordOf finds the open payment of an order that a provider's word is about, or makes the record that was missing.
 func (b *Books) recordOf(o *order.Order, n payment.Notice, id string) *payment.Payment {
-	for _, p := range b.Payments[o.Number] {
-		if p.Provider == n.Provider && p.Status == payment.Pending {
-			b.changePayment(p)
-			return p
-		}
+	if p := b.openPayment(o, n.Provider); p != nil {
+		b.changePayment(p)
+		return p
 	}
 	p := &payment.Payment{ID: id, OrderNumber: o.Number, Provider: n.Provider, Amount: n.Amount, CreatedAt: b.Now}
 	b.addPayment(p)
 	return p
+}
+
+// openPayment is the attempt to pay an order that is open at a provider, or nil.
+func (b *Books) openPayment(o *order.Order, provider string) *payment.Payment {
+	for _, p := range b.Payments[o.Number] {
+		if p.Provider == provider && p.Status == payment.Pending {
+			return p
+		}
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/event"
@@ -49,6 +50,9 @@ func (c Place) decide(b *Books) (Placed, error) {
 	if seen, ok := b.Keys[c.Key]; ok {
 		if seen.Fingerprint != c.Fingerprint {
 			return Placed{}, fault.ErrKeyReused
+		}
+		if len(seen.Body) == 0 { // keys are forgotten before the answers: the record is broken, and an empty 201 would hide it
+			return Placed{}, fault.ErrInternal.Because(fmt.Errorf("order %s has a key and no first event", seen.Number))
 		}
 		return Placed{Number: seen.Number, Body: seen.Body, Replayed: true}, nil
 	}

@@ -35,7 +35,7 @@ type Tx interface {
 	// Save writes all changes. A row that is not as it was loaded is ErrRetry.
 	Save(ctx context.Context, changes *Changes) error
 
-	// Commit makes the batch durable. Whatever its error, the outcome is unknown until Claim has told.
+	// Commit makes the batch durable. Whatever its error, but for ErrNotCommitted, the outcome is unknown until Claim has told.
 	Commit(ctx context.Context) error
 
 	Rollback()
@@ -49,6 +49,8 @@ var (
 	ErrDuplicate = errors.New("duplicate key")
 	// ErrRetry: the database asks for the transaction to be run again (deadlock, lock wait, serialization, a changed row).
 	ErrRetry = errors.New("transaction to be run again")
+	// ErrNotCommitted: a commit has certainly not taken place and cannot any more.
+	ErrNotCommitted = errors.New("not committed")
 	// ErrRefused: the database refused a row (a CHECK, a type). Some command of the batch is poisoned.
 	ErrRefused = errors.New("the database refused a row")
 )

@@ -30,6 +30,10 @@ const (
 	PayWindowMax    = 30 * 24 * time.Hour
 	PageDefault     = 50
 	PageMax         = 200
+	EventsScanned   = 10_000         // positions of the log that one page may look through
+	PaymentsOfOrder = 50             // attempts to pay one order, open and failed
+	APIKeys         = 1000           // that open something
+	ReplayFor       = 72 * time.Hour // the same Idempotency-Key gets the same answer for this long at least
 )
 
 // ID says what is wrong with an identifier, or "" when nothing is: 1 to 128 printable characters.

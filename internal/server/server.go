@@ -209,8 +209,9 @@ func (s *Server) assemble(ctx context.Context) error {
 		reminder.Observe = s.metrics.Reminded
 		s.loops.Go(func() { reminder.Run(loops) })
 	}
-	janitor := worker.NewJanitor(s.store, clock, s.log)
-	janitor.Observe = s.metrics.Removed
+	janitor := worker.NewJanitor(s.store, worker.JanitorOptions{
+		EventsKept: s.cfg.EventRetention, Clock: clock, Log: s.log, Observe: s.metrics.Removed,
+	})
 	s.loops.Go(func() { janitor.Run(loops) })
 	s.loops.Go(func() {
 		worker.NewMarker(s.store, marks, clock, s.log).Run(loops)

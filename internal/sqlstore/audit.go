@@ -45,12 +45,12 @@ const (
 var checkNames = [checks]string{
 	v1:  "what was received is available, held or sold, and none of them is negative",
 	v2:  "held are the units of pending orders, sold those of paid ones",
-	v3:  "one order has a number, and one a key",
+	v3:  "one order has a number, and one a key, which is kept as long as was promised",
 	v4:  "every order's life is legal, without gaps, and ends where the order is",
 	v5:  "paid orders have their money, and only they",
 	v6:  "money that must go back is owed back exactly once, and no other",
 	v7:  "no order expired early or is pending long past its time",
-	v8:  "every step is told, events are numbered without gaps, and each waits for the log or is in it",
+	v8:  "every step is told, events are numbered without gaps, each waits for the log or is in it, and only old ones are forgotten",
 	v9:  "an order's total is the sum of its lines, and it has some",
 	v10: "the stock ledger, replayed, is never negative and ends at the stock",
 	v11: "units per user are those of the user's pending, paid and fulfilled orders",
@@ -71,6 +71,9 @@ func (s *Store) Audit(ctx context.Context, opt AuditOptions) (audit.Report, erro
 	defer snap.end()
 	a := auditor{snapshot: snap, now: s.now(), shelves: map[product.ID]*shelf{}, buyers: map[ledger.Buyer]int64{}}
 	a.late = a.now.Add(-opt.LateBy)
+	if err := a.readHead(ctx); err != nil {
+		return audit.Report{}, fmt.Errorf("audit: %w", err)
+	}
 	steps := []struct {
 		about string
 		run   func(context.Context) error
@@ -91,6 +94,7 @@ func (s *Store) Audit(ctx context.Context, opt AuditOptions) (audit.Report, erro
 	}
 	a.compareShelves()
 	a.compareBuyers()
+	a.compareForgotten()
 	opt.Progress(len(steps), len(steps), "")
 	return a.report(), nil
 }
@@ -110,6 +114,8 @@ type auditor struct {
 	found   [checks]audit.Check
 	shelves map[product.ID]*shelf
 	buyers  map[ledger.Buyer]int64 // units in the counter that no order has accounted for yet
+	head    logHead
+	missed  int64 // events that orders and products have told and the record no longer has
 }
 
 // violates notes an offender against a check.
@@ -155,8 +161,15 @@ func (a *auditor) compareBuyers() {
 	}
 }
 
-// readKeys is the part of V3 that the orders do not show: the primary key is what makes it hold.
+// readKeys is the part of V3 that the orders do not show: the primary key is what makes it hold, and that no number which an
+// order has can be granted again.
 func (a *auditor) readKeys(ctx context.Context) error {
+	err := a.each(ctx, `SELECT MAX(o.order_no) FROM number_days d JOIN orders o
+		ON o.order_no >= d.day * 10000000000 + d.next AND o.order_no < (d.day + 1) * 10000000000 GROUP BY d.day ORDER BY d.day`,
+		func(r *stream) { a.violates(v3, r.number(0).String()) })
+	if err != nil {
+		return err
+	}
 	return a.each(ctx, `SELECT MIN(order_no) FROM idempotency_keys GROUP BY key HAVING COUNT(*) > 1`, func(r *stream) {
 		a.violates(v3, r.number(0).String())
 	})

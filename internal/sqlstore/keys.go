@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/apikey"
+	"github.com/holdfast-oms/holdfast/internal/fault"
+	"github.com/holdfast-oms/holdfast/internal/limits"
 )
 
 const keyColumns = `key_id, name, hash, scopes, created_at, last_used_at, expires_at, revoked_at`
@@ -37,12 +39,16 @@ func scopeText(scopes []apikey.Scope) string {
 	return strings.Join(names, " ")
 }
 
-// AddKey writes a new key.
+// AddKey writes a new key, unless there are as many good ones as there may be: fault.ErrTooManyKeys.
 func (s *Store) AddKey(ctx context.Context, k *apikey.Key) error {
-	_, err := s.exec(ctx, `INSERT INTO api_keys (key_id, name, hash, scopes, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)`,
-		k.ID, k.Name, k.Hash[:], scopeText(k.Scopes), ms(k.CreatedAt), msOrNull(k.ExpiresAt))
+	n, err := s.exec(ctx, `INSERT INTO api_keys (key_id, name, hash, scopes, created_at, expires_at) SELECT ?, ?, ?, ?, ?, ?
+		WHERE (SELECT COUNT(*) FROM api_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)) < ?`,
+		k.ID, k.Name, k.Hash[:], scopeText(k.Scopes), ms(k.CreatedAt), msOrNull(k.ExpiresAt), ms(s.now()), limits.APIKeys)
 	if err != nil {
 		return fmt.Errorf("add key: %w", err)
+	}
+	if n == 0 {
+		return fault.ErrTooManyKeys.With("max_keys", limits.APIKeys)
 	}
 	return nil
 }

@@ -42,32 +42,10 @@ func (s *Store) Order(ctx context.Context, no order.Number) (*order.Order, error
 
 // Orders reads the orders that a filter chooses, newest first, with their lines.
 func (s *Store) Orders(ctx context.Context, f checkout.OrderFilter) ([]*order.Order, error) {
-	var w where
-	from := `orders`
-	if f.UserID != "" {
-		newest := f.Before
-		if newest == 0 {
-			newest = math.MaxInt64
-		}
-		from = ordersOfUser
-		w.args = []any{int64(newest), int64(0), string(f.UserID)}
-	}
-	if f.Status != "" {
-		w.and(`status = ?`, string(f.Status))
-	}
-	if !f.CreatedAfter.IsZero() {
-		w.and(`created_at > ?`, ms(f.CreatedAfter))
-	}
-	if f.Before != 0 {
-		w.and(`order_no < ?`, int64(f.Before))
-	}
 	var found []*order.Order
 	var numbers []order.Number
-	text := `SELECT ` + orderColumns + ` FROM ` + from + w.text() + ` ORDER BY order_no DESC LIMIT ?`
-	if f.UserID != "" {
-		text = segments + text
-	}
-	rows, err := s.query(ctx, text, append(w.args, f.Limit)...)
+	text, args := ordersBy(f)
+	rows, err := s.query(ctx, text, args...)
 	err = scan(rows, err, func(r *sql.Rows) error {
 		o, err := scanOrder(r)
 		found = append(found, o)
@@ -85,6 +63,46 @@ func (s *Store) Orders(ctx context.Context, f checkout.OrderFilter) ([]*order.Or
 		o.Lines = lines[o.Number]
 	}
 	return found, nil
+}
+
+// ordersBy is the query of a filter. Those of one user are found by the index on users, those of one status by that on
+// statuses, pending ones by that of deadlines: there are never so many that going through their numbers takes long.
+func ordersBy(f checkout.OrderFilter) (text string, args []any) {
+	var w where
+	if f.UserID != "" {
+		newest := f.Before
+		if newest == 0 {
+			newest = math.MaxInt64
+		}
+		w.args = []any{int64(newest), int64(0), string(f.UserID)}
+	}
+	if f.Before != 0 {
+		w.and(`order_no < ?`, int64(f.Before))
+	}
+	if !f.CreatedAfter.IsZero() {
+		// A day's numbers are given on that day somewhere on earth, or later: lower ones are older, and need not be looked at.
+		w.and(`created_at > ? AND order_no >= ?`, ms(f.CreatedAfter),
+			int64(order.NumberOf(order.DayOf(f.CreatedAfter.UTC().AddDate(0, 0, -1)), 0)))
+	}
+	const newestFirst = ` ORDER BY order_no DESC LIMIT ?`
+	switch {
+	case f.UserID != "":
+		if f.Status != "" {
+			w.and(`status = ?`, string(f.Status))
+		}
+		text = segments + `SELECT ` + orderColumns + ` FROM ` + ordersOfUser + w.text() + newestFirst
+	case f.Status == order.Pending:
+		w.and(`status = 'pending'`)
+		text = `SELECT ` + orderColumns + ` FROM orders WHERE order_no IN
+			(SELECT order_no FROM orders INDEXED BY orders_due` + w.text() + newestFirst + `)` + newestFirst
+		w.args = append(w.args, f.Limit)
+	default:
+		if f.Status != "" {
+			w.and(`status = ? AND status <> 'pending'`, string(f.Status)) // as the index says it
+		}
+		text = `SELECT ` + orderColumns + ` FROM orders` + w.text() + newestFirst
+	}
+	return text, append(w.args, f.Limit)
 }
 
 // where collects conditions.
@@ -177,8 +195,9 @@ const eventsOfUser = ordersOfUser + `
 		AND e.subject = (order_no / 10000000000) || printf('%07d', order_no % 10000000000)
 	CROSS JOIN event_log l ON l.event_id = e.id`
 
-// Events reads the log in its order. The subject's own index serves the events of one order; those of one user cost a step in
-// the index on users for every segment of orders, and then his own events.
+// Events reads the log in its order, from what is kept of it. The subject's own index serves the events of one order; those of
+// one user cost a step in the index on users for every segment of orders, and then his own events; with types a caller bounds
+// the look by Until.
 func (s *Store) Events(ctx context.Context, f checkout.EventFilter) ([]event.Event, error) {
 	var w where
 	from := `event_log l JOIN outbox e ON e.id = l.event_id`
@@ -190,6 +209,9 @@ func (s *Store) Events(ctx context.Context, f checkout.EventFilter) ([]event.Eve
 		w.and(`e.subject_kind = 'order' AND e.subject = ?`, f.OrderNo.String())
 	}
 	w.and(`l.position > ?`, f.After)
+	if f.Until != 0 {
+		w.and(`l.position <= ?`, f.Until)
+	}
 	if len(f.Types) > 0 {
 		marks := strings.TrimSuffix(strings.Repeat("?,", len(f.Types)), ",")
 		types := make([]any, len(f.Types))
@@ -215,7 +237,26 @@ func (s *Store) Events(ctx context.Context, f checkout.EventFilter) ([]event.Eve
 	if err != nil {
 		return nil, fmt.Errorf("read the log: %w", err)
 	}
+	if f.Anew {
+		return found, nil
+	}
+	// Looked at afterwards: what is forgotten from now on was read.
+	start, err := s.LogStart(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if start > f.After {
+		return nil, fault.ErrEventsPruned.With("earliest_position", start+1)
+	}
 	return found, nil
+}
+
+// LogStart is the position behind which the log begins: of the last event that is no longer kept, 0 when all are.
+func (s *Store) LogStart(ctx context.Context) (position int64, err error) {
+	if err := s.queryRow(ctx, `SELECT pruned FROM log_head WHERE id = 1`).Scan(&position); err != nil {
+		return 0, fmt.Errorf("find the log's beginning: %w", classify(err))
+	}
+	return position, nil
 }
 
 // LogEnd is the position of the last event in the log, 0 while it is empty. No event appears at or before it later.

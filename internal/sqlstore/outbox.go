@@ -116,10 +116,4 @@ func (s *Store) Waiting(ctx context.Context, limit int) (n int64, oldest time.Ti
 	return n, atOrZero(first), nil
 }
 
-// PruneBatches forgets up to limit ids of batches committed before a time: nobody is in doubt about them any more.
-func (s *Store) PruneBatches(ctx context.Context, before time.Time, limit int) (int64, error) {
-	return s.exec(ctx, `DELETE FROM ledger_batches WHERE batch_id IN
-		(SELECT batch_id FROM ledger_batches WHERE at < ? ORDER BY at LIMIT ?)`, ms(before), limit)
-}
-
 var _ ledger.Store = (*Store)(nil)

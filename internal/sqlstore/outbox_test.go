@@ -45,7 +45,7 @@ func TestEveryEventReachesTheLogInOrderUnderAWriterStorm(t *testing.T) {
 	if _, err := store.Migrate(ctx); err != nil {
 		t.Fatal(err)
 	}
-	l := ledger.New(store, ledger.Options{BatchMax: 16})
+	l := ledger.New(store, ledger.Options{BatchMax: 16, WaitMax: time.Minute})
 	for p := range 4 {
 		if _, err := ledger.Submit(ctx, l, ledger.PutProduct{
 			ID: productID(p), Title: ledger.Patch[string]{Set: true, Value: "Ticket"},

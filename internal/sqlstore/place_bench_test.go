@@ -8,25 +8,82 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/money"
 	"github.com/holdfast-oms/holdfast/internal/product"
 	"github.com/holdfast-oms/holdfast/internal/sqlstore"
 	"github.com/holdfast-oms/holdfast/internal/user"
+	"github.com/holdfast-oms/holdfast/internal/worker"
 )
 
 // BenchmarkPlace is the ledger over a durable file, without HTTP: 256 buyers, each with one order under way.
 func BenchmarkPlace(b *testing.B) {
 	for _, products := range []int{1, 1000} {
-		b.Run(fmt.Sprintf("products=%d", products), func(b *testing.B) { benchmarkPlace(b, products) })
+		b.Run(fmt.Sprintf("products=%d", products), func(b *testing.B) { benchmarkPlace(b, products, nil) })
 	}
 }
 
-func benchmarkPlace(b *testing.B, products int) {
+// BenchmarkPlaceBesideTheJanitor places orders in a record full of what has to be thrown away: 20 000 orders of half a year
+// ago with their keys and events. Compare the two; the janitor is given so much that he is not done before the buyers are.
+//
+//	go test ./internal/sqlstore -run '^$' -bench BesideTheJanitor -benchtime 8000x -count 5
+func BenchmarkPlaceBesideTheJanitor(b *testing.B) {
+	for _, works := range []bool{false, true} {
+		b.Run(fmt.Sprintf("works=%v", works), func(b *testing.B) {
+			benchmarkPlace(b, 100, func(s *sqlstore.Store, now *atomic.Int64) (end func()) {
+				l := ledger.New(s, ledger.Options{})
+				const chunk, old = 500, 20_000
+				for range old / chunk {
+					places := make([]ledger.Command[ledger.Placed], chunk)
+					for i := range places {
+						c := ledger.Place{UserID: "u", Lines: []ledger.PlaceLine{{ProductID: product.ID(fmt.Sprintf("sku-%d", i%100)), Quantity: 1}}}
+						_, _ = rand.Read(c.Key[:])
+						places[i] = c
+					}
+					all(b, l, places)
+				}
+				relayAll(b, s)
+				now.Store(0) // and half a year has passed
+				if err := l.Close(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				if !works {
+					return func() {}
+				}
+				var removed atomic.Int64
+				ctx, cancel := context.WithCancel(b.Context())
+				j := worker.NewJanitor(s, worker.JanitorOptions{
+					EventsKept: 90 * 24 * time.Hour, Observe: func(_ string, n int64) { removed.Add(n) },
+				})
+				var wg sync.WaitGroup
+				wg.Go(func() { j.Run(ctx) })
+				return func() {
+					cancel()
+					wg.Wait()
+					b.ReportMetric(float64(removed.Load())/b.Elapsed().Seconds(), "removed/s")
+				}
+			})
+		})
+	}
+}
+
+// benchmarkPlace lets buyers order. beside, if given, fills the record half a year ago, lets the clock go by setting now to 0, and
+// starts what works at the same time.
+func benchmarkPlace(b *testing.B, products int, beside func(s *sqlstore.Store, now *atomic.Int64) (end func())) {
 	b.Helper()
 	ctx := context.Background()
-	store, err := sqlstore.Open(ctx, "sqlite:"+filepath.Join(b.TempDir(), "bench.db"), sqlstore.Options{})
+	var now atomic.Int64
+	if beside != nil {
+		now.Store(time.Now().Add(-180 * 24 * time.Hour).UnixNano())
+	}
+	store, err := sqlstore.Open(ctx, "sqlite:"+filepath.Join(b.TempDir(), "bench.db"), sqlstore.Options{Clock: func() time.Time {
+		if at := now.Load(); at != 0 {
+			return time.Unix(0, at)
+		}
+		return time.Now()
+	}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -52,6 +109,10 @@ func benchmarkPlace(b *testing.B, products int) {
 		if _, err := ledger.Submit(ctx, l, ledger.AdjustStock{ProductID: id, Delta: 100_000_000}); err != nil {
 			b.Fatal(err)
 		}
+	}
+	end := func() {}
+	if beside != nil {
+		end = beside(store, &now)
 	}
 	batches.Store(0)
 	commands.Store(0)
@@ -81,6 +142,7 @@ func benchmarkPlace(b *testing.B, products int) {
 	}
 	wg.Wait()
 	b.StopTimer()
+	end()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "orders/s")
 	b.ReportMetric(float64(commands.Load())/float64(batches.Load()), "orders/batch")
 }

@@ -6,33 +6,39 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/checkout"
+	"github.com/holdfast-oms/holdfast/internal/order"
 )
 
-// The walks over a user's orders are to use the index on users, whatever the planner thinks of it.
-func TestAUsersOrdersAreFoundByTheirIndex(t *testing.T) {
-	s, err := Open(t.Context(), "sqlite:"+t.TempDir()+"/p.db", Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close() //nolint:errcheck // a test
-	if _, err := s.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	const n = 20_000
-	series := `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) `
-	for _, fill := range []string{
-		`INSERT INTO orders (order_no, user_id, status, currency, total_amount, created_at, pay_by, close_reason, paid_late, reminded, version, events, metadata) ` +
-			series + `SELECT 202611200000000000 + i, 'u-' || i, 'pending', 'CNY', 1, 1, 2, '', 0, 0, 1, 1, '' FROM n`,
-		`INSERT INTO order_lines (order_no, line, product_id, title, quantity, unit_price) ` +
-			series + `SELECT 202611200000000000 + i, 1, 'a', 'T', 1, 1 FROM n`,
-		`INSERT INTO outbox (id, subject_kind, subject, sequence, type, at, data) ` +
-			series + `SELECT i, 'order', '20261120' || printf('%07d', i), 1, 'order.placed', 1, '{}' FROM n`,
-		`INSERT INTO event_log (position, event_id) ` + series + `SELECT i, i FROM n`,
+// A list of orders of one status is found by an index, whatever the planner thinks of it: of a rare one it would go through
+// all orders.
+func TestOrdersOfAStatusAreFoundByAnIndex(t *testing.T) {
+	s := openPlanned(t, 1000)
+	for _, c := range []struct {
+		filter checkout.OrderFilter
+		index  string
+	}{
+		{checkout.OrderFilter{Status: order.Refunded, Limit: 50}, "orders_status"},
+		{checkout.OrderFilter{Status: order.Paid, Limit: 50, Before: 202611200000000007}, "orders_status"},
+		{checkout.OrderFilter{Status: order.Expired, Limit: 50, CreatedAfter: time.UnixMilli(1)}, "orders_status"},
+		{checkout.OrderFilter{Status: order.Pending, Limit: 50}, "orders_due"},
+		{checkout.OrderFilter{Status: order.Pending, Limit: 50, Before: 202611200000000007, CreatedAfter: time.UnixMilli(1)}, "orders_due"},
+		{checkout.OrderFilter{Status: order.Paid, UserID: "u-1", Limit: 50}, "orders_user"},
+		{checkout.OrderFilter{CreatedAfter: time.UnixMilli(1), Limit: 50}, "INTEGER PRIMARY KEY (rowid>?)"},
 	} {
-		if _, err := s.exec(t.Context(), fill, n); err != nil {
-			t.Fatal(err)
+		text, args := ordersBy(c.filter)
+		plan := planOf(t, s, text, args...)
+		if !strings.Contains(plan, c.index) || strings.Contains(plan, "SCAN orders\n") {
+			t.Errorf("%+v: does not use %s:\n\t%s", c.filter, c.index, plan)
 		}
 	}
+}
+
+// The two walks over a user's orders are to use the index on users, whatever the planner thinks of it.
+func TestAUsersOrdersAreFoundByTheirIndex(t *testing.T) {
+	const n = 20_000
+	s := openPlanned(t, n)
 	for _, q := range []struct {
 		name, text string
 		args       []any
@@ -47,28 +53,61 @@ func TestAUsersOrdersAreFoundByTheirIndex(t *testing.T) {
 			[]any{int64(math.MaxInt64), int64(0), "u-1", 50},
 		},
 	} {
-		var plan []string
-		rows, err := s.query(t.Context(), `EXPLAIN QUERY PLAN `+q.text, q.args...)
-		err = scan(rows, err, func(r *sql.Rows) error {
-			var a, b, c int
-			var step string
-			err := r.Scan(&a, &b, &c, &step)
-			plan = append(plan, step)
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		plan := planOf(t, s, q.text, q.args...)
 		at := time.Now()
-		rows, err = s.query(t.Context(), q.text, q.args...)
+		rows, err := s.query(t.Context(), q.text, q.args...)
 		if err := scan(rows, err, func(*sql.Rows) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 		took := time.Since(at)
 		t.Logf("%s, %d orders: %v", q.name, n, took)
-		if whole := strings.Join(plan, "\n"); !strings.Contains(whole, "orders_user") ||
-			strings.Contains(whole, "SCAN e") || strings.Contains(whole, "SCAN l") {
-			t.Errorf("%s: does not use orders_user (%v):\n\t%s", q.name, took, strings.Join(plan, "\n\t"))
+		if !strings.Contains(plan, "orders_user") || strings.Contains(plan, "SCAN e") || strings.Contains(plan, "SCAN l") {
+			t.Errorf("%s: does not use orders_user (%v):\n\t%s", q.name, took, plan)
 		}
 	}
+}
+
+// openPlanned opens a record with n orders of one line.
+func openPlanned(t *testing.T, n int) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), "sqlite:"+t.TempDir()+"/p.db", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	if _, err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	series := `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) `
+	for _, fill := range []string{
+		`INSERT INTO orders (order_no, user_id, status, currency, total_amount, created_at, pay_by, close_reason, paid_late, reminded, version, events, metadata) ` +
+			series + `SELECT 202611200000000000 + i, 'u-' || i, 'pending', 'CNY', 1, 1, 2, '', 0, 0, 1, 1, '' FROM n`,
+		`INSERT INTO order_lines (order_no, line, product_id, title, quantity, unit_price) ` +
+			series + `SELECT 202611200000000000 + i, 1, 'a', 'T', 1, 1 FROM n`,
+		`INSERT INTO outbox (id, subject_kind, subject, sequence, type, at, data) ` +
+			series + `SELECT i, 'order', '20261120' || printf('%07d', i), 1, 'order.placed', 1, '{}' FROM n`,
+		`INSERT INTO event_log (position, event_id) ` + series + `SELECT i, i FROM n`,
+	} {
+		if _, err := s.exec(t.Context(), fill, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+func planOf(t *testing.T, s *Store, text string, args ...any) string {
+	t.Helper()
+	var plan []string
+	rows, err := s.query(t.Context(), `EXPLAIN QUERY PLAN `+text, args...)
+	err = scan(rows, err, func(r *sql.Rows) error {
+		var a, b, c int
+		var step string
+		err := r.Scan(&a, &b, &c, &step)
+		plan = append(plan, step)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(plan, "\n\t") + "\n"
 }

@@ -43,10 +43,13 @@ func (t *tx) Claim(ctx context.Context, id ledger.BatchID) error {
 	return err
 }
 
-// GrantNumbers moves the day's mark up by n. Two processes that ask for the same day wait for each other here.
+// GrantNumbers moves the day's mark up by n. Two processes that ask for the same day wait for each other here. A day without
+// a mark begins above its orders: it may be one whose mark was forgotten, asked for again because a clock went back.
 func (t *tx) GrantNumbers(ctx context.Context, day order.Day, n int64) (int64, error) {
-	_, err := t.exec(ctx, `INSERT INTO number_days (day, next) VALUES (?, 1 + ?)
-		ON CONFLICT (day) DO UPDATE SET next = next + ?`, int64(day), n, n)
+	first, end := int64(order.NumberOf(day, 0)), int64(order.NumberOf(day+1, 0))
+	_, err := t.exec(ctx, `INSERT INTO number_days (day, next)
+		SELECT ?, 1 + ? + COALESCE(MAX(order_no) - ?, 0) FROM orders WHERE order_no >= ? AND order_no < ?
+		ON CONFLICT (day) DO UPDATE SET next = next + ?`, int64(day), n, first, first, end, n)
 	if err != nil {
 		return 0, err
 	}
@@ -59,11 +62,18 @@ func (t *tx) GrantNumbers(ctx context.Context, day order.Day, n int64) (int64, e
 	return next - n, err
 }
 
-// Commit ends the transaction. One that could not be committed is rolled back, as far as it is still there.
+// Commit ends the transaction. One that could not be committed is rolled back, as far as it is still there. Where there was
+// no room for its last page, or no lock, it has certainly not taken place; after a disk's error that is not known.
 func (t *tx) Commit(ctx context.Context) error {
 	_, err := t.exec(ctx, `COMMIT`)
 	if err != nil {
 		t.Rollback()
+		switch {
+		case errors.Is(err, errFull):
+			return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, err)
+		case errors.Is(err, errHeld):
+			return fmt.Errorf("%w: %w: %w", ledger.ErrNotCommitted, ledger.ErrRetry, err)
+		}
 		return err
 	}
 	t.end()

@@ -17,6 +17,7 @@ type writer struct {
 	ended chan struct{} // closed when nobody writes any more
 	conn  *sql.Conn     // of whoever has the turn
 	by    map[string]*sql.Stmt
+	held  bool // another program held the database when it was last tried, and may still do so
 }
 
 var errClosed = errors.New("the record is closed")
@@ -60,6 +61,7 @@ func (w *writer) drop() {
 		_ = w.conn.Close()
 		w.conn = nil
 	}
+	w.held = false // the next one is patient
 }
 
 func (w *writer) statement(ctx context.Context, query string) (*sql.Stmt, error) {
@@ -85,9 +87,28 @@ func (w *writer) exec(ctx context.Context, query string, args ...any) (int64, er
 	w.count.count(query)
 	res, err := stmt.ExecContext(ctx, args...)
 	if err != nil {
-		return 0, w.checked(err)
+		if err = w.checked(err); errors.Is(err, errHeld) {
+			w.hold(ctx, true)
+		}
+		return 0, err
 	}
+	w.hold(ctx, false)
 	return res.RowsAffected()
+}
+
+// hold notes whether another program holds the database. One who waited for its lock in vain has waited for all behind him:
+// they ask, and hardly wait, until one of them gets it.
+func (w *writer) hold(ctx context.Context, held bool) {
+	if held == w.held || w.conn == nil {
+		return
+	}
+	patience := sqliteBusyTimeoutMs
+	if held {
+		patience = sqliteHeldTimeoutMs
+	}
+	if _, err := w.conn.ExecContext(context.WithoutCancel(ctx), fmt.Sprintf(`PRAGMA busy_timeout = %d`, patience)); err == nil {
+		w.held = held
+	}
 }
 
 func (w *writer) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {

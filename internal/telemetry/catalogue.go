@@ -240,4 +240,4 @@ func Catalogue() []Metric {
 }
 
 // janitorWhat is what the janitor throws away.
-var janitorWhat = []string{"batches", "keys", "events", "blocks", "notices"}
+var janitorWhat = []string{"ledger_batch", "idempotency_key", "event", "number_day", "api_key"}

@@ -64,6 +64,7 @@ func LogFields() []LogField {
 		{"commands", "how many commands were in the batch"},
 		{"run", "which run of the batch"},
 		{"count", "how many"},
+		{"kind", "of rows, when some were thrown away"},
 		{"by", "how far the clock jumped"},
 		{"for", "how long it takes"},
 		{"url", "where the process itself listens"},

@@ -2,47 +2,223 @@ package worker
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/ledger"
+	"github.com/holdfast-oms/holdfast/internal/limits"
+	"github.com/holdfast-oms/holdfast/internal/order"
 )
 
+// How long things are kept that nobody decides about by a setting.
 const (
-	batchesKept   = 24 * time.Hour // far longer than any commit is in doubt
-	janitorRounds = time.Minute
-	janitorMax    = 5000 // rows in one statement: others wait for it
+	batchesKept  = 24 * time.Hour                  // far longer than any commit is in doubt
+	keysKept     = limits.ReplayFor + 24*time.Hour // the promise, and a day for a clock that was wrong when the order was placed
+	daysKept     = 400                             // of numbers granted: a year, and time to look back at it
+	apiKeysKept  = 400 * 24 * time.Hour            // after their end
+	apiKeysEnded = 10_000                          // ended ones, at most
 )
 
-// Batches is where the record keeps the ids of committed batches.
-type Batches interface {
-	PruneBatches(ctx context.Context, before time.Time, limit int) (int64, error)
+// Limits of the janitor. A page is one transaction, and whoever writes meanwhile waits for it.
+const (
+	janitorLook    = time.Minute     // between two looks whether anything is due
+	janitorOften   = time.Minute     // between two rounds of what costs nothing to look at
+	janitorSeldom  = 6 * time.Hour   // between two walks through the idempotency keys: each reads all of them
+	janitorDaily   = 24 * time.Hour  // between two looks at what grows by a row a day
+	janitorRetry   = 5 * time.Minute // before a job that failed is tried again
+	janitorJump    = time.Minute     // a wall clock that is so far ahead of the steady one …
+	janitorDoubts  = 24 * time.Hour  // … is believed when it has been so for this long
+	janitorPage    = 500             // rows that are removed at once
+	janitorKeys    = 2000            // keys that are looked at at once
+	janitorRest    = 20 * time.Millisecond
+	janitorRestFor = 4 // times as long as a page took: at least four fifths of the time belong to others
+)
+
+// Rooms is what the record can forget.
+type Rooms interface {
+	PruneBatches(ctx context.Context, before time.Time, limit int) (removed int64, err error)
+	PruneKeys(ctx context.Context, before time.Time, after ledger.Key, limit int) (
+		removed int64, last ledger.Key, more bool, err error)
+	PruneEvents(ctx context.Context, before time.Time, limit int) (removed int64, err error)
+	PruneDays(ctx context.Context, before order.Day, limit int) (removed int64, err error)
+	PruneAPIKeys(ctx context.Context, before time.Time, kept, limit int) (removed int64, err error)
 }
 
-// Janitor throws away what nobody needs any more.
-type Janitor struct {
-	batches Batches
-	clock   func() time.Time
-	log     *slog.Logger
+// JanitorOptions of a Janitor. The zero value of each is its default.
+type JanitorOptions struct {
+	EventsKept time.Duration        // how long events stay in the log; 0: for ever
+	Clock      func() time.Time     // the wall clock
+	Steady     func() time.Duration // a clock that never jumps
+	Log        *slog.Logger
+	Observe    func(kind string, removed int64) // told of every page that removed something
+}
 
-	// Observe is told of what was thrown away, and how many of it; nil: nobody is.
-	Observe func(what string, n int64)
+// JanitorKinds are the kinds of rows that Observe is told of.
+func JanitorKinds() []string {
+	return []string{"ledger_batch", "idempotency_key", "event", "number_day", "api_key"}
+}
+
+// Janitor throws away what nobody needs any more, a page at a time. Where it stands it keeps in memory only: what is gone is
+// gone, and after a restart it begins anew. Two of them do no more harm than one.
+type Janitor struct {
+	rooms Rooms
+	opt   JanitorOptions
+	jobs  []*job
+
+	began   time.Time     // a moment by the wall clock …
+	since   time.Duration // … and by the steady one
+	doubted time.Duration // since when the wall clock is ahead; 0: it is not
+
+	walked   ledger.Key // where the walk through the keys stands
+	walking  time.Time  // what it forgets is older; zero: it has not begun
+	keysGone time.Time  // older keys are gone
+}
+
+// job is one kind of rows. Its page removes some and says whether there may be more.
+type job struct {
+	kind  string
+	every time.Duration
+	page  func(ctx context.Context, now time.Time) (removed int64, more bool, err error)
+	due   time.Time
 }
 
 // NewJanitor makes a janitor.
-func NewJanitor(batches Batches, clock func() time.Time, log *slog.Logger) *Janitor {
-	return &Janitor{batches: batches, clock: clock, log: log}
+func NewJanitor(rooms Rooms, opt JanitorOptions) *Janitor {
+	if opt.Clock == nil {
+		opt.Clock = time.Now
+	}
+	if opt.Steady == nil {
+		start := time.Now()
+		opt.Steady = func() time.Duration { return time.Since(start) }
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if opt.Observe == nil {
+		opt.Observe = func(string, int64) {}
+	}
+	j := &Janitor{rooms: rooms, opt: opt, began: opt.Clock(), since: opt.Steady()}
+	j.jobs = []*job{
+		{kind: "ledger_batch", every: janitorOften, page: j.batches},
+		{kind: "idempotency_key", every: janitorSeldom, page: j.keys},
+		{kind: "event", every: janitorOften, page: j.events},
+		{kind: "number_day", every: janitorDaily, page: j.days},
+		{kind: "api_key", every: janitorDaily, page: j.apiKeys},
+	}
+	return j
 }
 
-// Run works until ctx ends.
-func (j *Janitor) Run(ctx context.Context) { every(ctx, janitorRounds, j.log, "janitor", j.RunOnce) }
+// Run works until ctx ends. Between two pages it rests, so that the ledger is not kept waiting.
+func (j *Janitor) Run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		begin := j.opt.Steady()
+		more, err := j.RunOnce(ctx)
+		if err != nil && ctx.Err() == nil {
+			j.opt.Log.Error("janitor: not everything could be thrown away; it is tried again", "err", err)
+		}
+		rest := janitorLook
+		if more {
+			rest = janitorRest + janitorRestFor*(j.opt.Steady()-begin)
+		}
+		timer.Reset(rest)
+	}
+}
 
-// RunOnce makes one round.
+// RunOnce does one page of every job that is due. more: there is one with further pages. A job that fails does not keep the
+// others from their work.
 func (j *Janitor) RunOnce(ctx context.Context) (more bool, err error) {
-	n, err := j.batches.PruneBatches(ctx, j.clock().Add(-batchesKept), janitorMax)
-	if n > 0 {
-		j.log.Debug("janitor: batch ids forgotten", "count", n)
-		if j.Observe != nil {
-			j.Observe("batches", n)
+	now := j.now()
+	for _, job := range j.jobs {
+		if now.Before(job.due) {
+			continue
+		}
+		removed, further, failed := job.page(ctx, now)
+		if removed > 0 {
+			j.opt.Observe(job.kind, removed)
+			j.opt.Log.Debug("janitor: rows thrown away", "kind", job.kind, "count", removed)
+		}
+		switch {
+		case failed != nil:
+			err = errors.Join(err, fmt.Errorf("%s: %w", job.kind, failed))
+			job.due = now.Add(janitorRetry)
+		case further:
+			more = true
+		default:
+			job.due = now.Add(job.every)
 		}
 	}
-	return n == janitorMax, err
+	return more, err
+}
+
+// now is the time by which things are old. It does not run ahead of the steady clock: a wall clock that jumps a year must not
+// empty the record, and who throws away too late loses nothing. A jump that somebody has left standing for a day was meant.
+func (j *Janitor) now() time.Time {
+	wall, passed := j.opt.Clock(), j.opt.Steady()
+	steady := j.began.Add(passed - j.since)
+	switch ahead := wall.Sub(steady); {
+	case ahead <= 0:
+		j.doubted = 0
+		return wall
+	case ahead <= janitorJump:
+		j.doubted = 0
+	case j.doubted == 0:
+		j.doubted = max(passed, 1)
+		j.opt.Log.Warn("janitor: the wall clock has jumped ahead; nothing is thrown away by it for a day", "by", ahead.String())
+	case passed-j.doubted >= janitorDoubts:
+		j.began, j.since, j.doubted = wall, passed, 0
+		return wall
+	}
+	return steady
+}
+
+func (j *Janitor) batches(ctx context.Context, now time.Time) (int64, bool, error) {
+	n, err := j.rooms.PruneBatches(ctx, now.Add(-batchesKept), janitorPage)
+	return n, n == janitorPage, err
+}
+
+// keys goes on with the walk through all keys. What is too old is settled at its beginning, so that at its end nothing older
+// is left.
+func (j *Janitor) keys(ctx context.Context, now time.Time) (removed int64, more bool, err error) {
+	if j.walking.IsZero() {
+		j.walking = now.Add(-keysKept)
+	}
+	removed, j.walked, more, err = j.rooms.PruneKeys(ctx, j.walking, j.walked, janitorKeys)
+	if err == nil && !more {
+		j.keysGone = j.walking
+		j.walking, j.walked = time.Time{}, ledger.Key{}
+	}
+	return removed, more, err
+}
+
+// events forgets the log's beginning, but nothing that a key may still be answered with: the answer is an event's data.
+func (j *Janitor) events(ctx context.Context, now time.Time) (int64, bool, error) {
+	if j.opt.EventsKept == 0 {
+		return 0, false, nil
+	}
+	before := now.Add(-j.opt.EventsKept)
+	if j.keysGone.Before(before) {
+		before = j.keysGone
+	}
+	n, err := j.rooms.PruneEvents(ctx, before, janitorPage)
+	return n, n == janitorPage, err
+}
+
+// days are those of the desk's time zone; a day more or less does not matter here.
+func (j *Janitor) days(ctx context.Context, now time.Time) (int64, bool, error) {
+	n, err := j.rooms.PruneDays(ctx, order.DayOf(now.UTC().AddDate(0, 0, -daysKept)), janitorPage)
+	return n, n == janitorPage, err
+}
+
+func (j *Janitor) apiKeys(ctx context.Context, now time.Time) (int64, bool, error) {
+	n, err := j.rooms.PruneAPIKeys(ctx, now.Add(-apiKeysKept), apiKeysEnded, janitorPage)
+	return n, n == janitorPage, err
 }

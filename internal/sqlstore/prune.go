@@ -1,0 +1,156 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/ledger"
+	"github.com/holdfast-oms/holdfast/internal/order"
+)
+
+// What the record forgets. Each method takes one short transaction, bounded by its limit, and may run twice, beside itself too:
+// what is gone is gone. What they never touch are orders, their lines and transitions, payments, refunds, the stock ledger and
+// users: those are the shop's own.
+
+// PruneBatches forgets up to limit ids of batches committed before a time: nobody is in doubt about them any more.
+func (s *Store) PruneBatches(ctx context.Context, before time.Time, limit int) (removed int64, err error) {
+	removed, err = s.exec(ctx, `DELETE FROM ledger_batches WHERE batch_id IN
+		(SELECT batch_id FROM ledger_batches WHERE at < ? ORDER BY at LIMIT ?)`, ms(before), limit)
+	if err != nil {
+		return 0, fmt.Errorf("prune batches: %w", err)
+	}
+	return removed, nil
+}
+
+// PruneKeys looks at up to limit idempotency keys behind one and forgets those whose orders were placed before a time. It
+// gives the last it looked at; more: there are further ones behind it. Keys are random and are walked in their own order:
+// what has to go lies side by side on few pages then, and an index by age, which every placed order would have to write, is
+// not needed. A key without an order stays, for the audit to find.
+func (s *Store) PruneKeys(ctx context.Context, before time.Time, after ledger.Key, limit int) (
+	removed int64, last ledger.Key, more bool, err error,
+) {
+	// A day's numbers are given on that day somewhere on earth, or later: no order from before the time has a higher number.
+	below := int64(order.NumberOf(order.DayOf(before.UTC().AddDate(0, 0, 2)), 0))
+	var found, old int64
+	var end []byte
+	err = s.queryRow(ctx, `SELECT COUNT(*), COALESCE(SUM(CASE WHEN order_no < ? THEN 1 ELSE 0 END), 0), MAX(key) FROM
+		(SELECT key, order_no FROM idempotency_keys WHERE key > ? ORDER BY key LIMIT ?) AS page`,
+		below, after[:], limit).Scan(&found, &old, &end)
+	if err != nil {
+		return 0, last, false, fmt.Errorf("prune keys: %w", classify(err))
+	}
+	if found == 0 {
+		return 0, after, false, nil
+	}
+	last = ledger.Key(end)
+	if old > 0 {
+		removed, err = s.exec(ctx, `DELETE FROM idempotency_keys WHERE key > ? AND key <= ? AND order_no < ?
+			AND (SELECT o.created_at FROM orders o WHERE o.order_no = idempotency_keys.order_no) < ?`,
+			after[:], last[:], below, ms(before))
+		if err != nil {
+			return 0, after, true, fmt.Errorf("prune keys: %w", err)
+		}
+	}
+	return removed, last, found == int64(limit), nil
+}
+
+// PruneEvents forgets up to limit events from the log's beginning, with the facts themselves, as long as they were written before
+// a time. What the log has left begins behind them without a gap; the newest fact always stays, for its number is where the
+// next one's comes from.
+func (s *Store) PruneEvents(ctx context.Context, before time.Time, limit int) (removed int64, err error) {
+	if old, err := s.beginsBefore(ctx, before); err != nil || !old {
+		return 0, err // no transaction for nothing
+	}
+	t, err := s.begin(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("prune events: %w", err)
+	}
+	defer t.Rollback()
+	from, to, err := t.forgettable(ctx, before, limit)
+	if err != nil || to <= from {
+		return 0, err
+	}
+	for _, forget := range []string{
+		`DELETE FROM outbox WHERE id IN (SELECT event_id FROM event_log WHERE position > ? AND position <= ?)`,
+		`DELETE FROM event_log WHERE position > ? AND position <= ?`,
+	} {
+		n, err := t.exec(ctx, forget, from, to)
+		if err == nil && n != to-from {
+			err = fmt.Errorf("%d of %d events are there: the audit will say which are not", n, to-from)
+		}
+		if err != nil {
+			return 0, fmt.Errorf("prune events: %w", err)
+		}
+	}
+	err = t.update(ctx, `UPDATE log_head SET pruned = ?, pruned_before = CASE WHEN pruned_before < ? THEN ? ELSE pruned_before END
+		WHERE id = 1 AND pruned = ?`, to, ms(before), ms(before), from)
+	if err == nil {
+		err = t.Commit(ctx)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("prune events: %w", err)
+	}
+	return to - from, nil
+}
+
+// beginsBefore reports whether the log's first event was written before a time.
+func (s *Store) beginsBefore(ctx context.Context, before time.Time) (old bool, err error) {
+	err = s.queryRow(ctx, `SELECT EXISTS (SELECT 1 FROM log_head h JOIN event_log l ON l.position = h.pruned + 1
+		JOIN outbox e ON e.id = l.event_id WHERE e.at < ?)`, ms(before)).Scan(&old)
+	if err != nil {
+		return false, fmt.Errorf("look at the log's beginning: %w", classify(err))
+	}
+	return old, nil
+}
+
+// forgettable gives the positions, from exclusive and to inclusive, that can be forgotten at once.
+func (t *tx) forgettable(ctx context.Context, before time.Time, limit int) (from, to int64, err error) {
+	rows, err := t.query(ctx, `SELECT pruned, CASE WHEN position - pruned < ? THEN position ELSE pruned + ? END
+		FROM log_head WHERE id = 1`, limit, limit)
+	err = scan(rows, err, func(r *sql.Rows) error { return r.Scan(&from, &to) })
+	if err != nil {
+		return 0, 0, fmt.Errorf("look at the log's head: %w", err)
+	}
+	rows, err = t.query(ctx, `SELECT l.position FROM event_log l JOIN outbox e ON e.id = l.event_id
+		WHERE l.position > ? AND l.position <= ? AND (e.at >= ? OR e.id = (SELECT MAX(id) FROM outbox)) ORDER BY l.position LIMIT 1`,
+		from, to, ms(before))
+	err = scan(rows, err, func(r *sql.Rows) error {
+		var kept int64
+		err := r.Scan(&kept)
+		to = kept - 1
+		return err
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("look at the log's beginning: %w", err)
+	}
+	return from, to, nil
+}
+
+// PruneDays forgets up to limit days' marks of granted order numbers, of days before one. Should a day's numbers be asked for
+// again, they go on above those of its orders (see GrantNumbers).
+func (s *Store) PruneDays(ctx context.Context, before order.Day, limit int) (removed int64, err error) {
+	removed, err = s.exec(ctx, `DELETE FROM number_days WHERE day IN
+		(SELECT day FROM number_days WHERE day < ? ORDER BY day LIMIT ?)`, int64(before), limit)
+	if err != nil {
+		return 0, fmt.Errorf("prune days: %w", err)
+	}
+	return removed, nil
+}
+
+// PruneAPIKeys forgets up to limit API keys that were revoked or ran out before a time, and the longest-ended ones beyond the
+// kept newest. The first key ever made stays: that there is one says that this is not a first start.
+func (s *Store) PruneAPIKeys(ctx context.Context, before time.Time, kept, limit int) (removed int64, err error) {
+	removed, err = s.exec(ctx, `WITH ended (key_id, at) AS (
+			SELECT key_id, CASE WHEN revoked_at IS NULL OR expires_at < revoked_at THEN expires_at ELSE revoked_at END FROM api_keys
+			WHERE (revoked_at IS NOT NULL OR expires_at < ?) AND key_id <> (SELECT key_id FROM api_keys ORDER BY created_at, key_id LIMIT 1))
+		DELETE FROM api_keys WHERE key_id IN (SELECT key_id FROM (
+			SELECT key_id, at FROM ended WHERE at < ?
+			UNION SELECT key_id, at FROM (SELECT key_id, at FROM ended ORDER BY at DESC, key_id LIMIT 9223372036854775807 OFFSET ?) AS beyond
+		) AS gone ORDER BY at, key_id LIMIT ?)`, ms(s.now()), ms(before), kept, limit)
+	if err != nil {
+		return 0, fmt.Errorf("prune keys of the API: %w", err)
+	}
+	return removed, nil
+}
