@@ -152,8 +152,12 @@ func (r *runner) toAudience(ctx context.Context, s *stand, sale *sale, orders []
 	heard, wrong, first := a.compare(log)
 	result.figure(figureStreamMissed, float64(wrong), "")
 	r.progress.stage("streams: checks")
-	result.Checks, err = sale.checkHoldfast(ctx)
-	result.Checks = append(result.Checks,
+	sample, err := sale.checkSample(ctx)
+	if err != nil {
+		return nil, err
+	}
+	audit, err := checkAudit(ctx, s.shop)
+	result.Checks = append(result.Checks, sale.checkAnswers("answers"), sale.checkNumbers(), sample, audit, // units were given back
 		Check{Name: "every event in each stream, in order", OK: wrong == 0 && heard > 0, Detail: fmt.Sprintf("%d told as the log has them%s", heard, first)},
 		Check{Name: "cancelled", OK: canceller.odd == 0, Detail: fmt.Sprintf("%d orders, %d answers that were not expected", len(orders), canceller.odd)})
 	return result, err
