@@ -155,11 +155,7 @@ func TestACursorBeforeTheLogsBeginningIsGone(t *testing.T) {
 	d.clock.advance(100 * 24 * time.Hour)
 	young := d.placed("young", "u-1", "sku-1")
 	d.relay()
-	for n := int64(-1); n != 0; {
-		var err error
-		n, err = d.store.PruneEvents(t.Context(), d.clock.Now().Add(-24*time.Hour), 100)
-		d.must(err)
-	}
+	d.forgetEvents(24 * time.Hour)
 	for _, cursor := range []string{empty, middle} {
 		a := d.get("/v1/events?cursor="+cursor, apikey.EventsRead)
 		d.wants(a, 410, api.CodeEventsPruned)
@@ -174,6 +170,15 @@ func TestACursorBeforeTheLogsBeginningIsGone(t *testing.T) {
 	}
 	if told, _ := d.events("order_no=" + young.OrderNo); len(told) != 1 {
 		t.Errorf("of one order: told %v", told)
+	}
+}
+
+// forgetEvents does as the janitor does.
+func (d *desk) forgetEvents(kept time.Duration) {
+	for n := int64(-1); n != 0; {
+		var err error
+		n, err = d.store.PruneEvents(d.t.Context(), d.clock.Now().Add(-kept), 100)
+		d.must(err)
 	}
 }
 

@@ -171,7 +171,7 @@ func routes() []route {
 			about:   "Server-Sent Events: first order, the order as it is, then its events by their names, with the order as each has it. " + resumes,
 			query:   []param{resumeParam, ticketParam},
 			gives:   []reply{{200, "A stream of orders, as text/event-stream.", nil}},
-			faults:  []*fault.Error{fault.ErrNotFound},
+			faults:  []*fault.Error{fault.ErrNotFound, fault.ErrEventsPruned},
 			handle:  (*Server).streamOrder,
 		},
 		{
@@ -181,7 +181,7 @@ func routes() []route {
 				"need not be known. " + resumes,
 			query:  []param{resumeParam, ticketParam},
 			gives:  []reply{{200, "A stream of orders, as text/event-stream.", nil}},
-			faults: []*fault.Error{fault.ErrNotFound},
+			faults: []*fault.Error{fault.ErrNotFound, fault.ErrEventsPruned},
 			handle: (*Server).streamUser,
 		},
 		{
@@ -259,6 +259,7 @@ func routes() []route {
 			about:   "Server-Sent Events, named like the types, with the event as data. It begins at the end of the log. " + resumes,
 			query:   []param{{"types", "Types of events, separated by commas.", ""}, resumeParam, ticketParam},
 			gives:   []reply{{200, "A stream of events, as text/event-stream.", nil}},
+			faults:  []*fault.Error{fault.ErrEventsPruned},
 			handle:  (*Server).streamEvents,
 		},
 

@@ -124,6 +124,13 @@ func (s *Server) follow(x *exchange, t *telling) error {
 		if since > end {
 			return fault.ErrInvalid.Detailf("The log of events does not go that far.").Field("Last-Event-ID", "is ahead of the log")
 		}
+		start, err := s.desk.Record.LogStart(x.ctx)
+		if err != nil {
+			return err
+		}
+		if since < start {
+			return fault.ErrEventsPruned.With("earliest_position", start+1)
+		}
 	}
 	if x.r.Method == http.MethodHead {
 		x.beginStream()
@@ -325,7 +332,9 @@ func (l *stream) first() error {
 // toldSoFar is the sequence of the last event of the order in the log.
 func (l *stream) toldSoFar() (sequence int64, err error) {
 	for after := int64(0); ; {
-		events, err := l.x.s.desk.Record.Events(l.x.ctx, checkout.EventFilter{OrderNo: l.of.OrderNo, After: after, Limit: streamPage})
+		events, err := l.x.s.desk.Record.Events(l.x.ctx, checkout.EventFilter{
+			OrderNo: l.of.OrderNo, After: after, Limit: streamPage, Anew: after == 0,
+		})
 		if err != nil || len(events) == 0 {
 			return sequence, err
 		}

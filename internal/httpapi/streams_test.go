@@ -417,6 +417,27 @@ func TestStreamGoesOnOnlyWhereTheLogHasBeen(t *testing.T) {
 	d.wants(d.get("/v1/events/stream?types=order.eaten", apikey.Admin), 422, api.CodeInvalidRequest)
 }
 
+// A stream that goes on before what the log still has would leave events out; one that begins needs none of them.
+func TestStreamBeforeTheLogsBeginningIsGone(t *testing.T) {
+	d := newDesk(t)
+	d.offer("sku-1", 10)
+	old := d.placed("old", "u-1", "sku-1")
+	d.relay()
+	d.clock.advance(100 * 24 * time.Hour)
+	d.placed("young", "u-1", "sku-1")
+	d.relay()
+	d.forgetEvents(24 * time.Hour)
+	for _, path := range []string{"/v1/orders/" + old.OrderNo + "/stream", "/v1/users/u-1/stream", "/v1/events/stream"} {
+		a := d.get(path+"?last_event_id=1", apikey.Admin)
+		d.wants(a, 410, api.CodeEventsPruned)
+		if got := string(d.problem(a).Members["earliest_position"]); got != "4" {
+			t.Errorf("%s: the earliest position is %s, want 4: %s", path, got, a.body)
+		}
+	}
+	e := d.listen(d.front(time.Minute), "/v1/orders/"+old.OrderNo+"/stream", d.keys[apikey.OrdersRead], -1)
+	e.hearOrder("order", "pending")
+}
+
 func TestRevokedKeysStreamEnds(t *testing.T) {
 	d := newDesk(t)
 	s := d.front(time.Minute)
