@@ -42,6 +42,7 @@ type desk struct {
 	gate    *openGate
 	keys    map[apikey.Scope]string // one key of each scope
 	decided atomic.Int64            // batches that the ledger has decided
+	file    string                  // of the record
 }
 
 // newDesk opens a desk whose clock stands at ten o'clock.
@@ -49,9 +50,9 @@ func newDesk(tb testing.TB, change ...func(*Options, *ledger.Options)) *desk {
 	tb.Helper()
 	d := &desk{
 		t: tb, log: &lockedBuffer{}, gate: &openGate{}, keys: map[apikey.Scope]string{},
-		clock: &clock{now: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)},
+		clock: &clock{now: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)}, file: filepath.Join(tb.TempDir(), "desk.db"),
 	}
-	store, err := sqlstore.Open(tb.Context(), "sqlite:"+filepath.Join(tb.TempDir(), "desk.db"), sqlstore.Options{Clock: d.clock.Now})
+	store, err := sqlstore.Open(tb.Context(), "sqlite:"+d.file, sqlstore.Options{Clock: d.clock.Now})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -133,7 +134,10 @@ func (d *desk) request(method, target, body string, scope apikey.Scope, header .
 // not documented fails the test that got it.
 func (d *desk) do(r *http.Request) answer {
 	d.t.Helper()
-	w := httptest.NewRecorder()
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	r = r.WithContext(ctx)
+	w := &listener{httptest.NewRecorder(), cancel}
 	d.server.ServeHTTP(w, r)
 	a := answer{w.Code, w.Header(), w.Body.Bytes()}
 	d.checkDocumented(r, a)
@@ -347,18 +351,6 @@ func (r *record) AddKey(ctx context.Context, k *apikey.Key) error {
 		return r.broken
 	}
 	return r.Store.AddKey(ctx, k)
-}
-
-type openGate struct{ refusal error }
-
-func (g *openGate) Admit(context.Context, []ledger.PlaceLine) error { return g.refusal }
-func (*openGate) MayHaveUsed(ledger.Key) bool                       { return false }
-
-type noCache struct{}
-
-func (noCache) Get(order.Number) *order.Order { return nil }
-func (noCache) Fill(_ order.Number, load func() (*order.Order, error)) (*order.Order, error) {
-	return load()
 }
 
 type clock struct {
