@@ -146,6 +146,7 @@ func (r running) head(method, target string, more ...string) string {
 // user reads what the desk knows of a user; nothing is nil.
 func (r running) user(t *testing.T, id string) *api.User {
 	t.Helper()
+	t.Helper()
 	c := r.dial(t)
 	c.say(r.head("GET", "/v1/users/"+id, "Connection: close"))
 	status, body := c.hear("GET")
