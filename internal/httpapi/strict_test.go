@@ -166,6 +166,7 @@ func newProbe(t *testing.T, r route) *probe {
 	if a := p.send(p.s.body); a.status >= 300 || p.s.status != 0 && a.status != p.s.status {
 		t.Fatalf("the sample of %s gets %d %s: say in newShop (auth_test.go), in stands or in said, what it takes to ask well", r.id, a.status, a.body)
 	}
+	d.must(d.server.Close(t.Context())) // by now the use of the key is noted: the list of keys will not change by itself
 	return p
 }
 
