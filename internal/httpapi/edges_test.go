@@ -138,8 +138,8 @@ func TestCancelMeetsThePayment(t *testing.T) {
 		})
 		both.Wait()
 		got := read[api.Order](d, d.get("/v1/orders/"+o.OrderNo, apikey.OrdersRead)).Status
-		story := fmt.Sprintf("%d %s %s", cancelled.status, paid.body, got)
-		if story != "200 late cancelled" && story != "409 paid paid" {
+		story := fmt.Sprintf("%d, %s, %s", cancelled.status, paid.body, got)
+		if story != "200, late, cancelled" && story != "409, paid, paid" {
 			t.Fatalf("the cancellation got %d %s, the money %d %s, and the order is %s", cancelled.status, cancelled.body, paid.status, paid.body, got)
 		}
 		won[got]++

@@ -31,7 +31,7 @@ func TestConnectionsBeyondTheLimitWait(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close()
+		t.Cleanup(func() { _ = c.Close() })
 	}
 	var inside []net.Conn
 	for range most {
