@@ -19,7 +19,7 @@ func (s *Server) runAudit(x *exchange) error {
 		return fault.ErrAuditRunning
 	}
 	defer s.audit.Unlock()
-	_ = http.NewResponseController(x.w).SetWriteDeadline(x.now.Add(auditMax)) // a recorder in a test has none
+	_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(auditMax)) // a recorder in a test has none
 	report, err := s.desk.Record.Audit(x.ctx)
 	if err != nil {
 		return err

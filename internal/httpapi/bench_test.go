@@ -17,8 +17,6 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/money"
 	"github.com/holdfast-oms/holdfast/internal/order"
-	"github.com/holdfast-oms/holdfast/internal/product"
-	"github.com/holdfast-oms/holdfast/internal/stock"
 )
 
 // The benchmarks measure the handler alone: the record behind it is a map, the answer goes nowhere.
@@ -144,25 +142,3 @@ type keyRecord struct {
 }
 
 func (r keyRecord) KeyByHash(context.Context, apikey.Hash) (*apikey.Key, error) { return r.key, nil }
-
-// mapStore is a record that has one product and forgets every order.
-type mapStore struct{}
-
-func (mapStore) Begin(context.Context) (ledger.Tx, error)                      { return mapStore{}, nil }
-func (mapStore) Claim(context.Context, ledger.BatchID) error                   { return nil }
-func (mapStore) GrantNumbers(context.Context, order.Day, int64) (int64, error) { return 1, nil }
-func (mapStore) Save(context.Context, *ledger.Changes) error                   { return nil }
-func (mapStore) Commit(context.Context) error                                  { return nil }
-func (mapStore) Rollback()                                                     {}
-func (mapStore) Load(context.Context, *ledger.Want) (*ledger.Rows, error) {
-	return &ledger.Rows{
-		Now: time.Now(),
-		Products: map[product.ID]*product.Product{
-			"hot": {ID: "hot", Title: "Ticket", Price: money.Money{Amount: 9900, Currency: "CNY"}, Active: true},
-		},
-		Stock:  map[product.ID]*stock.Stock{"hot": {ProductID: "hot", Received: 1 << 40}},
-		Orders: map[order.Number]*order.Order{},
-		Keys:   map[ledger.Key]ledger.Answered{},
-		Units:  map[ledger.Buyer]int64{},
-	}, nil
-}

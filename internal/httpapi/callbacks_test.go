@@ -1,59 +1,13 @@
 package httpapi
 
 import (
-	"encoding/json"
-	"net/http"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/holdfast-oms/holdfast/api"
 	"github.com/holdfast-oms/holdfast/internal/apikey"
-	"github.com/holdfast-oms/holdfast/internal/fault"
-	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/money"
-	"github.com/holdfast-oms/holdfast/internal/order"
-	"github.com/holdfast-oms/holdfast/internal/payment"
 )
-
-const toy = "toy"
-
-// toyProvider believes whoever says "signed", and answers in one word.
-type toyProvider struct{}
-
-func (*toyProvider) Name() string                     { return toy }
-func (*toyProvider) PayURL(p *payment.Payment) string { return "https://toy.example/" + p.ID }
-
-func (*toyProvider) Verify(h http.Header, raw []byte, _ time.Time) (payment.Notice, error) {
-	if h.Get("Toy-Signature") != "signed" {
-		return payment.Notice{}, fault.ErrBadSignature
-	}
-	var n struct {
-		OrderNo     string `json:"order_no"`
-		Transaction string `json:"transaction"`
-		Amount      int64  `json:"amount"`
-		Failed      bool   `json:"failed"`
-	}
-	if err := json.Unmarshal(raw, &n); err != nil {
-		return payment.Notice{}, fault.ErrMalformed.Because(err)
-	}
-	no, err := order.ParseNumber(n.OrderNo)
-	if err != nil {
-		return payment.Notice{}, fault.ErrInvalid.Because(err)
-	}
-	return payment.Notice{
-		Provider: toy, OrderNumber: no, TransactionID: n.Transaction, Amount: money.Money{Amount: n.Amount, Currency: "CNY"},
-		Succeeded: !n.Failed,
-	}, nil
-}
-
-func (*toyProvider) Answer(w http.ResponseWriter, outcome ledger.PayOutcome, err error) error {
-	if err != nil {
-		return err
-	}
-	_, err = w.Write([]byte(outcome))
-	return err
-}
 
 func moneyOf(m api.Money) money.Money { return money.Money{Amount: m.Amount, Currency: m.Currency} }
 

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"encoding/base64"
 	"fmt"
 	"strings"
 	"testing"
@@ -62,24 +61,4 @@ func swapCase(s string) string {
 		return lower
 	}
 	return strings.ToUpper(s)
-}
-
-// FuzzCursor: a cursor that is accepted is one that was made, letter by letter.
-func FuzzCursor(f *testing.F) {
-	c := cursors{[]byte("a key")}
-	f.Add("orders", "u-1", "202611200000001", c.make("orders", "u-1", []byte("202611200000001")))
-	f.Add("orders", "u-1", "", "")
-	f.Add("orders", "", "x", base64.RawURLEncoding.EncodeToString(make([]byte, 24)))
-	f.Add("a", "bc", "d", c.make("ab", "c", []byte("d")))
-	made := c.make("a", "b", []byte("sku-10"))
-	f.Add("a", "b", "", made[:len(made)-1]+string(made[len(made)-1]+1)) // differs in bits that encode nothing
-	f.Fuzz(func(t *testing.T, list, filter, place, sent string) {
-		made := c.make(list, filter, []byte(place))
-		if got, err := c.read(list, filter, made); len(made) <= cursorChars && (err != nil || string(got) != place) {
-			t.Fatalf("made for %q, read %q: %v", place, got, err)
-		}
-		if got, err := c.read(list, filter, sent); err == nil && c.make(list, filter, got) != sent {
-			t.Fatalf("%q was accepted as %q, whose cursor is %q", sent, got, c.make(list, filter, got))
-		}
-	})
 }

@@ -130,7 +130,7 @@ func TestALookForARareTypeIsBoundedAndMissesNothing(t *testing.T) {
 // fillLog puts events of another type into the log, all at once.
 func (d *desk) fillLog(n int) {
 	d.t.Helper()
-	db, err := sql.Open("sqlite", "file:"+d.path)
+	db, err := sql.Open("sqlite", "file:"+d.file)
 	d.must(err)
 	defer db.Close() //nolint:errcheck // committed
 	text := strings.ReplaceAll(`BEGIN IMMEDIATE;

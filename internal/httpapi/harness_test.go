@@ -42,9 +42,9 @@ type desk struct {
 	log     *lockedBuffer
 	gate    *openGate
 	feed    *feed.Hub
-	path    string                  // of the record's file
 	keys    map[apikey.Scope]string // one key of each scope
 	decided atomic.Int64            // batches that the ledger has decided
+	file    string                  // of the record
 }
 
 // newDesk opens a desk whose clock stands at ten o'clock.
@@ -52,10 +52,9 @@ func newDesk(tb testing.TB, change ...func(*Options, *ledger.Options)) *desk {
 	tb.Helper()
 	d := &desk{
 		t: tb, log: &lockedBuffer{}, gate: &openGate{}, keys: map[apikey.Scope]string{},
-		clock: &clock{now: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)},
+		clock: &clock{now: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)}, file: filepath.Join(tb.TempDir(), "desk.db"),
 	}
-	d.path = filepath.Join(tb.TempDir(), "desk.db")
-	store, err := sqlstore.Open(tb.Context(), "sqlite:"+d.path, sqlstore.Options{Clock: d.clock.Now})
+	store, err := sqlstore.Open(tb.Context(), "sqlite:"+d.file, sqlstore.Options{Clock: d.clock.Now})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -154,19 +153,9 @@ func recorded(server http.Handler, r *http.Request) *httptest.ResponseRecorder {
 	ctx, leave := context.WithCancel(r.Context())
 	defer leave()
 	*r = *r.WithContext(ctx) // the caller reads its Pattern
-	w := &leaver{httptest.NewRecorder(), leave}
+	w := &listener{httptest.NewRecorder(), leave}
 	server.ServeHTTP(w, r)
 	return w.ResponseRecorder
-}
-
-type leaver struct {
-	*httptest.ResponseRecorder
-	leave context.CancelFunc
-}
-
-func (l *leaver) Flush() {
-	l.ResponseRecorder.Flush()
-	l.leave()
 }
 
 func (d *desk) checkDocumented(r *http.Request, a answer) {
@@ -383,18 +372,6 @@ func (r *record) AddKey(ctx context.Context, k *apikey.Key) error {
 		return r.broken
 	}
 	return r.Store.AddKey(ctx, k)
-}
-
-type openGate struct{ refusal error }
-
-func (g *openGate) Admit(context.Context, []ledger.PlaceLine) error { return g.refusal }
-func (*openGate) MayHaveUsed(ledger.Key) bool                       { return false }
-
-type noCache struct{}
-
-func (noCache) Get(order.Number) *order.Order { return nil }
-func (noCache) Fill(_ order.Number, load func() (*order.Order, error)) (*order.Order, error) {
-	return load()
 }
 
 type clock struct {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"reflect"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,7 +16,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/holdfast-oms/holdfast/api"
-	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/limits"
 )
 
@@ -90,27 +88,6 @@ func TestServedRoutesAreTheDocumented(t *testing.T) {
 			t.Errorf("%s %s is documented, and not served", method, path)
 		}
 	}
-}
-
-// allFaults lists what a route can be answered with, by its own account and because of what it takes.
-func (r *route) allFaults() []*fault.Error {
-	all := append([]*fault.Error{fault.ErrInternal, fault.ErrUnavailable}, r.faults...)
-	if r.scope != "" {
-		all = append(all, fault.ErrUnauthenticated, fault.ErrForbidden, fault.ErrOverloaded)
-	}
-	if !r.lenient {
-		all = append(all, fault.ErrMalformed, fault.ErrInvalid)
-	}
-	if r.takes != nil {
-		all = append(all, fault.ErrTooLarge, fault.ErrMediaType)
-	}
-	slices.SortFunc(all, func(a, b *fault.Error) int {
-		if d := StatusOf(a.Kind) - StatusOf(b.Kind); d != 0 {
-			return d
-		}
-		return strings.Compare(a.Code, b.Code)
-	})
-	return slices.CompactFunc(all, func(a, b *fault.Error) bool { return a.Code == b.Code })
 }
 
 const (

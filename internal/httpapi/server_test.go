@@ -99,34 +99,6 @@ func TestMethodThatIsNotThereIsToldWhichAre(t *testing.T) {
 	}
 }
 
-func TestHeadAnswersAsGetWithoutTheBody(t *testing.T) {
-	d := newDesk(t)
-	d.offer("sku-1", 1)
-	front := httptest.NewServer(d.server)
-	defer front.Close()
-	for _, path := range []string{"/v1/products/sku-1", "/v1/products", "/v1/products/none", "/healthz"} {
-		var got [2]*http.Response
-		for i, method := range []string{"GET", "HEAD"} {
-			r, _ := http.NewRequestWithContext(t.Context(), method, front.URL+path, nil)
-			r.Header.Set("X-Request-Id", "same")
-			response, err := front.Client().Do(withKey(r, d.keys[apikey.CatalogueRead]))
-			if err != nil {
-				t.Fatal(err)
-			}
-			body, _ := io.ReadAll(response.Body)
-			_ = response.Body.Close()
-			if method == "HEAD" && len(body) > 0 {
-				t.Errorf("HEAD %s has a body: %q", path, body)
-			}
-			got[i] = response
-		}
-		if got[0].StatusCode != got[1].StatusCode || got[0].ContentLength != got[1].ContentLength || got[0].ContentLength <= 0 {
-			t.Errorf("%s: GET %d with %d bytes, HEAD %d with %d", path,
-				got[0].StatusCode, got[0].ContentLength, got[1].StatusCode, got[1].ContentLength)
-		}
-	}
-}
-
 func TestRequestIDIsTheClientsIfItIsFitForALog(t *testing.T) {
 	d := newDesk(t)
 	for sent, taken := range map[string]bool{

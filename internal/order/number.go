@@ -49,7 +49,7 @@ func (n Number) String() string { return string(n.Append(make([]byte, 0, 18))) }
 // ParseNumber reads a number as people see it. Each number has exactly one spelling: 7 digits of count, more only when they
 // are needed.
 func ParseNumber(s string) (Number, error) {
-	if len(s) < 15 || len(s) > 18 || (len(s) > 15 && s[8] == '0') {
+	if len(s) < 15 || len(s) > 18 || s[0] == '0' || (len(s) > 15 && s[8] == '0') {
 		return 0, ErrNumber
 	}
 	for i := range len(s) {
