@@ -59,6 +59,7 @@ func newShop(tb testing.TB, change ...func(*Options, *ledger.Options)) (*desk, m
 		"createKey":     {target: "/v1/keys", status: 201, body: `{"name":"till","scopes":["orders:write","users:read"],"expires_at":"2027-01-01T00:00:00Z"}`},
 		"listKeys":      {target: "/v1/keys", status: 200},
 		"revokeKey":     {target: "/v1/keys/" + other, status: 200},
+		"listNumbers":   {target: "/v1/numbers", status: 200},
 		"getHealth":     {target: "/healthz", status: 200},
 		"getReady":      {target: "/readyz", status: 200},
 		"getMetrics":    {target: "/metrics", status: 200},
