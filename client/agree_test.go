@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -34,51 +35,51 @@ func drain[T any](each func(func(T, error) bool)) error {
 }
 
 // calls is every method of the client that makes requests.
-var calls = map[string]func(*testing.T, *Client) error{
-	"PutProduct": func(t *testing.T, c *Client) error {
-		return err2(c.PutProduct(t.Context(), "a b/c", api.PutProduct{Title: api.Set("T")}))
+var calls = map[string]func(context.Context, *Client) error{
+	"PutProduct": func(ctx context.Context, c *Client) error {
+		return err2(c.PutProduct(ctx, "a b/c", api.PutProduct{Title: api.Set("T")}))
 	},
-	"GetProduct":   func(t *testing.T, c *Client) error { return err2(c.GetProduct(t.Context(), "a b/c")) },
-	"ListProducts": func(t *testing.T, c *Client) error { return drain(c.ListProducts(t.Context())) },
-	"AdjustStock": func(t *testing.T, c *Client) error {
-		return err2(c.AdjustStock(t.Context(), "a", api.AdjustStock{Delta: 1}))
+	"GetProduct":   func(ctx context.Context, c *Client) error { return err2(c.GetProduct(ctx, "a b/c")) },
+	"ListProducts": func(ctx context.Context, c *Client) error { return drain(c.ListProducts(ctx)) },
+	"AdjustStock": func(ctx context.Context, c *Client) error {
+		return err2(c.AdjustStock(ctx, "a", api.AdjustStock{Delta: 1}))
 	},
-	"AdjustStock with a ref": func(t *testing.T, c *Client) error {
-		return err2(c.AdjustStock(t.Context(), "a", api.AdjustStock{Delta: 1, Ref: "PO-7"}))
+	"AdjustStock with a ref": func(ctx context.Context, c *Client) error {
+		return err2(c.AdjustStock(ctx, "a", api.AdjustStock{Delta: 1, Ref: "PO-7"}))
 	},
-	"GetStock": func(t *testing.T, c *Client) error { return err2(c.GetStock(t.Context(), "a")) },
-	"PutUser": func(t *testing.T, c *Client) error {
-		return err2(c.PutUser(t.Context(), "u", api.PutUser{Name: api.Set("Li")}))
+	"GetStock": func(ctx context.Context, c *Client) error { return err2(c.GetStock(ctx, "a")) },
+	"PutUser": func(ctx context.Context, c *Client) error {
+		return err2(c.PutUser(ctx, "u", api.PutUser{Name: api.Set("Li")}))
 	},
-	"GetUser": func(t *testing.T, c *Client) error { return err2(c.GetUser(t.Context(), "u")) },
-	"PlaceOrder": func(t *testing.T, c *Client) error {
-		return err2(c.PlaceOrder(t.Context(), "", api.PlaceOrder{UserID: "u", Lines: []api.PlaceLine{{ProductID: "a", Quantity: 1}}}))
+	"GetUser": func(ctx context.Context, c *Client) error { return err2(c.GetUser(ctx, "u")) },
+	"PlaceOrder": func(ctx context.Context, c *Client) error {
+		return err2(c.PlaceOrder(ctx, "", api.PlaceOrder{UserID: "u", Lines: []api.PlaceLine{{ProductID: "a", Quantity: 1}}}))
 	},
-	"GetOrder":         func(t *testing.T, c *Client) error { return err2(c.GetOrder(t.Context(), orderNo)) },
-	"GetOrderWithUser": func(t *testing.T, c *Client) error { return err2(c.GetOrderWithUser(t.Context(), orderNo)) },
-	"ListOrders":       func(t *testing.T, c *Client) error { return drain(c.ListOrders(t.Context(), OrderFilter{UserID: "u"})) },
-	"CancelOrder":      func(t *testing.T, c *Client) error { return err2(c.CancelOrder(t.Context(), orderNo, "")) },
-	"FulfilOrder":      func(t *testing.T, c *Client) error { return err2(c.FulfilOrder(t.Context(), orderNo, "")) },
-	"CreatePayment":    func(t *testing.T, c *Client) error { return err2(c.CreatePayment(t.Context(), orderNo, "sandbox")) },
-	"ListPayments":     func(t *testing.T, c *Client) error { return drain(c.ListPayments(t.Context(), orderNo)) },
-	"GetPayment":       func(t *testing.T, c *Client) error { return err2(c.GetPayment(t.Context(), "pay_1")) },
-	"ListEvents":       func(t *testing.T, c *Client) error { return drain(c.ListEvents(t.Context(), EventFilter{})) },
-	"ReadEvents":       func(t *testing.T, c *Client) error { return err2(c.ReadEvents(t.Context(), EventFilter{}, "")) },
-	"RunAudit":         func(t *testing.T, c *Client) error { return err2(c.RunAudit(t.Context())) },
-	"ListNumbers":      func(t *testing.T, c *Client) error { return drain(c.ListNumbers(t.Context())) },
-	"CreateKey":        func(t *testing.T, c *Client) error { return err2(c.CreateKey(t.Context(), api.CreateKey{Name: "n"})) },
-	"ListKeys":         func(t *testing.T, c *Client) error { return drain(c.ListKeys(t.Context())) },
-	"RevokeKey":        func(t *testing.T, c *Client) error { return err2(c.RevokeKey(t.Context(), "k")) },
-	"CreateStreamTicket": func(t *testing.T, c *Client) error {
-		return err2(c.CreateStreamTicket(t.Context(), "/v1/events/stream"))
+	"GetOrder":         func(ctx context.Context, c *Client) error { return err2(c.GetOrder(ctx, orderNo)) },
+	"GetOrderWithUser": func(ctx context.Context, c *Client) error { return err2(c.GetOrderWithUser(ctx, orderNo)) },
+	"ListOrders":       func(ctx context.Context, c *Client) error { return drain(c.ListOrders(ctx, OrderFilter{UserID: "u"})) },
+	"CancelOrder":      func(ctx context.Context, c *Client) error { return err2(c.CancelOrder(ctx, orderNo, "")) },
+	"FulfilOrder":      func(ctx context.Context, c *Client) error { return err2(c.FulfilOrder(ctx, orderNo, "")) },
+	"CreatePayment":    func(ctx context.Context, c *Client) error { return err2(c.CreatePayment(ctx, orderNo, "sandbox")) },
+	"ListPayments":     func(ctx context.Context, c *Client) error { return drain(c.ListPayments(ctx, orderNo)) },
+	"GetPayment":       func(ctx context.Context, c *Client) error { return err2(c.GetPayment(ctx, "pay_1")) },
+	"ListEvents":       func(ctx context.Context, c *Client) error { return drain(c.ListEvents(ctx, EventFilter{})) },
+	"ReadEvents":       func(ctx context.Context, c *Client) error { return err2(c.ReadEvents(ctx, EventFilter{}, "")) },
+	"RunAudit":         func(ctx context.Context, c *Client) error { return err2(c.RunAudit(ctx)) },
+	"ListNumbers":      func(ctx context.Context, c *Client) error { return drain(c.ListNumbers(ctx)) },
+	"CreateKey":        func(ctx context.Context, c *Client) error { return err2(c.CreateKey(ctx, api.CreateKey{Name: "n"})) },
+	"ListKeys":         func(ctx context.Context, c *Client) error { return drain(c.ListKeys(ctx)) },
+	"RevokeKey":        func(ctx context.Context, c *Client) error { return err2(c.RevokeKey(ctx, "k")) },
+	"CreateStreamTicket": func(ctx context.Context, c *Client) error {
+		return err2(c.CreateStreamTicket(ctx, "/v1/events/stream"))
 	},
-	"GetHealth": func(t *testing.T, c *Client) error { return err2(c.GetHealth(t.Context())) },
-	"GetReady":  func(t *testing.T, c *Client) error { return err2(c.GetReady(t.Context())) },
-	"StreamOrder": func(t *testing.T, c *Client) error {
-		return drain(c.StreamOrder(t.Context(), orderNo, StreamOptions{}))
+	"GetHealth": func(ctx context.Context, c *Client) error { return err2(c.GetHealth(ctx)) },
+	"GetReady":  func(ctx context.Context, c *Client) error { return err2(c.GetReady(ctx)) },
+	"StreamOrder": func(ctx context.Context, c *Client) error {
+		return drain(c.StreamOrder(ctx, orderNo, StreamOptions{}))
 	},
-	"StreamUser":   func(t *testing.T, c *Client) error { return drain(c.StreamUser(t.Context(), "u", StreamOptions{})) },
-	"StreamEvents": func(t *testing.T, c *Client) error { return drain(c.StreamEvents(t.Context(), nil, StreamOptions{})) },
+	"StreamUser":   func(ctx context.Context, c *Client) error { return drain(c.StreamUser(ctx, "u", StreamOptions{})) },
+	"StreamEvents": func(ctx context.Context, c *Client) error { return drain(c.StreamEvents(ctx, nil, StreamOptions{})) },
 }
 
 const orderNo = "202611200000042"
@@ -145,7 +146,7 @@ func TestTheClientCallsEveryRouteOfTheDocumentAndNoOther(t *testing.T) {
 	defer server.Close()
 	c := newClient(t, server.URL, Options{})
 	for name, call := range calls {
-		if err := call(t, c); err != nil {
+		if err := call(t.Context(), c); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -112,7 +112,7 @@ func TestCallsAreRepeatedOnlyWhereThatIsSafe(t *testing.T) {
 		} {
 			synctest.Test(t, func(t *testing.T) {
 				w := &wire{answers: []func(*http.Request) (*http.Response, error){c.first, c.first, answered(200, `{}`)}}
-				err := call(t, w.client(t, Options{}))
+				err := call(t.Context(), w.client(t, Options{}))
 				if c.again && (err != nil || len(w.sent) != 3) {
 					t.Errorf("%s, %s: got %v after %d attempts, want it made again until it is answered", name, c.what, err, len(w.sent))
 				}
@@ -382,7 +382,7 @@ func TestTheDesksClockIsFoundByItsAnswers(t *testing.T) {
 				if _, err := c.GetHealth(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(370 * time.Millisecond) // in the bubble's time
+				time.Sleep(370 * time.Millisecond) //nolint:forbidigo // the bubble's clock, not a real one
 			}
 			got := c.ClockOffset()
 			if off := got - ahead; off.Abs() > 100*time.Millisecond && !(ahead.Abs() < time.Second && off.Abs() < time.Second) {

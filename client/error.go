@@ -78,7 +78,7 @@ func HasCode(err error, codes ...string) bool {
 func problem(operation string, resp *http.Response, body []byte) *Error {
 	e := &Error{Operation: operation, Status: resp.StatusCode, RequestID: resp.Header.Get("X-Request-Id")}
 	if seconds, err := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 31); err == nil {
-		e.RetryAfter = time.Duration(seconds) * time.Second //nolint:gosec // 31 bits fit
+		e.RetryAfter = time.Duration(seconds) * time.Second
 	}
 	var p api.Problem
 	if json.Unmarshal(body, &p) != nil || p.Code == "" {

@@ -36,6 +36,7 @@ type sseReader struct {
 	line    []byte
 	data    []byte
 	id      string // the last that was seen; also of blocks without data
+	mark    string // the last of a block without data
 }
 
 func newSSEReader(r io.Reader) *sseReader { return &sseReader{r: bufio.NewReader(r)} }
@@ -53,11 +54,14 @@ func (s *sseReader) next() (sseMessage, error) {
 			return sseMessage{}, err
 		}
 		if len(line) == 0 {
-			s.id = id
 			if lines == 0 {
-				event = ""
+				if id != s.id {
+					s.mark = id
+				}
+				s.id, event = id, ""
 				continue
 			}
+			s.id = id
 			return sseMessage{event: event, id: id, data: s.data[:len(s.data)-1]}, nil
 		}
 		name, value, _ := bytes.Cut(line, []byte(":"))

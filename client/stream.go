@@ -158,7 +158,7 @@ func (s *stream[T]) listen(ctx context.Context, yield func(Message[T], error) bo
 		m, err := messages.next()
 		if err != nil {
 			s.heard = s.heard || time.Since(opened) > steadyAfter
-			if position, ok := positionOf(messages.id); ok && (!s.known || position > s.after) {
+			if position, ok := positionOf(messages.mark); ok && (!s.known || position > s.after) {
 				s.after, s.known = position, true // of a block without data: the stream is there, and nothing has happened
 			}
 			return reason(ctx, err)
@@ -236,7 +236,7 @@ func (s *stream[T]) read(m sseMessage, resumed bool) (out Message[T], fresh bool
 // positionOf reads a position of the log.
 func positionOf(id string) (int64, bool) {
 	n, err := strconv.ParseUint(id, 10, 63)
-	return int64(n), err == nil //nolint:gosec // 63 bits fit
+	return int64(n), err == nil
 }
 
 // watched is a reader that tells whenever it got something.

@@ -29,7 +29,7 @@ type logDesk struct {
 	draw   *rand.Rand
 	events []string // of one order; position = index + 1
 	cuts   int      // connections that will be cut
-	sloppy bool // a reader who comes back is told things twice, which the contract does not ask for
+	sloppy bool     // a reader who comes back is told things twice, which the contract does not ask for
 }
 
 func newLogDesk(seed uint64) *logDesk {
@@ -281,7 +281,7 @@ func TestASilentConnectionIsLeft(t *testing.T) {
 				t.Fatal(err)
 			}
 			if types = append(types, m.Type); m.Type == EventOrder {
-				time.Sleep(10 * silenceMax) // the reader takes his time: that is no silence of the desk's
+				time.Sleep(10 * silenceMax) //nolint:forbidigo // the bubble's clock; a reader who takes his time is no silence of the desk's
 			}
 		}
 		if want := []string{EventOrder, "order.cancelled"}; !slices.Equal(types, want) {
