@@ -139,3 +139,26 @@ func TestWatchEndsWithItsStreamAndItsContext(t *testing.T) {
 		}
 	})
 }
+
+// The real command over a real desk: it tells what is and what comes, and ends by itself.
+func TestWatchTellsOfARealOrder(t *testing.T) {
+	if !strings.Contains(string(api.Document), `"/v1/orders/{order_no}/stream"`) {
+		t.Skip("NOT TESTED: this desk has no streams")
+	}
+	s := newShell(t)
+	s.serve(t, "--demo")
+	o := made[api.Order](t, s.must(t, "order", "place", "sku-ticket", "--user", "u-7", "-o", "json"))
+	p, stdout, stderr := s.program("order", "watch", o.OrderNo)
+	ended := make(chan int, 1)
+	go func() { ended <- p.Run(t.Context()) }()
+	wait(t, func() bool { return strings.Contains(stdout.String(), "left to pay") })
+	s.must(t, "order", "pay", o.OrderNo)
+	select {
+	case code := <-ended:
+		if code != exitOK || !strings.HasSuffix(stdout.String(), "  paid\n") {
+			t.Errorf("got exit %d, %q and %q, want it to end with the payment", code, stdout, stderr)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatalf("it does not end: %q", stdout)
+	}
+}
