@@ -243,7 +243,7 @@ func TestRefusalsAreTyped(t *testing.T) {
 		"key_reused":         {Status: 422, Code: api.CodeIdempotencyKeyReused},
 		"invalid":            {Status: 422, Code: api.CodeInvalidRequest},
 	} {
-		text, err := os.ReadFile(filepath.Join("../internal/httpapi/testdata", "problem_"+name+".http"))
+		text, err := os.ReadFile(filepath.Join("..", "internal", "httpapi", "testdata", "problem_"+name+".http"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -357,7 +357,10 @@ func TestListsGoOnToTheirEnd(t *testing.T) {
 		t.Errorf("the last page was asked for with, wanted - and got +:\n%s", diff)
 	}
 	asked = nil
-	for range c.ListOrders(t.Context(), OrderFilter{}) {
+	for _, err := range c.ListOrders(t.Context(), OrderFilter{}) {
+		if err != nil {
+			t.Error(err)
+		}
 		break
 	}
 	if len(asked) != 1 {

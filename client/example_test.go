@@ -37,7 +37,9 @@ func openDesk() (address string, end func()) {
 		if err := s.Stop(context.Background()); err != nil {
 			panic(err)
 		}
-		<-served
+		if err := <-served; err != nil {
+			panic(err)
+		}
 		_ = os.RemoveAll(folder)
 	}
 }

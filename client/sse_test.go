@@ -30,7 +30,7 @@ func TestStreamsAreReadAsTheStandardSays(t *testing.T) {
 	}{
 		{"a message", "event: a\nid: 1\ndata: x\n\n", []string{"a|1|x"}},
 		{"no space, and one of two", "event:a\nid:1\ndata:  x\n\n", []string{"a|1| x"}},
-		{"several lines of data", "id: 1\ndata: x\ndata:\ndata: y\n\n", []string{"|1|x\n\ny"}},
+		{"several lines of data", "data: x\ndata:\nid: 1\ndata: y\n\n", []string{"|1|x\n\ny"}},
 		{"data that is empty is data", "id: 1\ndata\n\n", []string{"|1|"}},
 		{"comments and unknown fields", ": keep\nretry: 10\nfoo: bar\nid: 1\ndata: x\n\n", []string{"|1|x"}},
 		{"the last id stays", "id: 1\ndata: x\n\ndata: y\n\n", []string{"|1|x", "|1|y"}},
@@ -55,7 +55,7 @@ func TestStreamsAreReadAsTheStandardSays(t *testing.T) {
 
 func TestAMessageThatEndsInACarriageReturnIsToldAtOnce(t *testing.T) {
 	r, w := io.Pipe()
-	defer w.Close()
+	t.Cleanup(func() { _ = w.Close() })
 	go func() { _, _ = w.Write([]byte("id: 1\rdata: x\r\r")) }()
 	if m, err := newSSEReader(r).next(); err != nil || string(m.data) != "x" {
 		t.Errorf("got %q and %v, want x, without waiting for what follows", m.data, err)

@@ -29,7 +29,7 @@ func (c *backupCommand) Run(ctx context.Context, in *invocation) error {
 	progress := newProgress(in.Stderr)
 	made, err := server.Backup(ctx, cfg, c.File, progress.show)
 	progress.clear()
-	if err = orStopped(ctx, err); err != nil {
+	if err := orStopped(ctx, err); err != nil {
 		return err
 	}
 	if c.json() {

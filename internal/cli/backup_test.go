@@ -91,7 +91,7 @@ func ordersIn(t *testing.T, file string) (n int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
+	defer db.Close() //nolint:errcheck // nothing was written
 	if err := db.QueryRow(`SELECT COUNT(*) FROM orders`).Scan(&n); err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,10 @@ _holdfast() {
 (( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
 compdef _holdfast holdfast
 `,
-	"fish": `complete -c holdfast -a '(holdfast __complete -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
+	"fish": `function __holdfast_found
+  holdfast __complete -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null
+end
+complete -c holdfast -n 'test (count (__holdfast_found)) -gt 0' -f -a '(__holdfast_found)'
 `,
 }
 

@@ -128,7 +128,7 @@ func TestWatchEndsWithItsStreamAndItsContext(t *testing.T) {
 		var out bytes.Buffer
 		gone := errors.New("gone")
 		w := watch{out: &out, live: true, now: time.Now}
-		all := append(story(api.OrderPaid, time.Second)[:1], told{time.Second, client.Message[api.Order]{}, gone})
+		all := []told{story(api.OrderPaid, time.Second)[0], {time.Second, client.Message[api.Order]{}, gone}}
 		if err := w.follow(t.Context(), telling(all...)); !errors.Is(err, gone) {
 			t.Errorf("got %v, want %v", err, gone)
 		}

@@ -16,19 +16,19 @@ type output struct {
 	Output string `short:"o" enum:"table,json" default:"table" placeholder:"table" help:"How to show it: table or json."`
 }
 
-func (o output) json() bool { return o.Output == "json" }
+func (c output) json() bool { return c.Output == "json" }
 
 // show writes a thing as JSON, or as a table.
-func (o output) show(in *invocation, thing any, rows func(*tabwriter.Writer)) error {
-	if o.json() {
+func (c output) show(in *invocation, thing any, rows func(*tabwriter.Writer)) error {
+	if c.json() {
 		return writeJSON(in.Stdout, thing)
 	}
 	return table(in.Stdout, rows)
 }
 
 // showList writes a list as JSON in the API's form, or as a table.
-func (o output) showList(in *invocation, list any, rows func(*tabwriter.Writer)) error {
-	return o.show(in, map[string]any{"data": list}, rows)
+func (c output) showList(in *invocation, list any, rows func(*tabwriter.Writer)) error {
+	return c.show(in, map[string]any{"data": list}, rows)
 }
 
 // asAPI writes times as the API does: milliseconds, in UTC.
