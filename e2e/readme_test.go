@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -70,4 +71,75 @@ func TestTheTourOfTheREADMEWorksAsPrinted(t *testing.T) {
 		}
 	}
 	auditClean(t, db)
+}
+
+// The README's lines for the command line, as printed but for where the program lies.
+func TestTheCommandLinesOfTheREADMEWorkAsPrinted(t *testing.T) {
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skipf("NOT TESTED: %v", err)
+	}
+	script := "set -e\n" + strings.ReplaceAll(readmeBlock(t, "From the command line", "sh"), "bin/holdfast", "$PROGRAM")
+	binary, err := shipped.binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := database(t)
+	s := serve(t, db, "--demo")
+	folder := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), bash, "-c", script)
+	cmd.Dir = folder
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "PROGRAM=" + binary, "HOLDFAST_API_KEY=" + adminKey, "HOLDFAST_URL=" + s.url,
+		"HOLDFAST_DATABASE_URL=sqlite:" + db,
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s\n%s", err, script, out)
+	}
+	rest := string(out)
+	for _, want := range []string{"sku-poster", "sku-ticket", "left to pay", "CNY 198.00", "succeeded", "fulfilled", "handed over", "before-the-sale.db holds the record"} {
+		_, after, found := strings.Cut(rest, want)
+		if !found {
+			t.Fatalf("the lines do not come to %s:\n%s", want, out)
+		}
+		rest = after
+	}
+	auditClean(t, filepath.Join(folder, "before-the-sale.db"))
+}
+
+// The README's program compiles and does what it says.
+func TestTheProgramOfTheREADMEWorksAsPrinted(t *testing.T) {
+	s := serve(t, database(t), "--demo")
+	file := filepath.Join(t.TempDir(), "main.go")
+	program := readmeBlock(t, "From Go", "go")
+	if strings.Count(program, "http://127.0.0.1:8080") != 1 {
+		t.Fatalf("the README's program is not what it was:\n%s", program)
+	}
+	if err := os.WriteFile(file, []byte(strings.Replace(program, "http://127.0.0.1:8080", s.url, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "go", "run", file)
+	cmd.Dir = ".." // so that it is this client it gets
+	cmd.Env = append(os.Environ(), "HOLDFAST_API_KEY="+adminKey, "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), " pending pay by ") {
+		t.Errorf("got %v\n%s", err, out)
+	}
+}
+
+// readmeBlock is the first block of a language behind a text.
+func readmeBlock(t *testing.T, behind, language string) string {
+	t.Helper()
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), behind)
+	_, rest, _ = strings.Cut(rest, "```"+language+"\n")
+	block, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatalf("the README has no %s behind %q", language, behind)
+	}
+	return block
 }

@@ -26,6 +26,8 @@ type Record interface {
 	User(ctx context.Context, id user.ID) (*user.User, error)
 	Payment(ctx context.Context, id string) (*payment.Payment, error)
 	PaymentsOf(ctx context.Context, no order.Number) ([]*payment.Payment, error)
+	// NumberDays gives the days before one on which numbers were granted, newest first.
+	NumberDays(ctx context.Context, before order.Day, limit int) ([]NumberDay, error)
 	Events(ctx context.Context, f EventFilter) ([]event.Event, error)
 	LogEnd(ctx context.Context) (position int64, err error)
 	LogStart(ctx context.Context) (position int64, err error)
@@ -55,6 +57,14 @@ type TicketStore interface {
 type Shelf struct {
 	*product.Product
 	Stock *stock.Stock
+}
+
+// NumberDay is what became of the order numbers of one day.
+type NumberDay struct {
+	Day     order.Day
+	Granted int64
+	Used    int64        // by orders
+	Last    order.Number // the highest of an order; 0: there is none
 }
 
 // OrderFilter chooses orders, newest first.

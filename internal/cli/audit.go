@@ -75,16 +75,10 @@ func (c *auditCommand) write(w io.Writer, r *audit.Report) error {
 }
 
 // reportJSON is the report as GET /v1/audit gives it.
-func reportJSON(r *audit.Report) any {
-	report := struct {
-		Clean     bool        `json:"clean"`
-		CheckedAt stamp       `json:"checked_at"`
-		Checks    []api.Check `json:"checks"`
-	}{r.Clean, stamp(r.CheckedAt), []api.Check{}}
+func reportJSON(r *audit.Report) api.Audit {
+	report := api.Audit{Clean: r.Clean, CheckedAt: r.CheckedAt}
 	for _, check := range r.Checks {
-		report.Checks = append(report.Checks, api.Check{
-			ID: check.ID, Name: check.Name, Violations: check.Violations, Samples: append([]string{}, check.Samples...),
-		})
+		report.Checks = append(report.Checks, api.Check(check))
 	}
 	return report
 }

@@ -70,7 +70,9 @@ func (p *Program) run(ctx context.Context) error {
 	}
 	parser, err := kong.New(g,
 		kong.Name("holdfast"),
-		kong.Description("The order desk behind a shop that sells scarce things to many people at once."),
+		kong.Description("The order desk behind a shop that sells scarce things to many people at once.\n\n"+
+			"The exit code is 0 when all is well, 1 when it was tried and did not work out, 2 when it could not be tried (a wrong flag or "+
+			"setting), and 128 and the signal's number when a signal ended it."),
 		kong.Writers(stdout, p.Stderr),
 		kong.Exit(func(int) { answered = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, NoExpandSubcommands: true, WrapUpperBound: 110}),

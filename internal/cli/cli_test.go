@@ -15,7 +15,9 @@ import (
 func TestHelpTellsOfEveryCommand(t *testing.T) {
 	s := newShell(t)
 	help := s.must(t, "--help")
-	for _, command := range []string{"serve", "migrate", "audit", "bench", "key", "config", "version"} {
+	for _, command := range []string{
+		"serve", "migrate", "audit", "bench", "backup", "order", "product", "stock", "user", "key", "numbers", "config", "version", "completion",
+	} {
 		if !strings.Contains(help, "\n  "+command+" ") {
 			t.Errorf("the help does not list %s: %s", command, help)
 		}
@@ -58,7 +60,7 @@ func TestMistakesAreOneLineAndExitTwo(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"serv"}, `did you mean "serve"?`},
+		{[]string{"bakup"}, `did you mean "backup"?`},
 		{[]string{"serve", "--lisen", ":80"}, `did you mean "--listen"?`},
 		{[]string{"serve", "extra"}, "unexpected argument extra"},
 		{[]string{"serve", "--listen"}, "expected"},

@@ -20,9 +20,18 @@ type grammar struct {
 	Migrate migrateCommand `cmd:"" help:"Bring the schema of the record up to date."`
 	Audit   auditCommand   `cmd:"" help:"Check that everything in the record adds up."`
 	Bench   benchCommand   `cmd:"" help:"Measure a desk under load."`
+	Backup  backupCommand  `cmd:"" help:"Copy the record, beside a desk that may be serving it."`
+	Order   orderCommand   `cmd:"" help:"Place, pay, watch and end orders."`
+	Product productCommand `cmd:"" help:"Put products on sale."`
+	Stock   stockCommand   `cmd:"" help:"Take deliveries in, and look at what is left."`
+	User    userCommand    `cmd:"" help:"Tell the desk of its buyers."`
 	Key     keyCommand     `cmd:"" help:"Manage the API keys of a running desk."`
+	Numbers numbersCommand `cmd:"" help:"See how many order numbers were granted and used."`
 	Config  configCommand  `cmd:"" help:"Show the settings in effect and where each came from."`
 	Version versionCommand `cmd:"" help:"Show the version."`
+
+	Completion completionCommand `cmd:"" help:"Print what makes a shell complete commands and flags."`
+	Complete   completeCommand   `cmd:"" name:"__complete" hidden:"" passthrough:"" help:"For the scripts of completion."`
 }
 
 func newGrammar() *grammar {
@@ -30,7 +39,12 @@ func newGrammar() *grammar {
 	g.Serve.settings = flagsOf(config.Desk, config.Tuning)
 	g.Migrate.settings = flagsOf("database_url")
 	g.Audit.settings = flagsOf("database_url")
-	g.Key.settings = flagsOf(config.Caller)
+	g.Backup.settings = flagsOf("database_url")
+	for _, calling := range []*settings{
+		&g.Order.settings, &g.Product.settings, &g.Stock.settings, &g.User.settings, &g.Key.settings, &g.Numbers.settings,
+	} {
+		*calling = flagsOf(config.Caller)
+	}
 	g.Config.settings = flagsOf(config.Sections()...)
 	return g
 }

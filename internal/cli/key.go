@@ -2,10 +2,8 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -39,27 +37,23 @@ func (keyCreate) Help() string {
 
 // Run makes a key.
 func (c *keyCreate) Run(ctx context.Context, in *invocation) error {
-	call, err := in.caller()
-	if err != nil {
-		return err
-	}
 	want := api.CreateKey{Name: c.Name, Scopes: c.Scope}
 	switch {
 	case c.ExpiresIn < 0:
-		return failure{exitUsage, fmt.Errorf("--expires-in must be in the future")}
+		return failure{exitUsage, errors.New("--expires-in must be in the future")}
 	case c.ExpiresIn > 0:
 		want.ExpiresAt = time.Now().Add(c.ExpiresIn).UTC()
 	}
-	var raw json.RawMessage
-	if err := call(ctx, http.MethodPost, "/v1/keys", want, &raw); err != nil {
+	d, err := in.caller()
+	if err != nil {
 		return err
 	}
-	if c.json() {
-		return writeJSON(in.Stdout, raw)
+	made, err := d.CreateKey(ctx, want)
+	if err != nil {
+		return d.told(ctx, err)
 	}
-	var made api.CreatedKey
-	if err := json.Unmarshal(raw, &made); err != nil {
-		return fmt.Errorf("read the answer: %w", err)
+	if c.json() {
+		return writeJSON(in.Stdout, made)
 	}
 	fmt.Fprintf(in.Stderr, "Key %s (%s) may: %s. It is shown this once:\n", made.KeyID, made.Name, strings.Join(made.Scopes, ", "))
 	fmt.Fprintln(in.Stdout, made.Key)
@@ -70,42 +64,18 @@ type keyList struct {
 	output
 }
 
-const keyPagesMax = 100 // of 200 keys each
-
 // Run lists all keys.
 func (c *keyList) Run(ctx context.Context, in *invocation) error {
-	call, err := in.caller()
+	d, err := in.caller()
 	if err != nil {
 		return err
 	}
-	keys := []json.RawMessage{}
-	path := "/v1/keys?limit=200"
-	for range keyPagesMax {
-		var page api.Page[json.RawMessage]
-		if err := call(ctx, http.MethodGet, path, nil, &page); err != nil {
-			return err
-		}
-		keys = append(keys, page.Data...)
-		if page.NextCursor == nil {
-			break
-		}
-		path = "/v1/keys?limit=200&cursor=" + url.QueryEscape(*page.NextCursor)
-	}
-	if c.json() {
-		return writeJSON(in.Stdout, map[string]any{"data": keys})
-	}
-	return keyTable(in, keys)
-}
-
-func keyTable(in *invocation, raw []json.RawMessage) error {
-	keys := make([]api.Key, len(raw))
-	for i := range raw {
-		if err := json.Unmarshal(raw[i], &keys[i]); err != nil {
-			return fmt.Errorf("read the answer: %w", err)
-		}
+	keys, _, err := collect(d.ListKeys(ctx), itemsMax)
+	if err != nil {
+		return d.told(ctx, err)
 	}
 	now := time.Now()
-	return table(in.Stdout, func(w *tabwriter.Writer) {
+	return c.showList(in, keys, func(w *tabwriter.Writer) {
 		fmt.Fprintln(w, "KEY\tNAME\tSCOPES\tCREATED\tLAST USED\tSTATE")
 		for i := range keys {
 			k := &keys[i]
@@ -136,18 +106,22 @@ func day(t *time.Time) string {
 
 type keyRevoke struct {
 	KeyID string `arg:"" help:"The key's id, as \"holdfast key list\" shows it."`
+	output
 }
 
 // Run ends a key.
 func (c *keyRevoke) Run(ctx context.Context, in *invocation) error {
-	call, err := in.caller()
+	d, err := in.caller()
 	if err != nil {
 		return err
 	}
-	var ended api.Key
-	if err := call(ctx, http.MethodDelete, "/v1/keys/"+url.PathEscape(c.KeyID), nil, &ended); err != nil {
-		return err
+	ended, err := d.RevokeKey(ctx, c.KeyID)
+	if err != nil {
+		return d.told(ctx, err)
 	}
-	fmt.Fprintf(in.Stderr, "Key %s (%s) is revoked.\n", ended.KeyID, ended.Name)
+	if c.json() {
+		return writeJSON(in.Stdout, ended)
+	}
+	fmt.Fprintf(in.Stderr, "Key %s (%s) is revoked.\n", ended.KeyID, oneLine(ended.Name))
 	return nil
 }

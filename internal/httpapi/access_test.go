@@ -41,6 +41,7 @@ var doors = map[string]door{
 	"listEvents":         {needs: apikey.EventsRead},
 	"runAudit":           {needs: apikey.Admin},
 	"createKey":          {needs: apikey.Admin},
+	"listNumbers":        {needs: apikey.Admin},
 	"listKeys":           {needs: apikey.Admin},
 	"revokeKey":          {needs: apikey.Admin},
 	"getHealth":          {},

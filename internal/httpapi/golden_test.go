@@ -102,6 +102,7 @@ func TestAnswersAsTheyAreOnTheWire(t *testing.T) {
 	created := do("POST", "/v1/keys", `{"name":"till","scopes":["orders:write"],"expires_at":"2027-01-01T00:00:00Z"}`, apikey.Admin)
 	d.golden("key_created", created)
 	d.golden("key_revoked", do("DELETE", "/v1/keys/"+read[api.CreatedKey](d, created).KeyID, "", apikey.Admin))
+	d.golden("numbers_page", get("/v1/numbers"))
 	d.golden("health", get("/healthz"))
 
 	// Problems.

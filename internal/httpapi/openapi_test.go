@@ -134,7 +134,7 @@ func document(all []route) *huma.OpenAPI {
 		Components: &huma.Components{
 			Schemas: schemas,
 			SecuritySchemes: map[string]*huma.SecurityScheme{
-				"key": {Type: "http", Scheme: "bearer", Description: "An API key. Each operation names the scope it needs."},
+				"bearer": {Type: "http", Scheme: "bearer", Description: "An API key. Each operation names the scope it needs."},
 			},
 		},
 	}
@@ -192,7 +192,7 @@ func operation(schemas huma.Registry, r *route) *huma.Operation {
 		op.RequestBody = &huma.RequestBody{Required: !r.bodyOptional, Content: content(jsonMedia, schemas, r.takes)}
 	}
 	if r.scope != "" {
-		op.Security = []map[string][]string{{"key": {string(r.scope)}}}
+		op.Security = []map[string][]string{{"bearer": {string(r.scope)}}}
 	} else {
 		op.Security = []map[string][]string{}
 	}

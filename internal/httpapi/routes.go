@@ -294,6 +294,15 @@ func routes() []route {
 			faults:  []*fault.Error{fault.ErrNotFound},
 			handle:  (*Server).revokeKey,
 		},
+		{
+			method: "GET", pattern: "/v1/numbers", id: "listNumbers", scope: apikey.Admin, list: true,
+			summary: "See what became of order numbers, newest day first",
+			about: "Numbers are granted to processes in blocks and given to accepted orders. What a process had not given when it stopped " +
+				"is lost; no number is given twice.",
+			query:  []param{cursorParam, limitParam},
+			gives:  []reply{{200, "A page of days.", api.Page[api.NumberDay]{}}},
+			handle: (*Server).listNumbers,
+		},
 
 		// The process.
 		{

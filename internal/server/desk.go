@@ -100,3 +100,13 @@ func Audit(ctx context.Context, cfg config.Config, progress func(done, total int
 	}
 	return report, nil
 }
+
+// Backup copies the record into a new file, beside whoever serves it, and gives the size of the copy.
+func Backup(ctx context.Context, cfg config.Config, file string, progress func(done, total int, about string)) (bytes int64, err error) {
+	store, err := sqlstore.Open(ctx, cfg.DatabaseURL, sqlstore.Options{ReadOnly: true})
+	if err != nil {
+		return 0, err
+	}
+	defer store.Close() //nolint:errcheck // nothing was written
+	return store.Backup(ctx, file, progress)
+}

@@ -187,6 +187,26 @@ func (s *Store) PaymentsOf(ctx context.Context, no order.Number) ([]*payment.Pay
 	return found, nil
 }
 
+// NumberDays reads the days before one on which numbers were granted, newest first. The orders of each day shown are counted.
+func (s *Store) NumberDays(ctx context.Context, before order.Day, limit int) ([]checkout.NumberDay, error) {
+	var found []checkout.NumberDay
+	perDay := int64(order.NumberOf(1, 0))
+	rows, err := s.query(ctx, `SELECT d.day, d.next - 1,
+		(SELECT COUNT(*) FROM orders WHERE order_no > d.day * ?1 AND order_no < (d.day + 1) * ?1),
+		(SELECT COALESCE(MAX(order_no), 0) FROM orders WHERE order_no > d.day * ?1 AND order_no < (d.day + 1) * ?1)
+		FROM number_days d WHERE d.day < ?2 ORDER BY d.day DESC LIMIT ?3`, perDay, int64(before), limit)
+	err = scan(rows, err, func(r *sql.Rows) error {
+		var n checkout.NumberDay
+		err := r.Scan(&n.Day, &n.Granted, &n.Used, &n.Last)
+		found = append(found, n)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list numbers: %w", err)
+	}
+	return found, nil
+}
+
 const eventColumns = `e.type, e.subject_kind, e.subject, e.sequence, e.at, e.data, l.position`
 
 // eventsOfUser is a source of rows: the events of one user's orders, in the log. An event is of a number as people see it.

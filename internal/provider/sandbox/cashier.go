@@ -288,11 +288,11 @@ func over(s order.Status) string {
 }
 
 func billOf(pay *payment.Payment, o *order.Order) *bill {
-	b := &bill{Number: o.Number.String(), Total: amount(pay.Amount)}
+	b := &bill{Number: o.Number.String(), Total: pay.Amount.Text()}
 	for _, l := range o.Lines {
 		sum := o.Total
 		sum.Amount = l.UnitPrice * l.Quantity // no more than the total, which was checked
-		b.Lines = append(b.Lines, billLine{l.Title, l.Quantity, amount(sum)})
+		b.Lines = append(b.Lines, billLine{l.Title, l.Quantity, sum.Text()})
 	}
 	return b
 }

@@ -1,10 +1,6 @@
-package sandbox
+package money
 
-import (
-	"strconv"
-
-	"github.com/holdfast-oms/holdfast/internal/money"
-)
+import "strconv"
 
 // digits is how many decimals a currency has, by ISO 4217; whatever is not named has two.
 func digits(currency string) int {
@@ -20,8 +16,8 @@ func digits(currency string) int {
 	}
 }
 
-// amount shows money as people read it: CNY 1,234.50.
-func amount(m money.Money) string {
+// Text shows money as people read it: CNY 1,234.50.
+func (m Money) Text() string {
 	places := digits(m.Currency)
 	text := strconv.FormatInt(m.Amount, 10)
 	for len(text) <= places {

@@ -1,10 +1,8 @@
-package sandbox
+package money
 
 import (
 	"math"
 	"testing"
-
-	"github.com/holdfast-oms/holdfast/internal/money"
 )
 
 func TestAmountsAreShownInTheirCurrency(t *testing.T) {
@@ -25,18 +23,8 @@ func TestAmountsAreShownInTheirCurrency(t *testing.T) {
 		{1_234_567, "KWD", "KWD 1,234.567"},
 		{math.MaxInt64, "XXX", "XXX 92,233,720,368,547,758.07"},
 	} {
-		if got := amount(money.Money{Amount: c.amount, Currency: c.currency}); got != c.want {
+		if got := (Money{Amount: c.amount, Currency: c.currency}).Text(); got != c.want {
 			t.Errorf("%d %s: got %q, want %q", c.amount, c.currency, got, c.want)
-		}
-	}
-}
-
-func TestCountdownReadsAsPeopleSayIt(t *testing.T) {
-	for seconds, want := range map[int64]string{
-		0: "0:00", 9: "0:09", 60: "1:00", 1782: "29:42", 3600: "1:00:00", 5041: "1:24:01", 86_400: "1 d 0:00:00", 2_592_000: "30 d 0:00:00",
-	} {
-		if got := clockText(seconds); got != want {
-			t.Errorf("%d s: got %q, want %q", seconds, got, want)
 		}
 	}
 }
