@@ -148,7 +148,8 @@ func (e *Expirer) RunOnce(ctx context.Context) (more bool, err error) {
 // look expires a page of what the record shows overdue, and reports whether there may be more. It goes on from page to page, so
 // that orders which cannot be expired keep nobody behind them waiting, and begins again a second after the last page.
 func (e *Expirer) look(ctx context.Context, now time.Time) (more bool, err error) {
-	if e.looked == (order.Deadline{}) && now.Sub(e.lastLook) < expirerLook {
+	since := now.Sub(e.lastLook) // below zero: the clock was set back
+	if e.looked == (order.Deadline{}) && since >= 0 && since < expirerLook {
 		return false, nil
 	}
 	page, err := e.record.Deadlines(ctx, e.looked, now.Add(-expirerLook/2), expireMax)
@@ -169,6 +170,9 @@ func (e *Expirer) look(ctx context.Context, now time.Time) (more bool, err error
 // fill loads the next stretch of deadlines when the countdown's horizon comes near.
 func (e *Expirer) fill(ctx context.Context, now time.Time) error {
 	horizon := e.countdown.Horizon()
+	if horizon.After(now.Add(expirerAhead)) {
+		horizon = time.Time{} // the clock was set back: what lies between was never loaded
+	}
 	if horizon.Sub(now) > expirerAhead/2 {
 		return nil
 	}
