@@ -3,6 +3,7 @@ package checkout
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/apikey"
@@ -93,4 +94,5 @@ type Desk struct {
 	Orders    OrderCache
 	Providers []Provider
 	Clock     func() time.Time
+	Random    io.Reader // of the ids of payments; crypto/rand unless a test owns chance
 }

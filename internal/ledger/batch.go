@@ -2,10 +2,10 @@ package ledger
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"runtime/debug"
 	"slices"
 	"sort"
@@ -133,7 +133,7 @@ func answer(batch []job, err error) {
 func (l *Ledger) transact(batch []job, stats *BatchStats) error {
 	ctx := context.Background() // a batch belongs to no request
 	var id BatchID
-	l.opt.randomness(id[:])
+	l.opt.Randomness(id[:])
 	var doubtful *Books
 	for duplicates := 0; ; stats.Reruns++ {
 		books, err := l.once(ctx, id, batch, stats)
@@ -165,13 +165,15 @@ func (l *Ledger) transact(batch []job, stats *BatchStats) error {
 			return fmt.Errorf("after %d runs: %w", stats.Reruns+1, err)
 		}
 		l.log.Debug("batch to be run again", "run", stats.Reruns+1, "err", err)
-		time.Sleep(backoff(stats.Reruns))
+		time.Sleep(l.backoff(stats.Reruns))
 	}
 }
 
 // backoff is a random time around 4, 8, 16, … ms, so that two processes that got in each other's way do not meet again.
-func backoff(run int) time.Duration {
-	return time.Duration(rand.Int64N(int64(8*time.Millisecond) << min(run, 6))) //nolint:gosec // jitter
+func (l *Ledger) backoff(run int) time.Duration {
+	var random [8]byte
+	l.opt.Randomness(random[:])
+	return time.Duration(binary.LittleEndian.Uint64(random[:]) % (uint64(8*time.Millisecond) << min(run, 6))) //nolint:gosec // fits
 }
 
 // settled hands the committed changes on and answers everyone, in this order: whoever has his answer finds it everywhere.

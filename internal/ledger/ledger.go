@@ -50,7 +50,7 @@ type Options struct {
 	Applied    func(*Applied) // told of each commit before anyone is answered; must not block
 	Doubted    func(*Applied) // told of a batch that may or may not be in the record: what it names is not to be trusted
 	Observe    func(BatchStats)
-	randomness func([]byte) // of batch ids
+	Randomness func([]byte) // of batch ids and of the waits between runs: crypto/rand
 }
 
 func (o *Options) defaults() {
@@ -79,8 +79,8 @@ func (o *Options) defaults() {
 	if o.Observe == nil {
 		o.Observe = func(BatchStats) {}
 	}
-	if o.randomness == nil {
-		o.randomness = func(b []byte) { _, _ = rand.Read(b) }
+	if o.Randomness == nil {
+		o.Randomness = func(b []byte) { _, _ = rand.Read(b) }
 	}
 }
 
