@@ -6,9 +6,11 @@ import (
 	"encoding/binary"
 	"strconv"
 
+	"github.com/holdfast-oms/holdfast/internal/failpoint"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/limits"
+	"github.com/holdfast-oms/holdfast/internal/planted"
 	"github.com/holdfast-oms/holdfast/internal/product"
 	"github.com/holdfast-oms/holdfast/internal/user"
 )
@@ -48,10 +50,35 @@ func (d *Desk) Place(ctx context.Context, want Order) (ledger.Placed, error) {
 		Lines:       lines,
 		Metadata:    want.Metadata,
 	}
-	if refusal := d.Gate.Admit(ctx, lines); refusal != nil && !d.Gate.MayHaveUsed(c.Key) {
+	if refusal := d.Gate.Admit(ctx, lines); refusal != nil && (planted.Bug(planted.KeyForgottenAtGate) || !d.Gate.MayHaveUsed(c.Key)) {
+		failpoint.Hit("gate.refused")
 		return ledger.Placed{}, refusal
 	}
+	if planted.Bug(planted.LimitLookedUpBefore) {
+		if err := d.withinLimits(ctx, c); err != nil {
+			return ledger.Placed{}, err
+		}
+	}
 	return ledger.Submit(ctx, d.Ledger, c)
+}
+
+// withinLimits is a mistake, made on purpose only: what it counts may change before the order is placed.
+func (d *Desk) withinLimits(ctx context.Context, c ledger.Place) error {
+	orders, err := d.Record.Orders(ctx, OrderFilter{UserID: c.UserID, Limit: limits.PageMax})
+	for _, l := range c.Lines {
+		has := l.Quantity
+		for _, o := range orders {
+			for i := range o.Lines {
+				if o.Status.CountsForLimit() && o.Lines[i].ProductID == l.ProductID {
+					has += o.Lines[i].Quantity
+				}
+			}
+		}
+		if shelf, looked := d.Record.Shelf(ctx, l.ProductID); looked == nil && shelf.MaxPerUser > 0 && has > shelf.MaxPerUser {
+			return fault.ErrPurchaseLimit
+		}
+	}
+	return err
 }
 
 // merge makes one line of all lines of a product: checked apart, they could pass a limit that their sum does not.
@@ -59,7 +86,7 @@ func merge(sent []Line) ([]ledger.PlaceLine, error) {
 	lines := make([]ledger.PlaceLine, 0, len(sent))
 	for i, l := range sent {
 		at := indexOf(lines, l.ProductID)
-		if at < 0 {
+		if at < 0 || planted.Bug(planted.LinesUnmerged) {
 			lines = append(lines, ledger.PlaceLine{ProductID: l.ProductID, Quantity: l.Quantity, Field: "lines[" + strconv.Itoa(i) + "]"})
 			continue
 		}

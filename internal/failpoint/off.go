@@ -8,6 +8,9 @@ const Counting = false
 // Hit marks a point where a test may stop the process.
 func Hit(string) {}
 
+// HitAs marks a point that is reached in several ways.
+func HitAs(string, string) {}
+
 // Fails reports whether a test wants the step at this point to fail.
 func Fails(string) bool { return false }
 

@@ -67,6 +67,9 @@ func Hits() map[string]int64 {
 // Hit marks a point where a test may stop the process.
 func Hit(name string) { reach(name) }
 
+// HitAs marks a point that is reached in several ways.
+func HitAs(name, as string) { reach(name + ":" + as) }
+
 // Fails reports whether a test wants the step at this point to fail.
 func Fails(name string) bool { return reach(name) == "error" }
 

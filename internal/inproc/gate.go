@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/checkout"
+	"github.com/holdfast-oms/holdfast/internal/failpoint"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/product"
@@ -77,6 +78,7 @@ func (g *Gate) ask(ctx context.Context, s *shelf, l *ledger.PlaceLine) error {
 		s.mu.Unlock()
 		return refusal
 	}
+	failpoint.Hit("gate.probed")
 	s.probing = true
 	s.mu.Unlock()
 

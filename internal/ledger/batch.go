@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfast-oms/holdfast/internal/failpoint"
 	"github.com/holdfast-oms/holdfast/internal/fault"
+	"github.com/holdfast-oms/holdfast/internal/planted"
 )
 
 // errPanicked is the outcome of a rule that panicked: a programmer's mistake, which must not take its neighbours along.
@@ -107,6 +108,7 @@ func (l *Ledger) dropAbandoned(batch []job) []job {
 	kept := batch[:0]
 	for _, j := range batch {
 		if err := j.abandoned(now, l.opt.WaitMax); err != nil {
+			failpoint.Hit("batch.command_abandoned")
 			j.answer(err)
 			continue
 		}
@@ -138,6 +140,9 @@ func (l *Ledger) transact(batch []job, stats *BatchStats) error {
 	for duplicates := 0; ; stats.Reruns++ {
 		books, err := l.once(ctx, id, batch, stats)
 		if !errors.Is(err, errUnclaimed) {
+			if doubtful != nil {
+				failpoint.Hit("batch.doubt_was_not_committed")
+			}
 			doubtful = nil // the id was free: what was in doubt has not taken place
 		}
 		switch {
@@ -145,12 +150,17 @@ func (l *Ledger) transact(batch []job, stats *BatchStats) error {
 			l.settled(books, batch)
 			return nil
 		case errors.Is(err, ErrCommitted) && doubtful != nil:
+			failpoint.Hit("batch.doubt_was_committed")
 			l.log.Warn("commit confirmed after its answer was lost", "commands", len(batch))
 			l.settled(doubtful, batch)
 			return nil
 		case errors.Is(err, errInDoubt):
 			doubtful, stats.InDoubt = books, true
+			if planted.Bug(planted.RenamedAfterDoubt) {
+				l.opt.Randomness(id[:])
+			}
 		case errors.Is(err, ErrDuplicate) && duplicates == 0:
+			failpoint.Hit("batch.duplicate")
 			duplicates++
 			l.numbers = lease{day: l.numbers.day} // should a number be what collided, the next block lies above every other
 		case errors.Is(err, ErrRetry):
@@ -158,10 +168,12 @@ func (l *Ledger) transact(batch []job, stats *BatchStats) error {
 			return err
 		}
 		if stats.Reruns >= l.opt.RerunMax && doubtful != nil {
+			failpoint.Hit("batch.left_in_doubt")
 			l.opt.Doubted(doubtful.applied())
 			return fmt.Errorf("%w after %d runs: %w", errUnresolved, stats.Reruns+1, err)
 		}
 		if stats.Reruns >= l.opt.RerunMax {
+			failpoint.Hit("batch.given_up")
 			return fmt.Errorf("after %d runs: %w", stats.Reruns+1, err)
 		}
 		l.log.Debug("batch to be run again", "run", stats.Reruns+1, "err", err)
@@ -217,6 +229,7 @@ func (l *Ledger) once(ctx context.Context, id BatchID, batch []job, stats *Batch
 	changes := books.finish()
 	clock.lap(&stats.Decide)
 	if changes.Empty() {
+		failpoint.Hit("batch.empty")
 		books.numbers = l.numbers // a grant made for nothing is rolled back
 		return books, nil
 	}
@@ -228,6 +241,9 @@ func (l *Ledger) once(ctx context.Context, id BatchID, batch []job, stats *Batch
 		l.opt.Using(keys)
 	}
 	failpoint.Hit("batch.before_commit")
+	if planted.Bug(planted.AnsweredBeforeCommit) {
+		answer(batch, nil)
+	}
 	if err := tx.Commit(ctx); err != nil {
 		return books, fmt.Errorf("%w: %w", errInDoubt, err)
 	}

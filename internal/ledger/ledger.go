@@ -9,8 +9,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/holdfast-oms/holdfast/internal/failpoint"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/order"
+	"github.com/holdfast-oms/holdfast/internal/planted"
 	"github.com/holdfast-oms/holdfast/internal/product"
 	"github.com/holdfast-oms/holdfast/internal/stock"
 	"github.com/holdfast-oms/holdfast/internal/user"
@@ -207,6 +209,7 @@ func (l *Ledger) enqueue(j job, lane Lane) error {
 	case to <- j:
 		return nil
 	default:
+		failpoint.Hit("ledger.lane_full")
 		return fault.ErrOverloaded
 	}
 }
@@ -233,6 +236,13 @@ func (t *task[R]) wants(w *Want)   { t.command.wants(w) }
 func (t *task[R]) decide(b *Books) { t.result, t.err = t.command.decide(b) }
 
 func (t *task[R]) answer(err error) {
+	if planted.Bug(planted.AnsweredBeforeCommit) {
+		select {
+		case <-t.answered:
+			return // it was told already
+		default:
+		}
+	}
 	if err != nil {
 		t.err = err
 	}

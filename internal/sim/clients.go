@@ -315,7 +315,7 @@ func (c *client) tell(n *notice, at time.Time) {
 			switch v {
 			case accepted:
 				n.outcome, n.paid = outcome, n.paid || outcome == ledger.PaidNow
-				failpoint.Hit("sim.money_" + string(outcome))
+				failpoint.HitAs("sim.money", string(outcome))
 			case refusal:
 				n.refused = true
 			case nothing, unknown:

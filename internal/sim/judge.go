@@ -107,7 +107,7 @@ func (c *client) follow() {
 	v := &view{s: c.w.store}
 	told := map[event.Subject]int64{}
 	for {
-		c.sleep(300 * time.Millisecond)
+		c.sleep(800 * time.Millisecond)
 		page, err := v.Events(c.ctx, checkout.EventFilter{After: c.w.history.read, Limit: 1 + c.rand.IntN(50)})
 		if err != nil {
 			continue

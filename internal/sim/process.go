@@ -122,7 +122,7 @@ func (p *process) loop(name string, every time.Duration, turn func(context.Conte
 	pace := rand.New(rand.NewPCG(p.rand.Uint64(), 1)) //nolint:gosec // repeatable, not secret
 	p.w.actors.Go(func() {
 		for {
-			p.w.bus.sleep(p, actor, time.Duration(pace.Int64N(int64(every))))
+			p.w.bus.sleep(p, actor, every/3+time.Duration(pace.Int64N(int64(every-every/3))))
 			_, _ = turn(ctx) //nolint:errcheck // what went wrong is done in another turn
 		}
 	})

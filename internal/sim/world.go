@@ -145,12 +145,12 @@ func (w *world) within() bool {
 // heal ends all faults and starts what is dead.
 func (w *world) heal() {
 	synctest.Wait()
-	w.quiet, w.jumped = true, w.bus.rates.jump > 0
+	w.quiet = true
 	w.bus.rates = calm()
 	w.bus.outage = time.Time{}
 	for _, p := range w.slots {
 		p.pausedUntil, p.outUntil = time.Time{}, time.Time{}
-		p.jump.Store(0)
+		w.jumped = w.jumped || p.jump.Swap(0) != 0
 	}
 	w.inspect()
 }
