@@ -62,25 +62,6 @@ func (d *Desk) Place(ctx context.Context, want Order) (ledger.Placed, error) {
 	return ledger.Submit(ctx, d.Ledger, c)
 }
 
-// withinLimits is a mistake, made on purpose only: what it counts may change before the order is placed.
-func (d *Desk) withinLimits(ctx context.Context, c ledger.Place) error {
-	orders, err := d.Record.Orders(ctx, OrderFilter{UserID: c.UserID, Limit: limits.PageMax})
-	for _, l := range c.Lines {
-		has := l.Quantity
-		for _, o := range orders {
-			for i := range o.Lines {
-				if o.Status.CountsForLimit() && o.Lines[i].ProductID == l.ProductID {
-					has += o.Lines[i].Quantity
-				}
-			}
-		}
-		if shelf, looked := d.Record.Shelf(ctx, l.ProductID); looked == nil && shelf.MaxPerUser > 0 && has > shelf.MaxPerUser {
-			return fault.ErrPurchaseLimit
-		}
-	}
-	return err
-}
-
 // merge makes one line of all lines of a product: checked apart, they could pass a limit that their sum does not.
 func merge(sent []Line) ([]ledger.PlaceLine, error) {
 	lines := make([]ledger.PlaceLine, 0, len(sent))

@@ -34,7 +34,7 @@ func (c Expire) decide(b *Books) (Expired, error) {
 		return Expired{}, nil
 	case o.Status != order.Pending:
 		failpoint.HitAs("expire.lost_to", string(o.Status))
-		if planted.Bug(planted.ReleasedTwice) && o.Status == order.Expired {
+		if planted.Bug(planted.ReleasedTwice) && !o.Status.CountsForLimit() {
 			b.moveLines(o, (*stock.Stock).Release)
 		}
 		return Expired{}, nil

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing/synctest"
@@ -53,10 +54,13 @@ type bus struct {
 	mu     sync.Mutex
 	parked []*parked // by actor, each once
 
-	steps int
-	hash  uint64
-	trace []string // a ring
-	tell  func(string)
+	steps  int
+	hash   uint64
+	line   []byte
+	trace  [traceTail]string // a ring
+	traced int
+	ables  []*parked
+	tell   func(string)
 }
 
 // rates are how likely each thing is to go wrong at a step, and how much time a step takes.
@@ -174,7 +178,7 @@ func (b *bus) step() {
 func (b *bus) able(now time.Time) []*parked {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	able := make([]*parked, 0, len(b.parked))
+	able := b.ables[:0]
 	for _, w := range b.parked {
 		switch {
 		case w.from.After(now), w.p != nil && w.p.pausedUntil.After(now):
@@ -182,6 +186,7 @@ func (b *bus) able(now time.Time) []*parked {
 			able = append(able, w)
 		}
 	}
+	b.ables = able
 	return able
 }
 
@@ -286,19 +291,27 @@ func (b *bus) strike(w *parked, p *process, now time.Time) bool {
 
 // note adds a step to the trace and to its hash.
 func (b *bus) note(w *parked, f fate) {
-	line := fmt.Sprintf("%6d %s %s: %s %s", b.steps, b.clock().Format("15:04:05.000000"), w.actor, w.effect.what, f)
-	for i := range len(line) {
-		b.hash = (b.hash ^ uint64(line[i])) * 1099511628211 // FNV-1a
+	line := strconv.AppendInt(b.line[:0], int64(b.steps), 10)
+	line = b.clock().AppendFormat(append(line, ' '), "15:04:05.000000 ")
+	line = append(append(append(append(append(line, w.actor...), ": "...), w.effect.what...), ' '), f.String()...)
+	for _, c := range line {
+		b.hash = (b.hash ^ uint64(c)) * 1099511628211 // FNV-1a
 	}
+	b.line = line
+	b.trace[b.traced%traceTail] = string(line)
+	b.traced++
 	if b.tell != nil {
-		b.tell(line)
+		b.tell(string(line))
 	}
-	if len(b.trace) < traceTail {
-		b.trace = append(b.trace, line)
-		return
+}
+
+// tail is the last steps.
+func (b *bus) tail() []string {
+	if b.traced <= traceTail {
+		return b.trace[:b.traced]
 	}
-	copy(b.trace, b.trace[1:])
-	b.trace[traceTail-1] = line
+	at := b.traced % traceTail
+	return append(slices.Clone(b.trace[at:]), b.trace[:at]...)
 }
 
 // killAll ends the actors of a process, or, for nil, everybody.

@@ -283,7 +283,7 @@ func (b *buyer) pay() {
 	case 0:
 		at = o.PayBy.Add(time.Duration(b.rand.Int64N(int64(60*time.Millisecond))) - 30*time.Millisecond)
 	case 1:
-		at = at.Add(time.Duration(b.rand.Int64N(int64(15 * time.Second))))
+		at = at.Add(time.Duration(b.rand.Int64N(int64(8 * time.Second))))
 	}
 	n.name = fmt.Sprintf("n%d", len(b.w.history.notices))
 	b.w.history.notices = append(b.w.history.notices, n)
@@ -397,8 +397,10 @@ func (c *client) merchant(deeds int) {
 			}
 			c.w.history.adjustments = append(c.w.history.adjustments, a)
 			c.adjust(a)
-		case n < 65:
+		case n < 60:
 			c.change(id)
+		case n < 75:
+			c.enrol(user.ID(fmt.Sprintf("%s-user-%d", c.name, i)))
 		default:
 			c.fulfil()
 		}
@@ -449,13 +451,43 @@ func (c *client) change(id product.ID) {
 	case n == 1 && !fixed:
 		p.MaxPerUser = set(c.rand.Int64N(4))
 	case n == 2:
-		p.PayWindow = set(time.Duration(1+c.rand.IntN(8)) * time.Second)
+		p.PayWindow = set(time.Duration(1+c.rand.IntN(6)) * time.Second)
 	case n == 3:
 		p.Active = set(c.chance(50))
 	default:
 		p.OnSaleFrom = set(c.w.clock().Add(time.Duration(c.rand.Int64N(int64(3 * time.Second)))))
 	}
 	c.put(p)
+}
+
+// enrol tells every process of a new user at once: one of them makes him.
+func (c *client) enrol(id user.ID) {
+	put := func(ctx context.Context, d *checkout.Desk) (any, error) {
+		return ledger.Submit(ctx, d.Ledger, ledger.Command[ledger.UserPut](ledger.PutUser{ID: id, Name: set("Ada")}))
+	}
+	var sent []*call
+	for _, p := range c.w.slots {
+		if !p.dead.Load() {
+			sent = append(sent, p.serve("enrol", put))
+		}
+	}
+	ready := func() bool { return !slices.ContainsFunc(sent, func(s *call) bool { return !s.answered && !s.broken }) }
+	c.w.bus.take(nil, effect{ctx: c.ctx, what: "await enrol", ready: ready, limit: patience})
+	made := 0
+	for _, s := range sent {
+		if !s.answered || c.verdictOf(s.err) != accepted {
+			continue
+		}
+		if put, _ := s.value.(ledger.UserPut); put.Created {
+			made++
+		}
+		if _, there := c.w.store.users[id]; !there {
+			c.w.violated("user %s was put and is not there", id)
+		}
+	}
+	if made > 1 {
+		c.w.violated("user %s was made %d times", id, made)
+	}
 }
 
 func (c *client) put(p ledger.PutProduct) verdict {

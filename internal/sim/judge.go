@@ -55,7 +55,7 @@ func (w *world) open(r *rand.Rand) {
 		id := product.ID(fmt.Sprintf("sku-%d", i))
 		p := product.Product{
 			ID: id, Title: "Ticket", Price: money.Money{Amount: 1000 + int64(i), Currency: "CNY"}, Active: true,
-			PayWindow: time.Duration(1+r.IntN(8)) * time.Second, Version: 1, CreatedAt: now, UpdatedAt: now,
+			PayWindow: time.Duration(1+r.IntN(5)) * time.Second, Version: 1, CreatedAt: now, UpdatedAt: now,
 		}
 		if r.IntN(2) == 0 {
 			p.MaxPerUser, p.Counting = 1+r.Int64N(3), product.CountedAll
@@ -130,10 +130,15 @@ func (w *world) inspect() {
 	if w.jumped {
 		wait = clocksSettle
 	}
+	for _, p := range w.slots {
+		if p.dead.Load() {
+			wait = max(wait, bootMax+time.Second)
+		}
+	}
 	for slot := range w.slots {
 		c := w.client(fmt.Sprintf("i%d", slot))
 		c.start(func() {
-			c.w.bus.sleep(nil, c.name, wait+bootMax)
+			c.w.bus.sleep(nil, c.name, wait)
 			for _, id := range w.shop.products {
 				c.inspect(slot, id)
 			}

@@ -101,7 +101,7 @@ func (w *world) boot(slot int) {
 		Clock: p.wall, Log: log, Steady: func() time.Duration { return time.Since(start) }, //nolint:forbidigo // as above
 	})
 	p.loop("expirer", time.Second, expirer.RunOnce)
-	p.loop("relay", time.Second/2, relay.RunOnce)
+	p.loop("relay", time.Second, relay.RunOnce)
 	p.loop("reminder", time.Second, worker.NewReminder(p.ledger, v, remindLead, p.wall, log).RunOnce)
 	if w.alone {
 		w.actors.Go(func() { worker.NewMarker(v, marks, p.clock, log).Run(named(p.ctx, p.name+".marker")) })

@@ -18,7 +18,8 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("sim.seed", 0, "the seed to run, told step by step")
-	seedsFlag = flag.Uint64("sim.seeds", 1000, "how many seeds to run")
+	seedsFlag = flag.Uint64("sim.seeds", seedsUsual, "how many seeds to run")
+	forFlag   = flag.Duration("sim.for", time.Hour, "how long to go on beginning seeds")
 	firstFlag = flag.Uint64("sim.first", 1, "the first of them")
 	bugFlag   = flag.String("sim.bug", "", "the mistake to make on purpose in -sim.seed, in a build with the tag planted")
 )
@@ -37,6 +38,7 @@ func TestSeed(t *testing.T) {
 	}
 	if *bugFlag != "" {
 		planted.Plant(planted.Mistake(*bugFlag))
+		defer planted.Plant("")
 	}
 	r := Seed(t, *seedFlag, func(line string) { fmt.Println(line) })
 	if len(r.Wrong) > 0 {
@@ -47,20 +49,21 @@ func TestSeed(t *testing.T) {
 
 func TestWhateverHappensThePromisesHold(t *testing.T) {
 	began := time.Now()
-	found, steps := seeds(t, *firstFlag, *seedsFlag)
+	found, done, steps := seeds(t, *firstFlag, *seedsFlag)
 	for _, r := range found {
 		t.Error(r)
 	}
-	t.Logf("%d seeds from %d on, %d steps, %s", *seedsFlag, *firstFlag, steps, time.Since(began).Round(time.Second))
+	t.Logf("%d seeds from %d on, %d steps, %s", done, *firstFlag, steps, time.Since(began).Round(time.Second))
 	if failpoint.Counting {
-		reportMarks(t)
+		reportMarks(t, done)
 	}
 }
 
 // seeds runs many side by side, until one is not clean.
-func seeds(t *testing.T, first, n uint64) (found []Run, steps uint64) {
+func seeds(t *testing.T, first, n uint64) (found []Run, done, steps uint64) {
 	t.Helper()
-	var next, sum atomic.Uint64
+	latest := time.Now().Add(*forFlag)
+	var next, count, sum atomic.Uint64
 	next.Store(first)
 	var stop atomic.Bool
 	wrong := make([][]Run, lanes)
@@ -68,12 +71,13 @@ func seeds(t *testing.T, first, n uint64) (found []Run, steps uint64) {
 		for lane := range lanes {
 			t.Run(fmt.Sprint(lane), func(t *testing.T) {
 				t.Parallel()
-				for !stop.Load() {
+				for !stop.Load() && time.Now().Before(latest) {
 					seed := next.Add(1) - 1
 					if seed >= first+n {
 						return
 					}
 					r := Seed(t, seed, nil)
+					count.Add(1)
 					sum.Add(uint64(r.Steps)) //nolint:gosec // not negative
 					if len(r.Wrong) > 0 {
 						wrong[lane] = append(wrong[lane], r)
@@ -85,7 +89,7 @@ func seeds(t *testing.T, first, n uint64) (found []Run, steps uint64) {
 	})
 	found = slices.Concat(wrong...)
 	slices.SortFunc(found, func(a, b Run) int { return int(a.Seed) - int(b.Seed) }) //nolint:gosec // small
-	return found, sum.Load()
+	return found, count.Load(), sum.Load()
 }
 
 func TestASeedGoesTheSameWayAgain(t *testing.T) {
@@ -105,13 +109,15 @@ func TestEveryPlantedMistakeIsFound(t *testing.T) {
 	defer planted.Plant("")
 	for _, m := range planted.Mistakes() {
 		planted.Plant(m)
-		found, _ := seeds(t, 1, seedsFind)
+		found, _, _ := seeds(t, 1, seedsFind)
 		if len(found) == 0 {
 			t.Errorf("%s: not found in %d seeds", m, seedsFind)
 			continue
 		}
 		r := found[0]
-		t.Logf("%-26s found by seed %d: %.200s", m, r.Seed, r.Wrong[0])
+		what, _, _ := strings.Cut(r.Wrong[0], "\n")
+		t.Logf("%-26s found by seed %d: %s\n\tto see it: go test -tags planted ./internal/sim -run 'TestSeed$' -v -sim.bug=%s -sim.seed=%d",
+			m, r.Seed, what, m, r.Seed)
 	}
 }
 
@@ -139,7 +145,7 @@ func marks(t *testing.T) (names []string) {
 }
 
 // reportMarks tells how often each mark was hit. After many seeds, one that never was is a corner that nobody looks into.
-func reportMarks(t *testing.T) {
+func reportMarks(t *testing.T, seeds uint64) {
 	t.Helper()
 	hits := failpoint.Hits()
 	var report strings.Builder
@@ -147,7 +153,7 @@ func reportMarks(t *testing.T) {
 		fmt.Fprintf(&report, "\n%12d  %s", hits[name], name)
 	}
 	t.Logf("marks:%s", report.String())
-	if *seedsFlag < seedsMany {
+	if seeds < seedsMany {
 		return
 	}
 	for _, name := range marks(t) {

@@ -1,18 +1,18 @@
 // Package sim runs the real ledger, checkout, fronts and loops of several processes over one record in memory, with buyers, a
 // merchant, a provider and a reader of the log, while chance breaks things: all of it decided by a seed, so that whatever went
-// wrong goes wrong again. Docs: docs/decisions/0011-simulation.md.
+// wrong goes wrong again.
 package sim
 
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/holdfast-oms/holdfast/internal/failpoint"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/order"
 )
@@ -36,8 +36,8 @@ func (r Run) String() string {
 	if len(r.Wrong) == 0 {
 		return fmt.Sprintf("seed %d: clean, %d steps, trace %x", r.Seed, r.Steps, r.Hash)
 	}
-	return fmt.Sprintf("seed %d: after %d steps:\n\t%s\nthe last steps:\n%s\nto see it again: go test%s ./internal/sim -run Seed -sim.seed=%d -v",
-		r.Seed, r.Steps, strings.Join(r.Wrong, "\n\t"), strings.Join(r.Trace, "\n"), buildTags(), r.Seed)
+	return fmt.Sprintf("seed %d: after %d steps:\n\t%s\nthe last steps:\n%s\nto see it again: go test ./internal/sim -run 'TestSeed$' -v -sim.seed=%d",
+		r.Seed, r.Steps, strings.Join(r.Wrong, "\n\t"), strings.Join(r.Trace, "\n"), r.Seed)
 }
 
 // Seed runs the world that a seed describes. tell, if any, is told each step.
@@ -47,7 +47,7 @@ func Seed(t *testing.T, seed uint64, tell func(string)) (r Run) {
 		w := newWorld(seed)
 		w.bus.tell = tell
 		w.run()
-		r = Run{Seed: seed, Steps: w.bus.steps, Hash: w.bus.hash, Wrong: w.wrong, Trace: w.bus.trace}
+		r = Run{Seed: seed, Steps: w.bus.steps, Hash: w.bus.hash, Wrong: w.wrong, Trace: slices.Clone(w.bus.tail())}
 	})
 	return r
 }
@@ -88,7 +88,7 @@ func newWorld(seed uint64) *world {
 	w.bus.store = w.store
 	w.ledgerOptions = ledger.Options{
 		BatchMax: []int{2, 4, 16, 512}[r.IntN(4)], OpenMax: []int{2, 4, 64}[r.IntN(3)], BlockSize: []int64{1, 3, 100}[r.IntN(3)],
-		PayWindow: time.Duration(2+r.IntN(10)) * time.Second,
+		SettleMax: 64, PayWindow: time.Duration(2+r.IntN(6)) * time.Second,
 	}
 	processes := 1
 	if !w.alone {
@@ -221,11 +221,4 @@ func (w *world) end() {
 	time.Sleep(time.Minute) // whoever was between two runs wakes up and finds that it is over
 	w.bus.killAll(nil)
 	w.actors.Wait()
-}
-
-func buildTags() string {
-	if failpoint.Counting {
-		return " -tags failpoint"
-	}
-	return ""
 }
