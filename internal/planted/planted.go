@@ -31,6 +31,8 @@ const (
 	CursorRelay Mistake = "cursor_relay"
 	// WrittenUnconditionally reads rows without locking them and writes them whatever they have become.
 	WrittenUnconditionally Mistake = "written_unconditionally"
+	// LockedAnyhow locks rows in whatever order they come.
+	LockedAnyhow Mistake = "locked_anyhow"
 )
 
 // Mistakes lists them all.
@@ -38,5 +40,6 @@ func Mistakes() []Mistake {
 	return []Mistake{
 		AnsweredBeforeCommit, RenamedAfterDoubt, LimitLookedUpBefore, LinesUnmerged, KeyForgottenAtGate, ExpiredByProcessClock,
 		ReleasedTwice, AmountUnchecked, LateMoneyKept, LookForgotten, CursorRelay, WrittenUnconditionally,
+		LockedAnyhow,
 	}
 }

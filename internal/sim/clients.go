@@ -201,7 +201,7 @@ func (b *buyer) play(deeds int) {
 			b.wish(fmt.Sprintf("%s-%d", b.name, len(b.wishes)))
 		case n < 55:
 			again := b.wishes[b.rand.IntN(len(b.wishes))]
-			_ = b.place(b.any(), again) //nolint:errcheck // judged there
+			_ = b.place(b.any(), again)
 		case n < 60:
 			failpoint.Hit("sim.key_reused")
 			b.wish(b.wishes[b.rand.IntN(len(b.wishes))].order.IdempotencyKey)
@@ -272,7 +272,7 @@ func (b *buyer) pay() {
 	switch {
 	case b.chance(10):
 		n.Amount.Amount += b.rand.Int64N(3) - 1
-	case b.chance(10):
+	case b.chance(11):
 		n.Succeeded = false
 	case b.chance(8) && len(b.w.history.notices) > 0:
 		n.TransactionID = b.w.history.notices[b.rand.IntN(len(b.w.history.notices))].TransactionID

@@ -206,6 +206,7 @@ func (v *view) Relay(ctx context.Context, leases []event.ShardLease, limit int) 
 				seen := func(id int64) bool { return id <= v.s.cursor[l.Shard] }
 				oldest = slices.DeleteFunc(slices.Clone(oldest), seen)
 			}
+			t.shards = append(t.shards, l.Shard)
 			t.relayed = append(t.relayed, oldest[:min(limit, len(oldest))]...)
 		}
 		return nil

@@ -96,9 +96,9 @@ func (w *world) boot(slot int) {
 		Ledger: p.ledger, Record: v, Gate: gate, Orders: cache, Clock: p.clock,
 		Random: w.stream(fmt.Sprint("desk", w.boots)),
 	}
-	start := time.Now() //nolint:forbidigo // the bubble's clock, not a real one
+	start := time.Now()
 	expirer := worker.NewExpirer(p.ledger, v, countdown, worker.ExpirerOptions{
-		Clock: p.wall, Log: log, Steady: func() time.Duration { return time.Since(start) }, //nolint:forbidigo // as above
+		Clock: p.wall, Log: log, Steady: func() time.Duration { return time.Since(start) },
 	})
 	p.loop("expirer", time.Second, expirer.RunOnce)
 	p.loop("relay", time.Second, relay.RunOnce)
@@ -123,7 +123,7 @@ func (p *process) loop(name string, every time.Duration, turn func(context.Conte
 	p.w.actors.Go(func() {
 		for {
 			p.w.bus.sleep(p, actor, every/3+time.Duration(pace.Int64N(int64(every-every/3))))
-			_, _ = turn(ctx) //nolint:errcheck // what went wrong is done in another turn
+			_, _ = turn(ctx)
 		}
 	})
 }
@@ -148,7 +148,7 @@ func (w *world) kill(p *process) {
 	}
 	p.dead.Store(true)
 	p.cancel()
-	_ = p.ledger.Close(p.ctx) //nolint:errcheck // it is not waited for
+	_ = p.ledger.Close(p.ctx)
 	w.bus.killAll(p)
 	for slot := range w.slots {
 		if w.slots[slot] == p {

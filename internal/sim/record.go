@@ -102,7 +102,9 @@ func (s *Store) apply(t *tx) {
 		e := s.outbox[id]
 		shard := e.Subject.Shard()
 		s.waiting[shard] = slices.DeleteFunc(s.waiting[shard], func(other int64) bool { return other == id })
-		s.cursor[shard] = max(s.cursor[shard], id)
+		for _, shard := range t.shards {
+			s.cursor[shard] = max(s.cursor[shard], id)
+		}
 	}
 	if t.leased != nil {
 		s.leases = *t.leased

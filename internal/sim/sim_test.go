@@ -78,7 +78,7 @@ func seeds(t *testing.T, first, n uint64) (found []Run, done, steps uint64) {
 					}
 					r := Seed(t, seed, nil)
 					count.Add(1)
-					sum.Add(uint64(r.Steps)) //nolint:gosec // not negative
+					sum.Add(uint64(r.Steps))
 					if len(r.Wrong) > 0 {
 						wrong[lane] = append(wrong[lane], r)
 						stop.Store(true)
@@ -88,7 +88,7 @@ func seeds(t *testing.T, first, n uint64) (found []Run, done, steps uint64) {
 		}
 	})
 	found = slices.Concat(wrong...)
-	slices.SortFunc(found, func(a, b Run) int { return int(a.Seed) - int(b.Seed) }) //nolint:gosec // small
+	slices.SortFunc(found, func(a, b Run) int { return int(a.Seed) - int(b.Seed) })
 	return found, count.Load(), sum.Load()
 }
 

@@ -77,11 +77,12 @@ type world struct {
 
 func newWorld(seed uint64) *world {
 	w := &world{seed: seed}
-	r := rand.New(w.stream("world"))                                                                              //nolint:gosec // repeatable, not secret
-	w.offset = time.Date(2026, 11, 20, r.IntN(24), r.IntN(60), r.IntN(60), r.IntN(1e9), time.UTC).Sub(time.Now()) //nolint:forbidigo // the bubble's clock
-	if r.IntN(3) == 0 {                                                                                           // just before midnight
-		w.offset = time.Date(2026, 11, 20, 23, 59, 30+r.IntN(29), r.IntN(1e9), time.UTC).Sub(time.Now()) //nolint:forbidigo // the bubble's clock
+	r := rand.New(w.stream("world")) //nolint:gosec // repeatable, not secret
+	opens := time.Date(2026, 11, 20, r.IntN(24), r.IntN(60), r.IntN(60), r.IntN(1e9), time.UTC)
+	if r.IntN(3) == 0 { // just before midnight
+		opens = time.Date(2026, 11, 20, 23, 59, 30+r.IntN(29), r.IntN(1e9), time.UTC)
 	}
+	w.offset = time.Until(opens)
 	w.alone = r.IntN(3) == 0
 	w.bus = &bus{clock: w.clock, rand: rand.New(w.stream("bus")), rates: drawRates(r), kill: w.kill, hash: 14695981039346656037} //nolint:gosec // repeatable
 	w.store = newStore(w.clock, w.bus, w.alone)
@@ -103,7 +104,7 @@ func newWorld(seed uint64) *world {
 }
 
 // clock is the record's clock. It never jumps: whoever sets it sets the truth.
-func (w *world) clock() time.Time { return time.Now().Add(w.offset) } //nolint:forbidigo // the bubble's clock
+func (w *world) clock() time.Time { return time.Now().Add(w.offset) }
 
 // violated notes something that must never be. The first is enough to stop.
 func (w *world) violated(format string, args ...any) {
@@ -215,7 +216,7 @@ func (w *world) end() {
 	for _, p := range w.slots {
 		p.dead.Store(true)
 		p.cancel()
-		_ = p.ledger.Close(p.ctx) //nolint:errcheck // it is not waited for
+		_ = p.ledger.Close(p.ctx)
 	}
 	w.bus.killAll(nil)
 	time.Sleep(time.Minute) // whoever was between two runs wakes up and finds that it is over
