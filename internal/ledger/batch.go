@@ -53,6 +53,8 @@ func (l *Ledger) gather() (batch []job, settling int) {
 		open = append(open, j)
 	case <-l.closing:
 	}
+	l.mu.Lock()   // whoever hands in many at once has handed in the last
+	l.mu.Unlock() //nolint:staticcheck // nothing to do but wait
 	batch = drain(batch, l.settle, l.opt.BatchMax/2)
 	open = drain(open, l.open, l.opt.BatchMax-len(batch))
 	batch = drain(batch, l.settle, l.opt.BatchMax-len(open))

@@ -198,6 +198,11 @@ func Submit[R any](ctx context.Context, l *Ledger, c Command[R]) (R, error) {
 func (l *Ledger) enqueue(j job, lane Lane) error {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
+	return l.put(j, lane)
+}
+
+// put is called with the lock held for reading.
+func (l *Ledger) put(j job, lane Lane) error {
 	if l.closed {
 		return fault.ErrUnavailable.Detailf("The desk is closing.")
 	}
@@ -273,12 +278,14 @@ func (t *task[R]) abandoned(now time.Time, waitMax time.Duration) error {
 // all are answered or ctx ends.
 func SubmitAll[R any](ctx context.Context, l *Ledger, commands []Command[R], answered func(i int, result R, err error)) {
 	tasks := make([]*task[R], len(commands))
+	l.mu.RLock() // the batch that takes the first waits for the last
 	for i, c := range commands {
 		tasks[i] = &task[R]{command: c, ctx: ctx, since: time.Now(), answered: make(chan struct{})}
-		if err := l.enqueue(tasks[i], c.lane()); err != nil {
+		if err := l.put(tasks[i], c.lane()); err != nil {
 			tasks[i].answer(err)
 		}
 	}
+	l.mu.RUnlock()
 	for i, t := range tasks {
 		select {
 		case <-t.answered:

@@ -150,9 +150,9 @@ func (b *bus) adrift(t *tx) {
 	})
 }
 
-// step waits until all are parked and lets one of them act, or time pass.
+// step lets one of those who are parked act, or time pass, and waits until all are parked again.
 func (b *bus) step() {
-	synctest.Wait()
+	defer synctest.Wait()
 	b.steps++
 	now := b.clock()
 	able := b.able(now)

@@ -122,6 +122,7 @@ func (w *world) broken() bool {
 // run lets things go wrong until the clients have had enough of it, then has nothing go wrong any more and waits until
 // everything is in order.
 func (w *world) run() {
+	synctest.Wait()
 	for w.playing > 0 && !w.broken() && w.within() {
 		w.bus.step()
 		if w.bus.steps%auditEvery == 0 {
@@ -154,6 +155,7 @@ func (w *world) heal() {
 		w.jumped = w.jumped || p.jump.Swap(0) != 0
 	}
 	w.inspect()
+	synctest.Wait()
 }
 
 // settle waits for what must come about when nothing is wrong.
