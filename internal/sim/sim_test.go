@@ -26,7 +26,7 @@ var (
 
 const (
 	lanes     = 2      // seeds that run side by side
-	seedsMany = 10_000 // in so many, every mark has to be hit
+	seedsMany = 50_000 // in so many, every mark has to be hit
 	seedsTwin = 40     // that are run twice
 	seedsFind = 1000   // in which every planted mistake has to be found
 )
