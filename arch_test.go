@@ -16,7 +16,7 @@ import (
 
 // Packages are named here without the module and without "internal/". "x/..." is x and everything below it.
 const (
-	ground  = "money fault limits wire failpoint "
+	ground  = "money fault limits wire failpoint planted "
 	nouns   = ground + "product stock order payment user event audit apikey "
 	road    = nouns + "ledger "
 	desk    = road + "checkout feed "
@@ -31,6 +31,7 @@ var arrows = []arrow{
 	{"limits", "", "limits are numbers and the checks of text against them"},
 	{"wire", "money", "how a value is written as JSON is below what the values mean"},
 	{"failpoint/...", "", "a fail point may stand anywhere, so it knows no place"},
+	{"planted", "", "a mistake made on purpose may stand anywhere, so it knows no place"},
 
 	{"product", ground, nounsWhy},
 	{"user", ground, nounsWhy},
@@ -69,6 +70,7 @@ var arrows = []arrow{
 
 	{"testenv/...", ground, "testenv starts other people's servers and knows nothing of ours"},
 	{"conform/...", desk + "testenv/...", "a suite tests a port, so it knows the port and never one backend"},
+	{"sim", desk + "inproc/... worker/...", "the simulation runs the real desk, fronts and loops over a record of its own: nothing else is let in"},
 	{"e2e", "api client testenv/...", "the real binary is driven from outside"},
 	{".", "", "the root holds documents and this test"},
 }

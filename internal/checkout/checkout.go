@@ -3,6 +3,7 @@ package checkout
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/apikey"
@@ -116,6 +117,7 @@ type Desk struct {
 	Orders    OrderCache
 	Providers []Provider
 	Clock     func() time.Time
+	Random    io.Reader // of the ids of payments; crypto/rand unless a test owns chance
 
 	// Observe is told what became of each order that was asked for, and who said so; nil: nobody is.
 	Observe func(by Judge, replayed bool, err error)

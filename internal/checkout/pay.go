@@ -48,5 +48,9 @@ func (d *Desk) provider(name string) Provider {
 
 // newID makes an id that sorts by time, so that indexes on it grow at their end, and that cannot be guessed.
 func (d *Desk) newID(prefix string) string {
-	return prefix + ulid.MustNew(uint64(d.Clock().UnixMilli()), rand.Reader).String()
+	random := d.Random
+	if random == nil {
+		random = rand.Reader
+	}
+	return prefix + ulid.MustNew(uint64(d.Clock().UnixMilli()), random).String()
 }

@@ -6,9 +6,11 @@ import (
 	"encoding/binary"
 	"strconv"
 
+	"github.com/holdfast-oms/holdfast/internal/failpoint"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/limits"
+	"github.com/holdfast-oms/holdfast/internal/planted"
 	"github.com/holdfast-oms/holdfast/internal/product"
 	"github.com/holdfast-oms/holdfast/internal/user"
 )
@@ -57,9 +59,15 @@ func (d *Desk) Place(ctx context.Context, want Order) (ledger.Placed, error) {
 		Lines:       lines,
 		Metadata:    want.Metadata,
 	}
-	if refusal := d.Gate.Admit(ctx, lines); refusal != nil && !d.Gate.MayHaveUsed(c.Key) {
+	if refusal := d.Gate.Admit(ctx, lines); refusal != nil && (planted.Bug(planted.KeyForgottenAtGate) || !d.Gate.MayHaveUsed(c.Key)) {
+		failpoint.Hit("gate.refused")
 		d.observe(TheGate, false, refusal)
 		return ledger.Placed{}, refusal
+	}
+	if planted.Bug(planted.LimitLookedUpBefore) {
+		if err := d.withinLimits(ctx, c); err != nil {
+			return ledger.Placed{}, err
+		}
 	}
 	placed, err := ledger.Submit(ctx, d.Ledger, c)
 	d.observe(TheLedger, placed.Replayed, err)
@@ -71,7 +79,7 @@ func merge(sent []Line) ([]ledger.PlaceLine, error) {
 	lines := make([]ledger.PlaceLine, 0, len(sent))
 	for i, l := range sent {
 		at := indexOf(lines, l.ProductID)
-		if at < 0 {
+		if at < 0 || planted.Bug(planted.LinesUnmerged) {
 			lines = append(lines, ledger.PlaceLine{ProductID: l.ProductID, Quantity: l.Quantity, Field: "lines[" + strconv.Itoa(i) + "]"})
 			continue
 		}

@@ -49,13 +49,36 @@ func parse(list string) map[string]*point {
 	return points
 }
 
+// Counting tells whether this build counts.
+const Counting = true
+
+var counts sync.Map // name → *atomic.Int64
+
+// Hits is how often each point was reached.
+func Hits() map[string]int64 {
+	hits := map[string]int64{}
+	counts.Range(func(name, n any) bool {
+		hits[name.(string)] = n.(*atomic.Int64).Load() //nolint:errcheck // nothing else is stored
+		return true
+	})
+	return hits
+}
+
 // Hit marks a point where a test may stop the process.
 func Hit(name string) { reach(name) }
+
+// HitAs marks a point that is reached in several ways.
+func HitAs(name, as string) { reach(name + ":" + as) }
 
 // Fails reports whether a test wants the step at this point to fail.
 func Fails(name string) bool { return reach(name) == "error" }
 
 func reach(name string) string {
+	n, known := counts.Load(name)
+	if !known {
+		n, _ = counts.LoadOrStore(name, &atomic.Int64{})
+	}
+	n.(*atomic.Int64).Add(1) //nolint:errcheck // nothing else is stored
 	p := table()[name]
 	if p == nil || (p.hits.Add(1) != p.at && p.at != 0) {
 		return ""

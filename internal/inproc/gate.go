@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/checkout"
+	"github.com/holdfast-oms/holdfast/internal/failpoint"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/product"
@@ -84,6 +85,7 @@ func (g *Gate) ask(ctx context.Context, s *shelf, l *ledger.PlaceLine) error {
 		s.mu.Unlock()
 		return refusal
 	}
+	failpoint.Hit("gate.probed")
 	s.probing = true
 	s.mu.Unlock()
 

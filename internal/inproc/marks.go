@@ -30,13 +30,20 @@ type KeyMarks struct {
 
 type marks struct {
 	since time.Time
-	words [marksBits / 64]atomic.Uint64
+	words []atomic.Uint64
+}
+
+func newMarks(words int, since time.Time) *marks {
+	return &marks{since: since, words: make([]atomic.Uint64, words)}
 }
 
 // NewKeyMarks makes empty marks.
-func NewKeyMarks(clock func() time.Time) *KeyMarks {
+func NewKeyMarks(clock func() time.Time) *KeyMarks { return NewSmallKeyMarks(clock, marksBits) }
+
+// NewSmallKeyMarks makes empty marks of fewer bits, a multiple of 64: for a desk that sees few keys and is made often.
+func NewSmallKeyMarks(clock func() time.Time, bits int) *KeyMarks {
 	k := &KeyMarks{clock: clock}
-	k.current.Store(&marks{since: clock()})
+	k.current.Store(newMarks(bits/64, clock()))
 	return k
 }
 
@@ -51,12 +58,12 @@ func (k *KeyMarks) Add(key ledger.Key) {
 	m := k.current.Load()
 	if now := k.clock(); now.Sub(m.since) > marksLast {
 		k.old.Store(m) // first: its keys are marked all the while
-		k.current.CompareAndSwap(m, &marks{since: now})
+		k.current.CompareAndSwap(m, newMarks(len(m.words), now))
 		m = k.current.Load()
 	}
 	h, step := split(key)
 	for range marksPerKey {
-		m.words[h%marksBits/64].Or(1 << (h % 64))
+		m.words[h/64%uint64(len(m.words))].Or(1 << (h % 64))
 		h += step
 	}
 }
@@ -72,7 +79,7 @@ func (m *marks) has(key ledger.Key) bool {
 	}
 	h, step := split(key)
 	for range marksPerKey {
-		if m.words[h%marksBits/64].Load()&(1<<(h%64)) == 0 {
+		if m.words[h/64%uint64(len(m.words))].Load()&(1<<(h%64)) == 0 {
 			return false
 		}
 		h += step

@@ -5,6 +5,7 @@ import (
 
 	"github.com/maypok86/otter/v2"
 
+	"github.com/holdfast-oms/holdfast/internal/failpoint"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/order"
 )
@@ -69,6 +70,7 @@ func (c *Orders) Fill(no order.Number, load func() (*order.Order, error)) (*orde
 	}
 	c.cache.Compute(no, func(old *order.Order, found bool) (*order.Order, otter.ComputeOp) {
 		if found || changes.Load() != before {
+			failpoint.Hit("orders.changed_while_loaded")
 			return old, otter.CancelOp
 		}
 		return o, otter.WriteOp

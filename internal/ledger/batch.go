@@ -2,10 +2,10 @@ package ledger
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"runtime/debug"
 	"slices"
 	"sort"
@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfast-oms/holdfast/internal/failpoint"
 	"github.com/holdfast-oms/holdfast/internal/fault"
+	"github.com/holdfast-oms/holdfast/internal/planted"
 )
 
 // errPanicked is the outcome of a rule that panicked: a programmer's mistake, which must not take its neighbours along.
@@ -52,6 +53,8 @@ func (l *Ledger) gather() (batch []job, settling int) {
 		open = append(open, j)
 	case <-l.closing:
 	}
+	l.mu.Lock()   // whoever hands in many at once has handed in the last
+	l.mu.Unlock() //nolint:staticcheck // nothing to do but wait
 	batch = drain(batch, l.settle, l.opt.BatchMax/2)
 	open = drain(open, l.open, l.opt.BatchMax-len(batch))
 	batch = drain(batch, l.settle, l.opt.BatchMax-len(open))
@@ -132,6 +135,7 @@ func (l *Ledger) dropAbandoned(batch []job, now time.Time) []job {
 	kept := batch[:0]
 	for _, j := range batch {
 		if err := j.abandoned(now, l.opt.WaitMax); err != nil {
+			failpoint.Hit("batch.command_abandoned")
 			j.answer(err)
 			continue
 		}
@@ -158,11 +162,14 @@ func answer(batch []job, err error) {
 func (l *Ledger) transact(batch []job, stats *BatchStats) error {
 	ctx := context.Background() // a batch belongs to no request
 	var id BatchID
-	l.opt.randomness(id[:])
+	l.opt.Randomness(id[:])
 	var doubtful *Books
 	for duplicates := 0; ; stats.Reruns++ {
 		books, err := l.once(ctx, id, batch, stats)
 		if !errors.Is(err, errUnclaimed) {
+			if doubtful != nil {
+				failpoint.Hit("batch.doubt_was_not_committed")
+			}
 			doubtful = nil // the id was free: what was in doubt has not taken place
 		}
 		switch {
@@ -171,13 +178,18 @@ func (l *Ledger) transact(batch []job, stats *BatchStats) error {
 			l.settled(books, batch)
 			return nil
 		case errors.Is(err, ErrCommitted) && doubtful != nil:
+			failpoint.Hit("batch.doubt_was_committed")
 			l.log.Warn("commit confirmed after its answer was lost", "commands", len(batch))
 			stats.Events = len(doubtful.changes.Events)
 			l.settled(doubtful, batch)
 			return nil
 		case errors.Is(err, errInDoubt):
 			doubtful, stats.InDoubt = books, true
+			if planted.Bug(planted.RenamedAfterDoubt) {
+				l.opt.Randomness(id[:])
+			}
 		case errors.Is(err, ErrDuplicate) && duplicates == 0:
+			failpoint.Hit("batch.duplicate")
 			duplicates++
 			l.numbers = lease{day: l.numbers.day} // should a number be what collided, the next block lies above every other
 		case errors.Is(err, ErrRetry):
@@ -185,20 +197,24 @@ func (l *Ledger) transact(batch []job, stats *BatchStats) error {
 			return err
 		}
 		if stats.Reruns >= l.opt.RerunMax && doubtful != nil {
+			failpoint.Hit("batch.left_in_doubt")
 			l.opt.Doubted(doubtful.applied())
 			return fmt.Errorf("%w after %d runs: %w", errUnresolved, stats.Reruns+1, err)
 		}
 		if stats.Reruns >= l.opt.RerunMax {
+			failpoint.Hit("batch.given_up")
 			return fmt.Errorf("after %d runs: %w", stats.Reruns+1, err)
 		}
 		l.log.Debug("batch to be run again", "run", stats.Reruns+1, "err", err)
-		time.Sleep(backoff(stats.Reruns))
+		time.Sleep(l.backoff(stats.Reruns))
 	}
 }
 
 // backoff is a random time around 4, 8, 16, … ms, so that two processes that got in each other's way do not meet again.
-func backoff(run int) time.Duration {
-	return time.Duration(rand.Int64N(int64(8*time.Millisecond) << min(run, 6))) //nolint:gosec // jitter
+func (l *Ledger) backoff(run int) time.Duration {
+	var random [8]byte
+	l.opt.Randomness(random[:])
+	return time.Duration(binary.LittleEndian.Uint64(random[:]) % (uint64(8*time.Millisecond) << min(run, 6))) //nolint:gosec // fits
 }
 
 // settled hands the committed changes on and answers everyone, in this order: whoever has his answer finds it everywhere.
@@ -242,6 +258,7 @@ func (l *Ledger) once(ctx context.Context, id BatchID, batch []job, stats *Batch
 	changes := books.finish()
 	clock.lap(&stats.Decide)
 	if changes.Empty() {
+		failpoint.Hit("batch.empty")
 		books.numbers = l.numbers // a grant made for nothing is rolled back
 		return books, nil
 	}
@@ -253,6 +270,9 @@ func (l *Ledger) once(ctx context.Context, id BatchID, batch []job, stats *Batch
 		l.opt.Using(keys)
 	}
 	failpoint.Hit("batch.before_commit")
+	if planted.Bug(planted.AnsweredBeforeCommit) {
+		answer(batch, nil)
+	}
 	switch err := tx.Commit(ctx); {
 	case errors.Is(err, ErrNotCommitted):
 		return nil, fmt.Errorf("commit: %w", err)

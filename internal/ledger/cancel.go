@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"github.com/holdfast-oms/holdfast/internal/event"
+	"github.com/holdfast-oms/holdfast/internal/failpoint"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/order"
 	"github.com/holdfast-oms/holdfast/internal/stock"
@@ -23,6 +24,7 @@ func (c Cancel) decide(b *Books) (order.Order, error) {
 		return order.Order{}, fault.ErrNotFound.Detailf("There is no such order.")
 	}
 	if o.Status != order.Pending {
+		failpoint.HitAs("cancel.lost_to", string(o.Status))
 		return order.Order{}, fault.ErrNotCancellable.With("status", string(o.Status))
 	}
 	b.release(o, order.Cancelled, c.Reason, event.OrderCancelled)

@@ -10,8 +10,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-oms/holdfast/internal/failpoint"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/order"
+	"github.com/holdfast-oms/holdfast/internal/planted"
 	"github.com/holdfast-oms/holdfast/internal/product"
 	"github.com/holdfast-oms/holdfast/internal/stock"
 	"github.com/holdfast-oms/holdfast/internal/user"
@@ -53,7 +55,7 @@ type Options struct {
 	Doubted    func(*Applied) // told of a batch that may or may not be in the record: what it names is not to be trusted
 	Observe    func(BatchStats)
 	Followed   func(context.Context) bool // whether somebody follows what becomes of a request; nil: nobody does
-	randomness func([]byte)               // of batch ids
+	Randomness func([]byte)               // of batch ids and of the waits between runs: crypto/rand
 }
 
 func (o *Options) defaults() {
@@ -86,8 +88,8 @@ func (o *Options) defaults() {
 	if o.Followed == nil {
 		o.Followed = func(context.Context) bool { return false }
 	}
-	if o.randomness == nil {
-		o.randomness = func(b []byte) { _, _ = rand.Read(b) }
+	if o.Randomness == nil {
+		o.Randomness = func(b []byte) { _, _ = rand.Read(b) }
 	}
 }
 
@@ -236,6 +238,11 @@ func Submit[R any](ctx context.Context, l *Ledger, c Command[R]) (R, error) {
 func (l *Ledger) enqueue(j job, lane Lane) error {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
+	return l.put(j, lane)
+}
+
+// put is called with the lock held for reading.
+func (l *Ledger) put(j job, lane Lane) error {
 	if l.closed {
 		return fault.ErrUnavailable.Detailf("The desk is closing.")
 	}
@@ -250,6 +257,7 @@ func (l *Ledger) enqueue(j job, lane Lane) error {
 	case to <- j:
 		return nil
 	default:
+		failpoint.Hit("ledger.lane_full")
 		return fault.ErrOverloaded
 	}
 }
@@ -278,6 +286,13 @@ func (t *task[R]) wants(w *Want)   { t.command.wants(w) }
 func (t *task[R]) decide(b *Books) { t.result, t.err = t.command.decide(b) }
 
 func (t *task[R]) answer(err error) {
+	if planted.Bug(planted.AnsweredBeforeCommit) {
+		select {
+		case <-t.answered:
+			return // it was told already
+		default:
+		}
+	}
 	if err != nil {
 		t.err = err
 	}
@@ -312,12 +327,14 @@ func (t *task[R]) waited(now time.Time) time.Duration { return now.Sub(t.since) 
 // all are answered or ctx ends.
 func SubmitAll[R any](ctx context.Context, l *Ledger, commands []Command[R], answered func(i int, result R, err error)) {
 	tasks := make([]*task[R], len(commands))
+	l.mu.RLock() // the batch that takes the first waits for the last
 	for i, c := range commands {
 		tasks[i] = &task[R]{command: c, ctx: ctx, since: time.Now(), answered: make(chan struct{})}
-		if err := l.enqueue(tasks[i], c.lane()); err != nil {
+		if err := l.put(tasks[i], c.lane()); err != nil {
 			tasks[i].answer(err)
 		}
 	}
+	l.mu.RUnlock()
 	for i, t := range tasks {
 		select {
 		case <-t.answered:

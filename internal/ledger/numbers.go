@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/holdfast-oms/holdfast/internal/failpoint"
 	"github.com/holdfast-oms/holdfast/internal/order"
 )
 
@@ -28,6 +29,9 @@ func (l *Ledger) leaseFor(ctx context.Context, tx Tx, now time.Time, want int) (
 	day := max(order.DayOf(now.In(l.opt.TimeZone)), n.day)
 	if want == 0 || day == n.day && n.end-n.next >= int64(want) {
 		return n, nil
+	}
+	if day != n.day && n.day != 0 {
+		failpoint.Hit("numbers.new_day")
 	}
 	block := max(l.opt.BlockSize, int64(want))
 	first, err := tx.GrantNumbers(ctx, day, block)

@@ -2,9 +2,11 @@ package ledger
 
 import (
 	"github.com/holdfast-oms/holdfast/internal/event"
+	"github.com/holdfast-oms/holdfast/internal/failpoint"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/order"
 	"github.com/holdfast-oms/holdfast/internal/payment"
+	"github.com/holdfast-oms/holdfast/internal/planted"
 	"github.com/holdfast-oms/holdfast/internal/stock"
 )
 
@@ -42,15 +44,19 @@ func (c Pay) decide(b *Books) (PayOutcome, error) {
 	switch {
 	case p == nil:
 	case p.OrderNumber != o.Number || p.Amount != c.Amount:
+		failpoint.Hit("pay.transaction_of_another")
 		return "", fault.ErrPaymentMismatch.Field("transaction_id", "was used for another payment")
 	case p.Status == payment.Succeeded:
+		failpoint.Hit("pay.again")
 		return PaidAgain, nil
 	}
-	if c.Amount != o.Total {
+	if c.Amount != o.Total && !planted.Bug(planted.AmountUnchecked) {
+		failpoint.Hit("pay.mismatch")
 		return "", fault.ErrPaymentMismatch.Field("amount", "is not the order's total")
 	}
 
 	if p != nil {
+		failpoint.Hit("pay.failed_and_succeeded")
 		b.changePayment(p) // it had failed, and succeeded after all
 	} else {
 		p = b.recordOf(o, c.Notice, c.PaymentID)
@@ -59,17 +65,25 @@ func (c Pay) decide(b *Books) (PayOutcome, error) {
 	b.Transactions[transaction] = p
 	switch o.Status {
 	case order.Pending:
+		failpoint.Hit("pay.paid")
+		if o.Due(b.Now) {
+			failpoint.Hit("pay.won_the_tie")
+		}
 		b.moveLines(o, (*stock.Stock).Sell)
 		b.closePayments(o)
 		b.step(o, order.Paid, "", event.OrderPaid)
 		return PaidNow, nil
 	case order.Paid, order.Fulfilled, order.Refunded:
+		failpoint.Hit("pay.duplicate")
 		c.owe(b, o, p, payment.Duplicate)
 		return PaidDuplicate, nil
 	case order.Cancelled, order.Expired:
 	}
+	failpoint.HitAs("pay.late_on", string(o.Status))
 	b.tellAbout(o, event.PaymentLate, p.AppendJSON(nil, ""))
-	c.owe(b, o, p, payment.Late)
+	if !planted.Bug(planted.LateMoneyKept) {
+		c.owe(b, o, p, payment.Late)
+	}
 	return PaidLate, nil
 }
 

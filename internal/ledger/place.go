@@ -5,9 +5,11 @@ import (
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/event"
+	"github.com/holdfast-oms/holdfast/internal/failpoint"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/money"
 	"github.com/holdfast-oms/holdfast/internal/order"
+	"github.com/holdfast-oms/holdfast/internal/planted"
 	"github.com/holdfast-oms/holdfast/internal/product"
 	"github.com/holdfast-oms/holdfast/internal/stock"
 	"github.com/holdfast-oms/holdfast/internal/user"
@@ -115,18 +117,22 @@ func (c Place) price(b *Books) (*order.Order, error) {
 func (c Place) allowed(b *Books, l PlaceLine) error {
 	p := b.Products[l.ProductID]
 	if !p.OnSale(b.Now) {
+		failpoint.Hit("place.not_on_sale")
 		return fault.ErrNotOnSale.With("product_id", string(l.ProductID))
 	}
-	if p.MaxPerUser > 0 && b.Units[Buyer{l.ProductID, c.UserID}]+l.Quantity > p.MaxPerUser {
+	if p.MaxPerUser > 0 && !planted.Bug(planted.LimitLookedUpBefore) && b.Units[Buyer{l.ProductID, c.UserID}]+l.Quantity > p.MaxPerUser {
+		failpoint.Hit("place.limit")
 		return fault.ErrPurchaseLimit.With("product_id", string(l.ProductID)).With("max_per_user", p.MaxPerUser)
 	}
 	if available := b.Stock[l.ProductID].Available(); available < l.Quantity {
+		failpoint.Hit("place.out_of_stock")
 		return fault.ErrOutOfStock.With("product_id", string(l.ProductID)).With("available", available)
 	}
 	return nil
 }
 
 func (c Place) accept(b *Books, o *order.Order) Placed {
+	failpoint.Hit("place.accepted")
 	o.Number = b.numbers.take()
 	b.moveLines(o, (*stock.Stock).Hold)
 	b.countUnits(o, +1)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/event"
+	"github.com/holdfast-oms/holdfast/internal/failpoint"
 	"github.com/holdfast-oms/holdfast/internal/order"
 )
 
@@ -25,6 +26,7 @@ func (c Remind) decide(b *Books) (Reminded, error) {
 	if o == nil || o.Status != order.Pending || o.Reminded || o.Due(b.Now) || o.PayBy.Sub(o.CreatedAt) <= c.Lead {
 		return false, nil
 	}
+	failpoint.Hit("remind.told")
 	b.changing(o)
 	o.Reminded = true
 	b.tellOrder(o, event.OrderExpiring)

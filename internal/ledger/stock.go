@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"github.com/holdfast-oms/holdfast/internal/failpoint"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/limits"
 	"github.com/holdfast-oms/holdfast/internal/product"
@@ -37,6 +38,7 @@ func (c AdjustStock) decide(b *Books) (StockAdjusted, error) {
 	case s == nil:
 		return StockAdjusted{}, fault.ErrNotFound.Detailf("There is no such product.")
 	case c.Ref != "" && b.Refs[ref]:
+		failpoint.Hit("stock.ref_again")
 		return StockAdjusted{Stock: *s, Repeated: true}, nil
 	case s.Available()+c.Delta < 0:
 		return StockAdjusted{}, fault.ErrInsufficientStock.

@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/failpoint"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/order"
+	"github.com/holdfast-oms/holdfast/internal/planted"
 )
 
 // Limits of the expirer.
@@ -148,7 +149,11 @@ func (e *Expirer) RunOnce(ctx context.Context) (more bool, err error) {
 // look expires a page of what the record shows overdue, and reports whether there may be more. It goes on from page to page, so
 // that orders which cannot be expired keep nobody behind them waiting, and begins again a second after the last page.
 func (e *Expirer) look(ctx context.Context, now time.Time) (more bool, err error) {
-	if e.looked == (order.Deadline{}) && now.Sub(e.lastLook) < expirerLook {
+	if planted.Bug(planted.LookForgotten) {
+		return false, nil
+	}
+	since := now.Sub(e.lastLook) // below zero: the clock was set back
+	if e.looked == (order.Deadline{}) && since >= 0 && since < expirerLook {
 		return false, nil
 	}
 	page, err := e.record.Deadlines(ctx, e.looked, now.Add(-expirerLook/2), expireMax)
@@ -169,6 +174,10 @@ func (e *Expirer) look(ctx context.Context, now time.Time) (more bool, err error
 // fill loads the next stretch of deadlines when the countdown's horizon comes near.
 func (e *Expirer) fill(ctx context.Context, now time.Time) error {
 	horizon := e.countdown.Horizon()
+	if horizon.After(now.Add(expirerAhead)) {
+		failpoint.Hit("expirer.clock_set_back")
+		horizon = time.Time{} // the clock was set back: what lies between was never loaded
+	}
 	if horizon.Sub(now) > expirerAhead/2 {
 		return nil
 	}
@@ -215,6 +224,7 @@ func (e *Expirer) expire(ctx context.Context, due []order.Number) error {
 		}
 	})
 	if failed > 0 {
+		failpoint.Hit("expirer.failed")
 		return fmt.Errorf("%d of %d orders not expired yet: %w", failed, len(due), last)
 	}
 	return nil
@@ -234,6 +244,7 @@ func (e *Expirer) clockBelieved() bool {
 	if !e.lastWall.IsZero() {
 		drift := wall.Sub(e.lastWall) - (steady - e.lastSteady)
 		if drift > clockJump || drift < -clockJump {
+			failpoint.Hit("expirer.paused")
 			e.pausedUntil = steady + clockPause
 			e.log.Error("the wall clock jumped: expiry pauses", "by", drift.String(), "for", clockPause.String())
 		}

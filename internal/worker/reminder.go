@@ -47,7 +47,7 @@ func (r *Reminder) Run(ctx context.Context) {
 // RunOnce reminds up to remindMax orders. more: there may be further ones.
 func (r *Reminder) RunOnce(ctx context.Context) (more bool, err error) {
 	now := r.clock()
-	if r.passed.PayBy.Before(now) {
+	if r.passed.PayBy.Before(now) || r.passed.PayBy.After(now.Add(r.lead)) { // beyond: the clock was set back
 		r.passed = order.Deadline{PayBy: now}
 	}
 	found, err := r.record.Unreminded(ctx, r.passed, now.Add(r.lead), remindMax)
