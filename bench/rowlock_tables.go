@@ -71,6 +71,7 @@ CREATE TABLE orders (
         ELSE FALSE END)
 ) STRICT;
 CREATE INDEX orders_due ON orders (pay_by) WHERE status = 'pending';
+CREATE INDEX orders_status ON orders (status) WHERE status <> 'pending';
 CREATE INDEX orders_user ON orders (order_no / 4096, user_id);
 
 CREATE TABLE order_lines (

@@ -226,6 +226,7 @@ func whoLeft(d *desk) {
 	q.release()
 	q.want("place", context.Canceled)
 	q.want("pay", context.Canceled) // but it was taken in
+	d.sell("b", 1)                  // which is decided behind it
 	d.wantStock("a", 9, 0, 1)
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,12 +21,15 @@ import (
 
 // book is a log in memory, and the orders that its events are of.
 type book struct {
+	mu     sync.Mutex // the hub reads beside the test
 	events []event.Event
 	reads  int
 	broken error
 }
 
 func (b *book) Events(_ context.Context, f checkout.EventFilter) ([]event.Event, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.reads++
 	if b.broken != nil {
 		return nil, b.broken
@@ -34,7 +38,11 @@ func (b *book) Events(_ context.Context, f checkout.EventFilter) ([]event.Event,
 	return slices.Clone(b.events[from:min(from+int64(f.Limit), int64(len(b.events)))]), nil
 }
 
-func (b *book) LogEnd(context.Context) (int64, error) { return int64(len(b.events)), b.broken }
+func (b *book) LogEnd(context.Context) (int64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return int64(len(b.events)), b.broken
+}
 
 func (b *book) Order(_ context.Context, no order.Number) (*order.Order, error) {
 	if b.broken != nil {
@@ -60,6 +68,8 @@ func (b *book) write(n int, t event.Type) {
 			e.Data = fmt.Appendf(nil, `{"lines":[{"user_id":"nobody"}],"user_id":%q}`, userOf(no))
 		}
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.events = append(b.events, e)
 }
 

@@ -154,8 +154,13 @@ func (emptyRecord) PaymentsOf(context.Context, order.Number) ([]*payment.Payment
 func (emptyRecord) Events(context.Context, checkout.EventFilter) ([]event.Event, error) {
 	return nil, nil
 }
-func (emptyRecord) LogEnd(context.Context) (int64, error)                    { return 0, nil }
-func (emptyRecord) LogStart(context.Context) (int64, error)                  { return 0, nil }
+func (emptyRecord) LogEnd(context.Context) (int64, error)   { return 0, nil }
+func (emptyRecord) LogStart(context.Context) (int64, error) { return 0, nil }
+
+func (emptyRecord) NumberDays(context.Context, order.Day, int) ([]checkout.NumberDay, error) {
+	return nil, nil
+}
+
 func (emptyRecord) AddKey(context.Context, *apikey.Key) error                { return fault.ErrUnavailable }
 func (emptyRecord) Keys(context.Context, string, int) ([]*apikey.Key, error) { return nil, nil }
 func (emptyRecord) RevokeKey(context.Context, string) (*apikey.Key, error) {
