@@ -153,8 +153,8 @@ func TestEveryRequestIsObservedByItsRoute(t *testing.T) {
 func TestPanicIsAnsweredAndLoggedOnce(t *testing.T) {
 	d := newDesk(t, func(o *Options, _ *ledger.Options) {
 		o.Ready = func(context.Context) error {
-			var none []int
-			return fmt.Errorf("%d", none[len(none)])
+			at := func(list []int, i int) int { return list[i] }
+			return fmt.Errorf("%d", at(nil, 1))
 		}
 		o.Pages = map[string]http.Handler{"/half": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write([]byte("half"))

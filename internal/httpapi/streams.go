@@ -93,10 +93,11 @@ type telling struct {
 // lastEventID is where a reader goes on: the header that browsers send by themselves, or, for a stream that is opened anew, the
 // parameter.
 func (x *exchange) lastEventID() (position int64, given bool) {
-	value, name := "", "last_event_id"
+	name := "last_event_id"
+	value, given := x.given(name)
 	if sent := x.r.Header["Last-Event-Id"]; len(sent) > 0 && sent[0] != "" {
-		value, name, given = strings.Join(sent, ","), "Last-Event-ID", true
-	} else if value, given = x.given(name); !given {
+		value, name = strings.Join(sent, ","), "Last-Event-ID"
+	} else if !given {
 		return 0, false
 	}
 	position, whole := wholeNumber([]byte(value))
@@ -197,7 +198,8 @@ var (
 
 func (l *stream) tell() error {
 	retry := retryMin + rand.N(retrySpread) //nolint:gosec // jitter
-	l.out = append(l.x.out[:0], "retry: "...)
+	l.out = l.x.out[:0]
+	l.out = append(l.out, "retry: "...)
 	l.out = append(strconv.AppendInt(l.out, retry.Milliseconds(), 10), "\n\n"...)
 	if err := l.write(); err != nil {
 		return err

@@ -67,7 +67,7 @@ func (d *desk) front(most time.Duration) *httptest.Server {
 func (d *desk) listen(s *httptest.Server, target, secret string, since int64) *ear {
 	d.t.Helper()
 	ctx, leave := context.WithCancel(d.t.Context())
-	r, err := http.NewRequestWithContext(ctx, "GET", s.URL+target, nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+target, nil)
 	d.must(err)
 	if secret != "" {
 		r.Header.Set("Authorization", "Bearer "+secret)
@@ -319,7 +319,7 @@ func TestCutStreamsMissNothingAndHearNothingTwice(t *testing.T) {
 			last := begin
 			for {
 				e := d.listen(s, l.target, d.keys[apikey.Admin], last)
-				if e.answer.StatusCode != 200 {
+				if e.answer.StatusCode != http.StatusOK {
 					t.Errorf("%s: %d", l.target, e.answer.StatusCode)
 					return
 				}
@@ -543,7 +543,7 @@ func TestStreamOverHTTP10(t *testing.T) {
 	lines := bufio.NewReader(c)
 	answer, err := http.ReadResponse(lines, nil)
 	d.must(err)
-	if answer.StatusCode != 200 || len(answer.TransferEncoding) > 0 {
+	if answer.StatusCode != http.StatusOK || len(answer.TransferEncoding) > 0 {
 		t.Fatalf("got %d %v", answer.StatusCode, answer.TransferEncoding)
 	}
 	e := &ear{t: t, lines: bufio.NewReader(answer.Body)}

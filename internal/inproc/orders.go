@@ -43,7 +43,7 @@ func NewOrders() *Orders {
 			for i := range o.Lines {
 				bytes += 80 + len(o.Lines[i].ProductID) + len(o.Lines[i].Title)
 			}
-			return uint32(bytes) //nolint:gosec // an order is far smaller
+			return uint32(bytes) // an order is far smaller
 		},
 	})}
 }
@@ -97,4 +97,4 @@ func (c *Orders) Doubted(a *ledger.Applied) {
 	}
 }
 
-func (c *Orders) stripe(no order.Number) *atomic.Uint64 { return &c.changes[uint64(no)%orderStripes] } //nolint:gosec // positive
+func (c *Orders) stripe(no order.Number) *atomic.Uint64 { return &c.changes[uint64(no)%orderStripes] }

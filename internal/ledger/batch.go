@@ -54,7 +54,7 @@ func (l *Ledger) gather() (batch []job, settling int) {
 	case <-l.closing:
 	}
 	l.mu.Lock()   // whoever hands in many at once has handed in the last
-	l.mu.Unlock() //nolint:staticcheck // nothing to do but wait
+	l.mu.Unlock() //nolint:staticcheck,gocritic // nothing to do but wait
 	batch = drain(batch, l.settle, l.opt.BatchMax/2)
 	open = drain(open, l.open, l.opt.BatchMax-len(batch))
 	batch = drain(batch, l.settle, l.opt.BatchMax-len(open))

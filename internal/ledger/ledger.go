@@ -193,8 +193,8 @@ func (l *Ledger) Close(ctx context.Context) error {
 // Full reports whether a command for this lane would be refused now. A request can be turned away on it before any work is
 // done for it.
 //
-// The open lane is bounded by time as well as by number: how many commands can wait for half a second depends on the record,
-// and an order that waits for long is worth as little as one refused. A lane that fits into one batch is never full by time.
+// The open lane is bounded by time as well as by number: how many commands are a second's wait depends on the record,
+// and an order that waits for longer is worth as little as one refused. A lane that fits into one batch is never full by time.
 func (l *Ledger) Full(lane Lane) bool {
 	if lane == Settle {
 		return len(l.settle) == cap(l.settle)

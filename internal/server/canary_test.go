@@ -85,8 +85,10 @@ func newAviary(t *testing.T, format string) *aviary {
 func (a *aviary) run() {
 	a.prepare()
 	var document struct {
-		Paths      map[string]map[string]operation
-		Components struct{ Schemas map[string]schema }
+		Paths      map[string]map[string]operation `json:"paths"`
+		Components struct {
+			Schemas map[string]schema `json:"schemas"`
+		} `json:"components"`
 	}
 	if err := json.Unmarshal(a.ask("GET", "/openapi.json", "", nil), &document); err != nil {
 		a.t.Fatal(err)
@@ -140,7 +142,7 @@ func (a *aviary) prepare() {
 	}
 	a.payment = opened.PaymentID
 	for _, amount := range []int64{7, 1, 1} { // a mismatch, the money, the money again
-		a.notice(fmt.Sprintf(`{"order_no":%q,"transaction_id":"%s","amount":%d,"currency":"CNY","status":"succeeded"}`, a.order, canary, amount))
+		a.notice(fmt.Sprintf(`{"order_no":%q,"transaction_id":%q,"amount":%d,"currency":"CNY","status":"succeeded"}`, a.order, canary, amount))
 	}
 }
 
@@ -276,19 +278,24 @@ func (a *aviary) silent(where, text string, forbidden ...string) {
 
 // operation and schema are what is read of the document.
 type operation struct {
-	Parameters  []struct{ Name, In string }
+	Parameters []struct {
+		Name string `json:"name"`
+		In   string `json:"in"`
+	} `json:"parameters"`
 	RequestBody struct {
-		Content map[string]struct{ Schema schema }
-	}
+		Content map[string]struct {
+			Schema schema `json:"schema"`
+		} `json:"content"`
+	} `json:"requestBody"`
 }
 
 type schema struct {
-	Ref        string `json:"$ref"`
-	Type       any
-	Enum       []any
-	Format     string
-	Properties map[string]schema
-	Items      *schema
+	Ref        string            `json:"$ref"`
+	Type       any               `json:"type"`
+	Enum       []any             `json:"enum"`
+	Format     string            `json:"format"`
+	Properties map[string]schema `json:"properties"`
+	Items      *schema           `json:"items"`
 }
 
 // fill makes a value of a schema: one that will do, or one of the right types and nothing else.

@@ -68,9 +68,9 @@ Spans carry what a log line may: the order's number finds the trace of an order.
 	return b.String()
 }
 
-func (m *Metric) kindInWords() string {
-	text := string(m.Kind)
-	for i, l := range m.Labels {
+func (c *Metric) kindInWords() string {
+	text := string(c.Kind)
+	for i, l := range c.Labels {
 		if i == 0 {
 			text += " by"
 		}

@@ -75,7 +75,9 @@ func TestAStormOfOneMessageDoesNotFillADisk(t *testing.T) {
 		if n := strings.Count(b.String(), "something else"); n != 60 {
 			t.Errorf("the storm took %d of 60 other lines along", 60-n)
 		}
-		var last struct{ Suppressed int64 }
+		var last struct {
+			Suppressed int64 `json:"suppressed"`
+		}
 		for line := range strings.Lines(b.String()) {
 			if err := json.Unmarshal([]byte(line), &last); err != nil {
 				t.Fatal(err)

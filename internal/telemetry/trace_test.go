@@ -41,7 +41,7 @@ func startTracer(t *testing.T, opt TracerOptions) *Tracer {
 }
 
 func request(header ...string) *http.Request {
-	r := httptest.NewRequest("POST", "/v1/orders", nil)
+	r := httptest.NewRequest(http.MethodPost, "/v1/orders", nil)
 	for pair := range slices.Chunk(header, 2) {
 		r.Header.Set(pair[0], pair[1])
 	}

@@ -31,7 +31,7 @@ const (
 	janitorJump    = time.Minute     // a wall clock that is so far ahead of the steady one …
 	janitorDoubts  = 24 * time.Hour  // … is believed when it has been so for this long
 	janitorPage    = 500             // rows that are removed at once
-	janitorKeys    = 2000            // keys that are looked at at once
+	janitorKeys    = 2000            // keys that are looked at in one go
 	janitorRest    = 20 * time.Millisecond
 	janitorRestFor = 4 // times as long as a page took: at least four fifths of the time belong to others
 )
