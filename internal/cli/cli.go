@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/alecthomas/kong"
 
@@ -149,8 +150,16 @@ func orStopped(ctx context.Context, err error) error {
 	return err
 }
 
-// oneLine keeps a message that came from elsewhere on its line.
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+// oneLine keeps a message that came from elsewhere on its line, and from telling the terminal what to do.
+func oneLine(text string) string {
+	shown := strings.Map(func(r rune) rune {
+		if unicode.IsGraphic(r) || unicode.IsSpace(r) {
+			return r
+		}
+		return -1
+	}, text)
+	return strings.Join(strings.Fields(shown), " ")
+}
 
 func terminal(w io.Writer) bool {
 	f, ok := w.(*os.File)

@@ -130,7 +130,8 @@ func (h *Hub) RunOnce(ctx context.Context) (more bool, err error) {
 		}
 	}
 	for i := range events {
-		h.tell(&events[i], userAt(users, i))
+		e := events[i] // a copy: one that waits in a queue is not to keep its whole page
+		h.tell(&e, userAt(users, i))
 	}
 	h.position = max(h.position, events[len(events)-1].Position)
 	return len(events) == pageMax, nil

@@ -46,7 +46,6 @@ func tagOf(content []byte) []string {
 var (
 	revalidated = []string{"no-cache"}
 	gzipped     = []string{"gzip"}
-	byCoding    = []string{"Accept-Encoding"}
 )
 
 // static answers with a file, or says that the client has it already.
@@ -54,7 +53,7 @@ func (x *exchange) static(f *static) {
 	h := x.Header()
 	h["Cache-Control"], h["Etag"] = revalidated, f.tag
 	if f.zipped != nil {
-		h["Vary"] = byCoding
+		h.Add("Vary", "Accept-Encoding") // there may be Origin
 	}
 	if known(x.r.Header["If-None-Match"], f.tag[0]) {
 		x.WriteHeader(http.StatusNotModified)

@@ -256,23 +256,27 @@ func (l *stream) catchUp() error {
 	}
 }
 
-// page tells one page of the log. last: there was no more of it.
-func (l *stream) page() (last bool, err error) {
+// read reads a page of the log, when it is its turn.
+func (l *stream) read(filter checkout.EventFilter) ([]event.Event, error) {
 	s := l.x.s
 	select {
 	case s.streams.reads <- struct{}{}:
 	case <-l.x.ctx.Done():
-		return false, errGone
+		return nil, errGone
 	case <-s.streams.drained:
-		return false, errEnded
+		return nil, errEnded
 	}
+	defer func() { <-s.streams.reads }()
 	ctx, cancel := context.WithTimeout(l.x.ctx, streamReadMax)
 	defer cancel()
+	filter.Limit = streamPage
+	return s.desk.Record.Events(ctx, filter)
+}
+
+// page tells one page of the log. last: there was no more of it.
+func (l *stream) page() (last bool, err error) {
 	// Not by types: a look for what is rare would go through all of the log.
-	events, err := s.desk.Record.Events(ctx, checkout.EventFilter{
-		OrderNo: l.of.OrderNo, UserID: l.of.UserID, After: l.last, Limit: streamPage,
-	})
-	<-s.streams.reads
+	events, err := l.read(checkout.EventFilter{OrderNo: l.of.OrderNo, UserID: l.of.UserID, After: l.last})
 	if err != nil {
 		return false, err
 	}
@@ -334,9 +338,7 @@ func (l *stream) first() error {
 // toldSoFar is the sequence of the last event of the order in the log.
 func (l *stream) toldSoFar() (sequence int64, err error) {
 	for after := int64(0); ; {
-		events, err := l.x.s.desk.Record.Events(l.x.ctx, checkout.EventFilter{
-			OrderNo: l.of.OrderNo, After: after, Limit: streamPage, Anew: after == 0,
-		})
+		events, err := l.read(checkout.EventFilter{OrderNo: l.of.OrderNo, After: after, Anew: after == 0})
 		if err != nil || len(events) == 0 {
 			return sequence, err
 		}
@@ -407,9 +409,27 @@ func (l *stream) takeAndTell() error {
 			if err := l.write(); err != nil {
 				return err
 			}
+			if err := l.mayGoOn(); err != nil { // to a slow reader what is queued takes long
+				return err
+			}
 		}
 	}
 	return l.write()
+}
+
+// mayGoOn looks, between two writes, whether the reader is there, may listen still, and the process goes on.
+func (l *stream) mayGoOn() error {
+	select {
+	case <-l.x.ctx.Done():
+		return errGone
+	case <-l.x.s.streams.drained:
+		return errEnded
+	default:
+	}
+	if l.key != nil && l.key(l.x.ctx) != nil {
+		return errEnded
+	}
+	return nil
 }
 
 // keep keeps the line open, and tells a reader of whom nothing was said how far that is true, so that he need not go through all

@@ -23,15 +23,16 @@ const (
 
 // Limits of the janitor. A page is one transaction, and whoever writes meanwhile waits for it.
 const (
-	janitorLook    = time.Minute     // between two looks whether anything is due
-	janitorOften   = time.Minute     // between two rounds of what costs nothing to look at
-	janitorSeldom  = 6 * time.Hour   // between two walks through the idempotency keys: each reads all of them
-	janitorDaily   = 24 * time.Hour  // between two looks at what grows by a row a day
-	janitorRetry   = 5 * time.Minute // before a job that failed is tried again
-	janitorJump    = time.Minute     // a wall clock that is so far ahead of the steady one …
-	janitorDoubts  = 24 * time.Hour  // … is believed when it has been so for this long
-	janitorPage    = 500             // rows that are removed at once
-	janitorKeys    = 2000            // keys that are looked at in one go
+	janitorBegins  = 10 * time.Minute // after the start: a machine that came up with a wrong clock has had it set by then
+	janitorLook    = time.Minute      // between two looks whether anything is due
+	janitorOften   = time.Minute      // between two rounds of what costs nothing to look at
+	janitorSeldom  = 6 * time.Hour    // between two walks through the idempotency keys: each reads all of them
+	janitorDaily   = 24 * time.Hour   // between two looks at what grows by a row a day
+	janitorRetry   = 5 * time.Minute  // before a job that failed is tried again
+	janitorJump    = time.Minute      // a wall clock that is so far ahead of the steady one …
+	janitorDoubts  = 24 * time.Hour   // … is believed when it has been so for this long
+	janitorPage    = 500              // rows that are removed at once
+	janitorKeys    = 2000             // keys that are looked at in one go
 	janitorRest    = 20 * time.Millisecond
 	janitorRestFor = 4 // times as long as a page took: at least four fifths of the time belong to others
 )
@@ -112,7 +113,7 @@ func NewJanitor(rooms Rooms, opt JanitorOptions) *Janitor {
 
 // Run works until ctx ends. Between two pages it rests, so that the ledger is not kept waiting.
 func (j *Janitor) Run(ctx context.Context) {
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(janitorBegins)
 	defer timer.Stop()
 	for {
 		select {
