@@ -154,7 +154,7 @@ func TestPanicIsAnsweredAndLoggedOnce(t *testing.T) {
 	d := newDesk(t, func(o *Options, _ *ledger.Options) {
 		o.Ready = func(context.Context) error {
 			at := func(list []int, i int) int { return list[i] }
-			return fmt.Errorf("%d", at(nil, 1))
+			return fmt.Errorf("%d", at(nil, 0))
 		}
 		o.Pages = map[string]http.Handler{"/half": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write([]byte("half"))
