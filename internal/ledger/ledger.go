@@ -247,6 +247,7 @@ func (l *Ledger) put(j job, lane Lane) error {
 		return fault.ErrUnavailable.Detailf("The desk is closing.")
 	}
 	if l.Full(lane) {
+		failpoint.Hit("ledger.lane_full")
 		return fault.ErrOverloaded
 	}
 	to := l.open
