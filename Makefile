@@ -100,7 +100,7 @@ race-ready:
 	$(CC_WORKS) || { cat $$log >&2; echo 'gcc could not be installed: install it and run make again.' >&2; exit 1; }; \
 	rm -f $$log
 
-# The pages are tested in a real browser. On Debian and Ubuntu root can have it at once.
+# The pages are tested in a real browser. On Debian root can have it at once; Ubuntu has it as a snap only, which is asked for.
 BROWSER = { command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable; } >/dev/null 2>&1
 
 .PHONY: browser-ready

@@ -45,8 +45,9 @@ type StreamOptions struct {
 }
 
 // StreamOrder gives an order as it is, and then each event about it, as it happens. Cut connections are opened again behind
-// what was seen, so nothing is missed and nothing comes twice. It ends when the desk ends it because the order can change no
-// more, when the context ends or the loop is left, or with an error, which is the last thing it gives.
+// what was seen, so nothing is missed and nothing comes twice. It ends when the order can change no more and the desk ends the
+// connection (money that comes late after that is told by StreamEvents), when the context ends or the loop is left, or with an
+// error, which is the last thing it gives.
 func (c *Client) StreamOrder(ctx context.Context, orderNo string, opt StreamOptions) iter.Seq2[Message[api.Order], error] {
 	s := stream[api.Order]{c: c, operation: "streamOrder", path: path("orders", orderNo, "stream")}
 	s.over = func(o *api.Order) bool { return over(o.Status) }
