@@ -33,7 +33,9 @@ type desk struct {
 
 func newDesk(t *testing.T, at string) *desk {
 	t.Helper()
-	transport := &http.Transport{MaxIdleConnsPerHost: 2000, IdleConnTimeout: time.Minute}
+	// A connection that was opened for a call and not needed for it lies idle until the desk, which has not had a word on it, hangs
+	// up. The transport would not repeat a call that finds it so.
+	transport := &http.Transport{MaxIdleConnsPerHost: 2000, IdleConnTimeout: time.Second}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &desk{t: t, url: at, key: adminKey, http: &http.Client{Transport: transport, Timeout: requestMax}}
 }
