@@ -159,17 +159,17 @@ func (c *crowd) judgeMoney(p *purchase, payments []api.Payment) {
 }
 
 // finish waits for the last deadlines and then looks at everything there is: every order, every event, every unit.
-func (c *crowd) finish(s *server) {
+func (c *crowd) finish(d *desk) {
 	c.t.Helper()
 	until(c.t, 20*time.Second, "whatever is due to expire", func() bool {
-		return !slices.ContainsFunc(s.orders("status", api.OrderPending), func(o api.Order) bool { return time.Until(o.PayBy) < time.Minute })
+		return !slices.ContainsFunc(d.orders("status", api.OrderPending), func(o api.Order) bool { return time.Until(o.PayBy) < time.Minute })
 	})
-	c.check(s.desk, oldInTheEnd)
-	s.settled()
-	c.checkOrders(s.orders())
-	c.checkLog(s.events())
-	c.checkStock(s.desk)
-	s.auditClean()
+	c.check(d, oldInTheEnd)
+	d.settled()
+	c.checkOrders(d.orders())
+	c.checkLog(d.events())
+	c.checkStock(d)
+	d.auditClean()
 	auditClean(c.t, c.database)
 	c.tell()
 }

@@ -27,6 +27,7 @@ const (
 // remember what they were told. What they were not told they ask again, as a good client does, and then know.
 type crowd struct {
 	t        *testing.T
+	where    where
 	database string
 	draw     *rand.Rand // under mu
 
@@ -68,11 +69,11 @@ func shopProducts() map[string]time.Duration {
 	return map[string]time.Duration{"scarce": 2 * time.Second, "quick": time.Second, "slow": time.Hour, "other": time.Hour}
 }
 
-func newCrowd(t *testing.T) *crowd {
+func newCrowd(t *testing.T, w where) *crowd {
 	t.Helper()
 	t.Logf("-chaos.seed=%d", *chaosSeed)
 	c := &crowd{
-		t: t, database: database(t), draw: rand.New(rand.NewPCG(*chaosSeed, 1)),
+		t: t, where: w, database: w.database(t), draw: rand.New(rand.NewPCG(*chaosSeed, 1)),
 		numbers: map[string]*purchase{},
 	}
 	s := shipped.serve(t, c.database)
@@ -98,8 +99,8 @@ func (c *crowd) number(n int) int {
 	return c.draw.IntN(n)
 }
 
-// rush lets the crowd loose on a desk until it is told to stop or the desk is gone.
-func (c *crowd) rush(s *server, stop <-chan struct{}) {
+// rush lets the crowd loose on a desk until it is told to stop or the desk's only process is gone.
+func (c *crowd) rush(d *desk, stop <-chan struct{}) {
 	var clients sync.WaitGroup
 	var gone atomic.Bool
 	for range crowdSize {
@@ -110,8 +111,8 @@ func (c *crowd) rush(s *server, stop <-chan struct{}) {
 					return
 				default:
 				}
-				if !c.move(s.desk) {
-					gone.Store(true)
+				if !c.move(d) {
+					gone.Store(c.where.processes == 1)
 				}
 			}
 		})

@@ -30,45 +30,47 @@ type racer struct {
 // Money and the deadline of its order meet within milliseconds, a thousand times. Each order ends paid or expired; money that
 // lost goes back exactly once; no unit is lost or counted twice.
 func TestPayMeetsExpire(t *testing.T) {
-	db := database(t)
-	s := shipped.serve(t, db)
-	windows := []time.Duration{1000 * time.Millisecond, 1500 * time.Millisecond, 2000 * time.Millisecond, 2500 * time.Millisecond}
-	for i, w := range windows {
-		s.product(fmt.Sprintf("w-%d", i), 2*raceOrders, payWithin(w))
-	}
-	draw := rand.New(rand.NewPCG(*chaosSeed, 2))
-	var racers []*racer
-	var paid, expired int
-	// How much earlier a notice has to leave in order to arrive in time depends on the machine, so it is found out by trying.
-	earlier := time.Duration(0)
-	for round := 0; round < raceRounds && (paid < raceEnough || expired < raceEnough); round++ {
-		n := raceMore
-		if round == 0 {
-			n = raceOrders
+	everywhere(t, func(t *testing.T, w where) {
+		db := w.database(t)
+		s := w.serve(t, shipped, db)
+		windows := []time.Duration{1000 * time.Millisecond, 1500 * time.Millisecond, 2000 * time.Millisecond, 2500 * time.Millisecond}
+		for i, window := range windows {
+			s.product(fmt.Sprintf("w-%d", i), 2*raceOrders, payWithin(window))
 		}
-		batch := race(s.desk, draw, round, n, earlier)
-		racers = append(racers, batch...)
-		wonNow := 0
-		for _, r := range batch {
-			if r.now.Status == api.OrderPaid {
-				wonNow++
+		draw := rand.New(rand.NewPCG(*chaosSeed, 2))
+		var racers []*racer
+		var paid, expired int
+		// How much earlier a notice has to leave in order to arrive in time depends on the machine, so it is found out by trying.
+		earlier := time.Duration(0)
+		for round := 0; round < raceRounds && (paid < raceEnough || expired < raceEnough); round++ {
+			n := raceMore
+			if round == 0 {
+				n = raceOrders
+			}
+			batch := race(s.desk, draw, round, n, earlier)
+			racers = append(racers, batch...)
+			wonNow := 0
+			for _, r := range batch {
+				if r.now.Status == api.OrderPaid {
+					wonNow++
+				}
+			}
+			paid, expired = paid+wonNow, expired+n-wonNow
+			t.Logf("round %d, notices %v earlier: %d paid, %d expired", round, earlier, wonNow, n-wonNow)
+			if paid < raceEnough {
+				earlier += 25 * time.Millisecond << round
+			} else {
+				earlier -= 25 * time.Millisecond << round
 			}
 		}
-		paid, expired = paid+wonNow, expired+n-wonNow
-		t.Logf("round %d, notices %v earlier: %d paid, %d expired", round, earlier, wonNow, n-wonNow)
-		if paid < raceEnough {
-			earlier += 25 * time.Millisecond << round
-		} else {
-			earlier -= 25 * time.Millisecond << round
+		if paid < raceEnough || expired < raceEnough {
+			t.Errorf("%d paid, %d expired: want at least %d of each", paid, expired, raceEnough)
 		}
-	}
-	if paid < raceEnough || expired < raceEnough {
-		t.Errorf("%d paid, %d expired: want at least %d of each", paid, expired, raceEnough)
-	}
-	s.settled()
-	checkRacers(t, racers, s.events("types", "order.paid,order.expired,payment.late,refund.due"))
-	checkRaceStock(s.desk, racers, len(windows))
-	auditClean(t, db)
+		s.settled()
+		checkRacers(t, racers, s.events("types", "order.paid,order.expired,payment.late,refund.due"))
+		checkRaceStock(s.desk, racers, len(windows))
+		auditClean(t, db)
+	})
 }
 
 // race places orders, sends the notice of each around its pay_by, and looks how they ended. Half of the notices come within a

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,19 +26,23 @@ const requestMax = 30 * time.Second
 // desk is a running Holdfast as a client with the admin key sees it. Every request that is under way has a connection of its
 // own.
 type desk struct {
-	t    *testing.T
-	url  string
-	key  string
-	http *http.Client
+	t     *testing.T
+	url   string // of its first process
+	turns turns
+	key   string
+	http  *http.Client
 }
 
-func newDesk(t *testing.T, at string) *desk {
+func newDesk(t *testing.T, at ...string) *desk {
 	t.Helper()
 	// A connection that was opened for a call and not needed for it lies idle until the desk, which has not had a word on it, hangs
 	// up. The transport would not repeat a call that finds it so.
 	transport := &http.Transport{MaxIdleConnsPerHost: 2000, IdleConnTimeout: time.Second}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &desk{t: t, url: at, key: adminKey, http: &http.Client{Transport: transport, Timeout: requestMax}}
+	return &desk{
+		t: t, url: at[0], turns: turns{at, new(atomic.Uint64)}, key: adminKey,
+		http: &http.Client{Transport: transport, Timeout: requestMax},
+	}
 }
 
 // as is the same desk for the holder of another key.
@@ -80,7 +85,7 @@ func (d *desk) send(method, path string, body any, headers ...string) (answer, e
 		}
 		sent = bytes.NewReader(text)
 	}
-	r, err := http.NewRequest(method, d.url+path, sent)
+	r, err := http.NewRequest(method, d.turns.address()+path, sent)
 	if err != nil {
 		return answer{}, err
 	}

@@ -174,7 +174,7 @@ func TestOverloadIsBoundedAndForgotten(t *testing.T) {
 // nobody has to restart anything.
 func TestAFullDiskIsToldAndSurvived(t *testing.T) {
 	disk := smallDisk(t, "size=24m")
-	db := filepath.Join(disk, "holdfast.db")
+	db := sqlite(filepath.Join(disk, "holdfast.db"))
 	s := serve(t, db)
 	s.product("sku", 1_000_000, nil)
 	s.product("quick", 1000, payWithin(2*time.Second))
@@ -281,7 +281,7 @@ func TestALockedDatabaseIsToldAndSurvived(t *testing.T) {
 	s.product("quick", 1000, payWithin(time.Second))
 	before := s.order("before", "u", line("sku", 1))
 	due := s.order("due", "u", line("quick", 1))
-	unlock := lockDatabase(t, db)
+	unlock := lockDatabase(t, fileOf(db))
 
 	const answerMax = 6 * time.Second // one turn of waiting for the lock, 1.5 s, on a busy machine
 	atOnce(16, func(i int) {
@@ -321,9 +321,9 @@ func TestALockedDatabaseIsToldAndSurvived(t *testing.T) {
 }
 
 // lockDatabase takes the write lock of a database as another program would.
-func lockDatabase(t *testing.T, db string) (unlock func()) {
+func lockDatabase(t *testing.T, file string) (unlock func()) {
 	t.Helper()
-	other, err := sql.Open("sqlite", "file:"+db+"?_pragma=busy_timeout(5000)")
+	other, err := sql.Open("sqlite", "file:"+file+"?_pragma=busy_timeout(5000)")
 	if err != nil {
 		t.Fatal(err)
 	}

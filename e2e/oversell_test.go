@@ -123,102 +123,110 @@ func wantHeld(d *desk, product string, received, held int64) {
 }
 
 func TestAThousandUnitsGoToAThousandOfFiveThousandBuyers(t *testing.T) {
-	const units, buyers = 1000, 5000
-	db := database(t)
-	s := serve(t, db)
-	s.product("hot", units, nil)
+	everywhere(t, func(t *testing.T, w where) {
+		const units, buyers = 1000, 5000
+		db := w.database(t)
+		s := w.serve(t, w.usual(), db)
+		s.product("hot", units, nil)
 
-	accepted := rush(s.desk, crowdOf(buyers, []api.PlaceLine{line("hot", 1)}), connections, api.CodeOutOfStock)
+		accepted := rush(s.desk, crowdOf(buyers, []api.PlaceLine{line("hot", 1)}), connections, api.CodeOutOfStock)
 
-	if len(accepted) != units {
-		t.Errorf("got %d orders, want %d", len(accepted), units)
-	}
-	wantHeld(s.desk, "hot", units, units)
-	if found := s.orders(); len(found) != units {
-		t.Errorf("found %d orders, want %d", len(found), units)
-	}
-	s.auditClean()
-	auditClean(t, db)
+		if len(accepted) != units {
+			t.Errorf("got %d orders, want %d", len(accepted), units)
+		}
+		wantHeld(s.desk, "hot", units, units)
+		if found := s.orders(); len(found) != units {
+			t.Errorf("found %d orders, want %d", len(found), units)
+		}
+		s.auditClean()
+		auditClean(t, db)
+	})
 }
 
 // Some want both products and some one of them. Whoever wanted one unit and was refused proves that there was none left, so in
 // the end everything is sold; whoever wanted both got both or none.
 func TestOrdersOfTwoProductsGetAllOrNothing(t *testing.T) {
-	const left, right = 300, 170
-	db := database(t)
-	s := serve(t, db)
-	s.product("left", left, nil)
-	s.product("right", right, nil)
+	everywhere(t, func(t *testing.T, w where) {
+		const left, right = 300, 170
+		db := w.database(t)
+		s := w.serve(t, w.usual(), db)
+		s.product("left", left, nil)
+		s.product("right", right, nil)
 
-	buyers := crowdOf(1600,
-		[]api.PlaceLine{line("left", 1), line("right", 1)},
-		[]api.PlaceLine{line("right", 2), line("left", 3)},
-		[]api.PlaceLine{line("left", 1)},
-		[]api.PlaceLine{line("right", 1)})
-	accepted := rush(s.desk, buyers, connections, api.CodeOutOfStock)
+		buyers := crowdOf(1600,
+			[]api.PlaceLine{line("left", 1), line("right", 1)},
+			[]api.PlaceLine{line("right", 2), line("left", 3)},
+			[]api.PlaceLine{line("left", 1)},
+			[]api.PlaceLine{line("right", 1)})
+		accepted := rush(s.desk, buyers, connections, api.CodeOutOfStock)
 
-	for product, units := range map[string]int64{"left": left, "right": right} {
-		if got := unitsOf(accepted, product); got != units {
-			t.Errorf("%s: got %d units in accepted orders, want all %d", product, got, units)
+		for product, units := range map[string]int64{"left": left, "right": right} {
+			if got := unitsOf(accepted, product); got != units {
+				t.Errorf("%s: got %d units in accepted orders, want all %d", product, got, units)
+			}
+			wantHeld(s.desk, product, units, units)
 		}
-		wantHeld(s.desk, product, units, units)
-	}
-	for _, b := range buyers {
-		if b.status != http.StatusConflict {
-			continue
+		for _, b := range buyers {
+			if b.status != http.StatusConflict {
+				continue
+			}
+			if p := b.problem(); !slices.ContainsFunc(b.lines, func(l api.PlaceLine) bool {
+				return string(p.Members["product_id"]) == `"`+l.ProductID+`"`
+			}) {
+				t.Errorf("refused for a product that was not asked for: %s", b.body)
+			}
 		}
-		if p := b.problem(); !slices.ContainsFunc(b.lines, func(l api.PlaceLine) bool {
-			return string(p.Members["product_id"]) == `"`+l.ProductID+`"`
-		}) {
-			t.Errorf("refused for a product that was not asked for: %s", b.body)
-		}
-	}
-	s.auditClean()
-	auditClean(t, db)
+		s.auditClean()
+		auditClean(t, db)
+	})
 }
 
 // Checked line by line, two lines of one product pass where their sum does not.
 func TestTheSameProductOnTwoLinesIsSummed(t *testing.T) {
-	const units, each = 100, 3
-	db := database(t)
-	s := serve(t, db)
-	s.product("twice", units, nil)
+	everywhere(t, func(t *testing.T, w where) {
+		const units, each = 100, 3
+		db := w.database(t)
+		s := w.serve(t, w.usual(), db)
+		s.product("twice", units, nil)
 
-	accepted := rush(s.desk, crowdOf(200, []api.PlaceLine{line("twice", 1), line("twice", 2)}), 200, api.CodeOutOfStock)
+		accepted := rush(s.desk, crowdOf(200, []api.PlaceLine{line("twice", 1), line("twice", 2)}), 200, api.CodeOutOfStock)
 
-	if want := units / each; len(accepted) != want {
-		t.Errorf("got %d orders, want %d", len(accepted), want)
-	}
-	wantHeld(s.desk, "twice", units, units/each*each)
-	s.order("the-rest", "u-last", line("twice", units%each))
-	wantHeld(s.desk, "twice", units, units)
-	auditClean(t, db)
+		if want := units / each; len(accepted) != want {
+			t.Errorf("got %d orders, want %d", len(accepted), want)
+		}
+		wantHeld(s.desk, "twice", units, units/each*each)
+		s.order("the-rest", "u-last", line("twice", units%each))
+		wantHeld(s.desk, "twice", units, units)
+		auditClean(t, db)
+	})
 }
 
 func TestOneUserOnSixtyFourConnectionsGetsNoMoreThanHisLimit(t *testing.T) {
-	const limit = 5
-	db := database(t)
-	s := serve(t, db)
-	s.product("limited", 1000, func(p *api.PutProduct) { p.MaxPerUser = api.Set[int64](limit) })
+	everywhere(t, func(t *testing.T, w where) {
+		const limit = 5
+		db := w.database(t)
+		s := w.serve(t, w.usual(), db)
+		s.product("limited", 1000, func(p *api.PutProduct) { p.MaxPerUser = api.Set[int64](limit) })
 
-	buyers := crowdOf(64, []api.PlaceLine{line("limited", 1)})
-	for _, b := range buyers {
-		b.user = "greedy"
-	}
-	accepted := rush(s.desk, buyers, 64, api.CodePurchaseLimit)
-	if len(accepted) != limit {
-		t.Fatalf("got %d orders, want %d", len(accepted), limit)
-	}
-	wantHeld(s.desk, "limited", 1000, limit)
+		buyers := crowdOf(64, []api.PlaceLine{line("limited", 1)})
+		for _, b := range buyers {
+			b.user = "greedy"
+		}
+		accepted := rush(s.desk, buyers, 64, api.CodePurchaseLimit)
+		if len(accepted) != limit {
+			t.Fatalf("got %d orders, want %d", len(accepted), limit)
+		}
+		wantHeld(s.desk, "limited", 1000, limit)
 
-	// What he gives back he may buy again, once.
-	s.want(http.StatusOK, nil, "POST", "/v1/orders/"+accepted[0].order.OrderNo+"/cancel", nil)
-	s.order("again", "greedy", line("limited", 1))
-	if a, err := s.place("once-more", "greedy", line("limited", 1)); err != nil || a.problem().Code != api.CodePurchaseLimit {
-		t.Errorf("beyond the limit again: got %v, %v, want 409 purchase_limit", a, err)
-	}
-	s.order("somebody-else", "modest", line("limited", limit))
-	auditClean(t, db)
+		// What he gives back he may buy again, once.
+		s.want(http.StatusOK, nil, "POST", "/v1/orders/"+accepted[0].order.OrderNo+"/cancel", nil)
+		s.order("again", "greedy", line("limited", 1))
+		if a, err := s.place("once-more", "greedy", line("limited", 1)); err != nil || a.problem().Code != api.CodePurchaseLimit {
+			t.Errorf("beyond the limit again: got %v, %v, want 409 purchase_limit", a, err)
+		}
+		s.order("somebody-else", "modest", line("limited", limit))
+		auditClean(t, db)
+	})
 }
 
 // A unit that comes back goes to exactly one of those who wait for it, and nobody is told sold out for long while there is

@@ -188,23 +188,27 @@ type server struct {
 // serve starts a desk on a database and waits until it is ready.
 func (s setup) serve(t *testing.T, database string, flags ...string) *server {
 	t.Helper()
-	up, alive := s.tryServe(t, database, flags...)
+	return s.begin(t, database, flags...).mustServe()
+}
+
+func (p *program) mustServe() *server {
+	p.t.Helper()
+	up, alive := p.tryServe()
 	if !alive {
-		t.Fatalf("serve ended before it was ready: exit code %d\n%s", up.wait(0), up.stderr)
+		p.t.Fatalf("serve ended before it was ready: exit code %d\n%s", up.wait(0), up.stderr)
 	}
 	return up
 }
 
-// tryServe starts a desk that may end before it is ready.
-func (s setup) tryServe(t *testing.T, database string, flags ...string) (up *server, alive bool) {
-	t.Helper()
-	p := s.begin(t, database, flags...)
+// tryServe waits until a desk that was begun is ready. It may end before.
+func (p *program) tryServe() (up *server, alive bool) {
+	p.t.Helper()
 	url, alive := p.listening()
-	up = &server{p, newDesk(t, url)}
+	up = &server{p, newDesk(p.t, url)}
 	if !alive {
 		return up, false
 	}
-	until(t, startMax, "readiness", func() bool {
+	until(p.t, startMax, "readiness", func() bool {
 		a, err := up.send("GET", "/readyz", nil)
 		return err == nil && a.status == http.StatusOK || p.ended()
 	})
@@ -214,7 +218,7 @@ func (s setup) tryServe(t *testing.T, database string, flags ...string) (up *ser
 // begin starts a desk and does not wait for it.
 func (s setup) begin(t *testing.T, database string, flags ...string) *program {
 	t.Helper()
-	return s.launch(t, append([]string{"serve", "--listen", "127.0.0.1:0", "--database-url", "sqlite:" + database}, flags...)...)
+	return s.launch(t, append([]string{"serve", "--listen", "127.0.0.1:0", "--database-url", database}, flags...)...)
 }
 
 // listening waits for the line that says where the desk is; not ok: the program has ended without it.
@@ -265,17 +269,22 @@ func complaint(t *testing.T, said string) string {
 // auditClean runs `holdfast audit` beside whoever serves the database.
 func auditClean(t *testing.T, database string) {
 	t.Helper()
-	p := shipped.launch(t, "audit", "--database-url", "sqlite:"+database)
+	p := shipped.launch(t, "audit", "--database-url", database)
 	if code := p.wait(time.Minute); code != 0 {
 		t.Fatalf("audit: exit code %d\n%s%s", code, p.stdout, p.stderr)
 	}
 }
 
-// database is the path of a database that does not exist yet.
+// database is the URL of a database of SQLite's that does not exist yet.
 func database(t *testing.T) string {
 	t.Helper()
-	return filepath.Join(t.TempDir(), "holdfast.db")
+	return sqlite(filepath.Join(t.TempDir(), "holdfast.db"))
 }
+
+// sqlite is the URL of a database in a file, fileOf the file.
+func sqlite(file string) string { return "sqlite:" + file }
+
+func fileOf(database string) string { return strings.TrimPrefix(database, "sqlite:") }
 
 // output keeps what a process says, up to a limit.
 type output struct {

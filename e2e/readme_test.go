@@ -91,7 +91,7 @@ func TestTheCommandLinesOfTheREADMEWorkAsPrinted(t *testing.T) {
 	cmd.Dir = folder
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "PROGRAM=" + binary, "HOLDFAST_API_KEY=" + adminKey, "HOLDFAST_URL=" + s.url,
-		"HOLDFAST_DATABASE_URL=sqlite:" + db,
+		"HOLDFAST_DATABASE_URL=" + db,
 	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -105,7 +105,7 @@ func TestTheCommandLinesOfTheREADMEWorkAsPrinted(t *testing.T) {
 		}
 		rest = after
 	}
-	auditClean(t, filepath.Join(folder, "before-the-sale.db"))
+	auditClean(t, sqlite(filepath.Join(folder, "before-the-sale.db")))
 }
 
 // The README's program compiles and does what it says.

@@ -14,8 +14,8 @@ import (
 func TestASecondServerOnTheSameDatabaseSaysWhoHasIt(t *testing.T) {
 	db := database(t)
 	s := serve(t, db)
-	said := refuses(t, "--listen", "127.0.0.1:0", "--database-url", "sqlite:"+db)
-	for _, want := range []string{db, "another Holdfast process"} {
+	said := refuses(t, "--listen", "127.0.0.1:0", "--database-url", db)
+	for _, want := range []string{fileOf(db), "another Holdfast process"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("got %q, want it to say %q", said, want)
 		}
@@ -33,13 +33,13 @@ func TestATakenPortIsNamedAndTouchesNothing(t *testing.T) {
 	}
 	defer taken.Close()
 	db := database(t)
-	said := refuses(t, "--listen", taken.Addr().String(), "--database-url", "sqlite:"+db)
+	said := refuses(t, "--listen", taken.Addr().String(), "--database-url", db)
 	for _, want := range []string{taken.Addr().String(), "address already in use"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("got %q, want it to say %q", said, want)
 		}
 	}
-	if _, err := os.Stat(db); !os.IsNotExist(err) {
+	if _, err := os.Stat(fileOf(db)); !os.IsNotExist(err) {
 		t.Errorf("the database was made all the same: %v", err)
 	}
 }
@@ -75,7 +75,7 @@ func TestAFolderThatCannotBeUsedIsNamed(t *testing.T) {
 
 func wantNamed(t *testing.T, folder, why string) {
 	t.Helper()
-	said := refuses(t, "--listen", "127.0.0.1:0", "--database-url", "sqlite:"+filepath.Join(folder, "holdfast.db"))
+	said := refuses(t, "--listen", "127.0.0.1:0", "--database-url", sqlite(filepath.Join(folder, "holdfast.db")))
 	for _, want := range []string{folder, why} {
 		if !strings.Contains(said, want) {
 			t.Errorf("got %q, want it to say %q", said, want)
@@ -92,16 +92,16 @@ func TestAFileThatIsNoDatabaseIsLeftAlone(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			db := database(t)
-			if err := os.WriteFile(db, content, 0o600); err != nil {
+			if err := os.WriteFile(fileOf(db), content, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			said := refuses(t, "--listen", "127.0.0.1:0", "--database-url", "sqlite:"+db)
-			for _, want := range []string{db, "not a database"} {
+			said := refuses(t, "--listen", "127.0.0.1:0", "--database-url", db)
+			for _, want := range []string{fileOf(db), "not a database"} {
 				if !strings.Contains(said, want) {
 					t.Errorf("got %q, want it to say %q", said, want)
 				}
 			}
-			if now, err := os.ReadFile(db); err != nil || !bytes.Equal(now, content) {
+			if now, err := os.ReadFile(fileOf(db)); err != nil || !bytes.Equal(now, content) {
 				t.Errorf("the file was changed: %v", err)
 			}
 		})
@@ -132,7 +132,7 @@ func TestAuditRunsBesideTheDeskAndWithoutIt(t *testing.T) {
 	}
 	s.stop()
 	auditClean(t, db)
-	p := shipped.launch(t, "audit", "--database-url", "sqlite:"+filepath.Join(t.TempDir(), "missing.db"))
+	p := shipped.launch(t, "audit", "--database-url", sqlite(filepath.Join(t.TempDir(), "missing.db")))
 	if code := p.wait(startMax); code == 0 || code == 1 {
 		t.Errorf("audit of nothing: exit code %d, want neither clean (0) nor found (1)", code)
 	}
