@@ -21,6 +21,7 @@ const (
 	crowdRestock   = 3       // units in one more delivery
 	oldPurchases   = 40      // looked at again after each crash, beside the new ones
 	oldInTheEnd    = 2000
+	turnedAway     = 20 * time.Millisecond // before a client asks for something else
 )
 
 // crowd is many clients of one shop who go on through its crashes: they place, pay, cancel, change their minds late, and
@@ -37,7 +38,8 @@ type crowd struct {
 	waiting    []*purchase // placed, and nothing done about them yet
 	numbers    map[string]*purchase
 	deliveries []*delivery
-	unknown    int // answers that did not come
+	unknown    int       // answers that did not come
+	newest     time.Time // when the newest order was placed
 }
 
 // purchase is one client's order, from his side.
@@ -111,8 +113,10 @@ func (c *crowd) rush(d *desk, stop <-chan struct{}) {
 					return
 				default:
 				}
-				if !c.move(d) {
-					gone.Store(c.where.processes == 1)
+				if lost := c.lostSoFar(); !c.move(d) && c.where.processes == 1 {
+					gone.Store(true)
+				} else if c.lostSoFar() != lost {
+					pass(turnedAway)
 				}
 			}
 		})
@@ -234,6 +238,9 @@ func (c *crowd) accepted(p *purchase, body []byte) {
 		c.t.Errorf("number %s was given to %s and to %s", p.placed.OrderNo, other.key, p.key)
 	}
 	c.numbers[p.placed.OrderNo] = p
+	if p.placed.CreatedAt.After(c.newest) {
+		c.newest = p.placed.CreatedAt
+	}
 }
 
 func (c *crowd) payFor(d *desk, p *purchase) bool {
@@ -270,6 +277,19 @@ func (c *crowd) lost() {
 	c.mu.Lock()
 	c.unknown++
 	c.mu.Unlock()
+}
+
+func (c *crowd) lostSoFar() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.unknown
+}
+
+// boughtSince is whether anybody was answered an order that was placed after a moment.
+func (c *crowd) boughtSince(moment time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.newest.After(moment)
 }
 
 // delivery is stock that comes in under a ref, which counts once.

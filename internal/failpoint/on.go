@@ -41,7 +41,7 @@ func parse(list string) map[string]*point {
 			}
 			p.at = n
 		}
-		if p.action != "exit" && p.action != "error" && !strings.HasPrefix(p.action, "sleep:") {
+		if p.action != "exit" && p.action != "stop" && p.action != "error" && !strings.HasPrefix(p.action, "sleep:") {
 			panic(fmt.Sprintf("HOLDFAST_FAILPOINTS: %q: there is no action %q", item, p.action))
 		}
 		points[name] = p
@@ -87,6 +87,8 @@ func reach(name string) string {
 	case p.action == "exit":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}
+	case p.action == "stop":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 	case strings.HasPrefix(p.action, "sleep:"):
 		d, err := time.ParseDuration(strings.TrimPrefix(p.action, "sleep:"))
 		if err != nil {
