@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"net/http"
 	"strings"
 	"syscall"
@@ -16,7 +15,7 @@ const (
 	healing  = time.Second     // until every process knows better than to refuse
 	letGo    = 3 * time.Second // of a row that a process held when it was stopped
 	backSoon = 2 * time.Second // after the database is back
-	noticed  = 7 * time.Second // after a connection fell silent: five to notice, two to go on
+	darkness = 6 * time.Second // of a black hole: longer than a connection that fell silent is believed in
 	killsOf  = 10              // of -chaos.n, one is made of each kind of database
 
 	lossesEach = 2 // of commits, in each way
@@ -71,13 +70,14 @@ func TestChaosTheDatabaseIsKilled(t *testing.T) {
 func TestCommitsThatAreCutOffAreToldAsTheyAre(t *testing.T) {
 	for _, record := range records {
 		for _, loss := range []struct {
-			name string
-			next func(*testenv.Proxy, func([]byte) bool) <-chan struct{}
+			name               string
+			next               func(*testenv.Proxy, func([]byte) bool) <-chan struct{}
+			laststime.Duration // no connection gets anything through
 		}{
-			{"the reply swallowed", (*testenv.Proxy).SwallowReply},
-			{"cut before", (*testenv.Proxy).CutRequest},
-			{"a black hole before", (*testenv.Proxy).BlackholeRequest},
-			{"a black hole after", (*testenv.Proxy).BlackholeReply},
+			{"the reply swallowed", (*testenv.Proxy).SwallowReply, 0},
+			{"cut before", (*testenv.Proxy).CutRequest, 0},
+			{"a black hole before", (*testenv.Proxy).BlackholeRequest, darkness},
+			{"a black hole after", (*testenv.Proxy).BlackholeReply, darkness},
 		} {
 			t.Run(record.name+", "+loss.name, func(t *testing.T) {
 				database := record.start(t, testenv.Options{})
@@ -90,17 +90,19 @@ func TestCommitsThatAreCutOffAreToldAsTheyAre(t *testing.T) {
 				go func() {
 					defer close(stop)
 					for range lossesEach {
-						lost := loss.next(proxy, isCommit)
+						lost := loss.next(proxy, testenv.Saying("commit"))
 						select {
 						case <-lost:
 						case <-time.After(startMax):
 							t.Error("no commit passed by")
 							return
 						}
-						gone := time.Now()
-						until(t, startMax, "orders to go on", func() bool { return c.boughtSince(gone) })
-						if took := time.Since(gone); took > noticed {
-							t.Errorf("orders went on %v after a commit was lost, want at most %v", took, noticed)
+						pass(loss.lasts)
+						proxy.Blackhole(false)
+						back := time.Now()
+						until(t, startMax, "orders to go on", func() bool { return c.boughtSince(back) })
+						if took := time.Since(back); took > backSoon {
+							t.Errorf("orders went on %v after a commit was lost, want at most %v", took, backSoon)
 						}
 					}
 				}()
@@ -115,9 +117,6 @@ func TestCommitsThatAreCutOffAreToldAsTheyAre(t *testing.T) {
 		}
 	}
 }
-
-// isCommit is whether a request asks for a commit, in either protocol.
-func isCommit(request []byte) bool { return bytes.Contains(bytes.ToUpper(request), []byte("COMMIT")) }
 
 // One of three processes is stopped inside its transaction, with the hot row locked. The others sell within three seconds; when
 // it wakes up it does no harm, and its own buyer has one order at most.
