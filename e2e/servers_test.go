@@ -70,9 +70,9 @@ func TestChaosTheDatabaseIsKilled(t *testing.T) {
 func TestCommitsThatAreCutOffAreToldAsTheyAre(t *testing.T) {
 	for _, record := range records {
 		for _, loss := range []struct {
-			name               string
-			next               func(*testenv.Proxy, func([]byte) bool) <-chan struct{}
-			laststime.Duration // no connection gets anything through
+			name  string
+			next  func(*testenv.Proxy, func([]byte) bool) <-chan struct{}
+			lasts time.Duration // no connection gets anything through
 		}{
 			{"the reply swallowed", (*testenv.Proxy).SwallowReply, 0},
 			{"cut before", (*testenv.Proxy).CutRequest, 0},
