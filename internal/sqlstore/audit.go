@@ -226,7 +226,7 @@ func (s *snapshot) end() {
 
 // each calls do for every row of a query.
 func (s *snapshot) each(ctx context.Context, query string, do func(*stream)) error {
-	r, err := s.s.dialect.stream(ctx, s, query)
+	r, err := streamRows(ctx, s, query) // one at a time, so as the database finds them
 	if err != nil {
 		return err
 	}
@@ -247,6 +247,7 @@ type stream struct {
 	values []any
 	into   []any
 	refill func() (*rows, error) // gets the next rows, where they come some at a time; nil: these are all
+	spool  *spool                // has them all, where an answer must be read to its end before the next query; nil: it need not
 }
 
 // streamRows reads rows as the database finds them.
@@ -268,6 +269,13 @@ func newStream(found *rows) *stream {
 }
 
 func (r *stream) next() (more bool, err error) {
+	if r.spool != nil {
+		return r.spool.next(r.values)
+	}
+	return r.fetch()
+}
+
+func (r *stream) fetch() (more bool, err error) {
 	for !r.rows.Next() {
 		if err := r.rows.Err(); err != nil || r.refill == nil {
 			return false, classify(err)
@@ -282,11 +290,27 @@ func (r *stream) next() (more bool, err error) {
 	return true, r.rows.Scan(r.into...)
 }
 
-func (r *stream) close() { r.rows.close() }
+func (r *stream) close() {
+	if r.spool != nil {
+		r.spool.close()
+	}
+	r.rows.close()
+}
 
 func (r *stream) text(i int) string {
-	s, _ := r.values[i].(string)
+	s, _ := r.named(i)
 	return s
+}
+
+// named is a text, if it is one.
+func (r *stream) named(i int) (text string, is bool) {
+	switch v := r.values[i].(type) {
+	case string:
+		return v, true
+	case []byte:
+		return string(v), true
+	}
+	return "", false
 }
 
 // int is a number, or 0 for NULL.
@@ -296,6 +320,9 @@ func (r *stream) int(i int) int64 {
 		return v
 	case string: // a sum
 		n, _ := strconv.ParseInt(v, 10, 64)
+		return n
+	case []byte: // a sum of MySQL
+		n, _ := strconv.ParseInt(string(v), 10, 64)
 		return n
 	}
 	return 0

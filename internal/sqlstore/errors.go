@@ -17,11 +17,14 @@ func classify(err error) error {
 		return nil
 	case errors.As(err, &lite):
 		return classifySQLite(lite, err)
+	case mysqlKindOf(err) != mysqlOther:
+		return classifyMySQL(err)
 	}
 	return err
 }
 
 // breaks reports whether a connection that said this is not to be used again.
 func breaks(err error) bool {
-	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone)
+	kind := mysqlKindOf(err)
+	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || kind == mysqlBroken || kind == mysqlReadOnly
 }

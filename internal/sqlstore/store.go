@@ -55,6 +55,9 @@ func (s *Store) open(ctx context.Context, url string, opt Options) (err error) {
 	case kind == "sqlite" && rest != "":
 		s.dialect = &sqliteDialect
 		err = s.openSQLite(ctx, rest, opt)
+	case kind == "mysql":
+		s.dialect = &mysqlDialect
+		err = s.openMySQL(ctx, url, opt)
 	default:
 		err = errUnknown
 	}
