@@ -156,6 +156,9 @@ func (p *program) wait(limit time.Duration) int {
 	select {
 	case <-p.exited:
 	case <-late.C:
+		if p.ended() {
+			break
+		}
 		p.t.Fatalf("%s had not ended after %v", strings.Join(p.cmd.Args[1:], " "), limit)
 	}
 	return p.cmd.ProcessState.ExitCode()
