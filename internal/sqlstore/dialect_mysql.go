@@ -95,7 +95,7 @@ func spellMySQL(query string) string {
 	query = mysqlLocked.ReplaceAllString(query, "$1 FORCE INDEX (PRIMARY)$2")
 	query = mysqlConflict.ReplaceAllString(query, "ON DUPLICATE KEY UPDATE")
 	query = mysqlExcluded.ReplaceAllString(query, "VALUES($1)")
-	query = mysqlForget.ReplaceAllString(query, "DELETE $1 FROM ($3) AS gone STRAIGHT_JOIN $1 ON $1.$2 = gone.$4$5")
+	query = mysqlForget.ReplaceAllString(query, "DELETE $1 FROM ($3) AS gone STRAIGHT_JOIN $1 FORCE INDEX (PRIMARY) ON $1.$2 = gone.$4$5")
 	return mysqlKey.ReplaceAllString(query, "`key`")
 }
 
