@@ -122,7 +122,7 @@ func TestMariaDBSessionsSetThemselvesUp(t *testing.T) {
 	server := testenv.StartMariaDB(t, testenv.Options{Settings: map[string]string{
 		"sql-mode": "ANSI", "character-set-server": "latin1", "transaction-isolation": "SERIALIZABLE", "innodb-lock-wait-timeout": "50",
 		"default-time-zone": "+09:00", "autocommit": "0", "innodb-rollback-on-timeout": "0",
-		"auto-increment-increment": "7", "auto-increment-offset": "3", "lower-case-table-names": "1", "transaction-read-only": "1",
+		"auto-increment-increment": "7", "auto-increment-offset": "3", "lower-case-table-names": "1",
 	}})
 	s, err := Open(t.Context(), server.URL(), Options{})
 	if err != nil {
@@ -269,4 +269,81 @@ func (s *Store) number(t *testing.T, query string) (n int64) {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// A server that may lose what it has committed is refused, unless its operator says that he knows; what must be set is named.
+func TestMariaDBWithWeakSettingsIsRefused(t *testing.T) {
+	t.Parallel()
+	server := testenv.StartMariaDB(t, testenv.Options{Settings: map[string]string{
+		"innodb-flush-log-at-trx-commit": "2", "innodb-doublewrite": "0", "log-bin": "bin", "sync-binlog": "0",
+	}})
+	_, err := Open(t.Context(), server.URL(), Options{})
+	for _, says := range []string{"innodb_flush_log_at_trx_commit is 2, and must be 1", "innodb_doublewrite is OFF", "sync_binlog is 0"} {
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("got %v, want an error that says %q", err, says)
+		}
+	}
+	s, err := Open(t.Context(), server.URL(), Options{Degraded: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close() //nolint:errcheck // the server goes away
+	if got := s.Weaknesses(); len(got) != 3 {
+		t.Errorf("weaknesses: %v", got)
+	}
+	asAdministrator(t, server, `SET GLOBAL binlog_format = 'STATEMENT'`)
+	if _, err := Open(t.Context(), server.URL(), Options{Degraded: true}); err == nil || !strings.Contains(err.Error(), "binlog_format is STATEMENT") {
+		t.Errorf("got %v, want an error that names binlog_format", err)
+	}
+}
+
+// A server that only reads is a record that cannot be written now. Once it writes again, so does whoever had it open.
+func TestMariaDBThatOnlyReadsIsUnavailableForAWhile(t *testing.T) {
+	t.Parallel()
+	server := testenv.StartMariaDB(t, testenv.Options{})
+	s, err := Open(t.Context(), server.URL(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close() //nolint:errcheck // the server goes away
+	if _, err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.mustExec(t, `INSERT INTO stock (product_id, received, held, sold, version, events) VALUES ('p', 1, 0, 0, 1, 1)`)
+	open := begin(t, s)
+	change(t, open)
+	asAdministrator(t, server, `SET GLOBAL read_only = 1`)
+	if err := open.Commit(t.Context()); !errors.Is(err, ledger.ErrNotCommitted) || !errors.Is(err, fault.ErrUnavailable) {
+		t.Errorf("a commit: got %v, want %v and %v", err, ledger.ErrNotCommitted, fault.ErrUnavailable)
+	}
+	if _, err := s.exec(t.Context(), `UPDATE stock SET version = 7`); !errors.Is(err, fault.ErrUnavailable) {
+		t.Errorf("a write: got %v, want %v", err, fault.ErrUnavailable)
+	}
+	if got := s.number(t, `SELECT version FROM stock`); got != 1 {
+		t.Errorf("version %d, want 1", got)
+	}
+	asAdministrator(t, server, `SET GLOBAL read_only = 0`)
+	s.mustExec(t, `UPDATE stock SET version = 2`)
+}
+
+func TestOldServersAreRefused(t *testing.T) {
+	t.Parallel()
+	for version, want := range map[string]bool{
+		"8.0.16": true, "8.0.15": false, "8.4.3": true, "9.1.0-commercial": true, "5.7.44-log": false, "8.0.36-0ubuntu0.22.04.1": true,
+		"10.6.0-MariaDB": true, "10.5.27-MariaDB": false, "5.5.5-10.11.19-MariaDB-0+deb12u1": true, "11.8.1-MariaDB-log": true, "": false,
+	} {
+		if got := mysqlIsRecent(strings.ToUpper(version)); got != want {
+			t.Errorf("%s: got %t, want %t", version, got, want)
+		}
+	}
+}
+
+func asAdministrator(t *testing.T, server *testenv.Server, statement string) {
+	t.Helper()
+	admin, err := Open(t.Context(), server.AdminURL(), Options{Degraded: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close() //nolint:errcheck // nothing is left to be written
+	admin.mustExec(t, statement)
 }

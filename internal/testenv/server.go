@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -56,8 +57,9 @@ type Server struct {
 	folder   string
 	password string
 	port     int
-	held     io.Closer
-	made     atomic.Int64 // databases
+	held     io.Closer      // the port
+	beside   []func() error // ends what was started for the server
+	made     atomic.Int64   // databases
 
 	mu  sync.Mutex
 	pid int // 0: it is not running
@@ -83,7 +85,7 @@ func startFor(t testing.TB, e engine, o Options) *Server {
 }
 
 func start(e engine, o Options) (*Server, error) {
-	s := &Server{engine: e, settings: o.Settings}
+	s := &Server{engine: e, settings: o.Settings, password: rand.Text()}
 	err := s.begin()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", e.name(), err), s.discard())
@@ -263,6 +265,9 @@ func (s *Server) discard() error {
 	err := s.kill()
 	if s.held != nil {
 		s.held.Close()
+	}
+	for _, end := range s.beside {
+		err = errors.Join(err, end())
 	}
 	if s.folder != "" {
 		err = errors.Join(err, os.RemoveAll(s.folder))
