@@ -87,6 +87,7 @@ func (s *Store) openPostgres(ctx context.Context, url string, opt Options) error
 	patient := cfg.Copy()
 	patient.RuntimeParams["statement_timeout"] = "0" // an index on a large table takes its time
 	s.patient = openPool(patient, 2)
+	s.patient.SetMaxIdleConns(0)
 	return s.checkPostgres(ctx)
 }
 

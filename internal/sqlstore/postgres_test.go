@@ -8,9 +8,10 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
+// onPostgres opens a record that nobody waits for the disk of: what a crash leaves is asked elsewhere.
 func onPostgres(t *testing.T, clock func() time.Time) conform.Record {
 	t.Helper()
-	return openRecord(t, testenv.PostgresURL(t), clock)
+	return openRecord(t, testenv.PostgresURL(t)+"&synchronous_commit=off", clock)
 }
 
 func TestPostgreSQLConforms(t *testing.T) { conform.Run(t, onPostgres) }
