@@ -104,6 +104,9 @@ func (g *Gate) ask(ctx context.Context, s *shelf, l *ledger.PlaceLine) error {
 
 // refuses is called with the lock held.
 func (s *shelf) refuses(l *ledger.PlaceLine, now time.Time) error {
+	if s.product.Quarantined() {
+		return ledger.SaleStopped(l.ProductID)
+	}
 	if !s.product.OnSale(now) && !s.product.OnSale(now.Add(openingSlack)) {
 		return fault.ErrNotOnSale.With("product_id", string(l.ProductID))
 	}

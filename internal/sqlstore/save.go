@@ -57,9 +57,11 @@ func (t *tx) saveProducts(ctx context.Context, c *ledger.Changes) error {
 			return err
 		}
 		err = t.update(ctx, `UPDATE products SET title = ?, price_amount = ?, currency = ?, max_per_user = ?, pay_window_ms = ?,
-			on_sale_from = ?, on_sale_until = ?, active = ?, counts_users = ?, version = ?, updated_at = ? WHERE product_id = ?`,
+			on_sale_from = ?, on_sale_until = ?, active = ?, counts_users = ?, version = ?, updated_at = ?,
+			quarantine = ?, quarantined_at = ?, released = ? WHERE product_id = ?`,
 			p.Title, p.Price.Amount, p.Price.Currency, p.MaxPerUser, p.PayWindow.Milliseconds(), msOrNull(p.OnSaleFrom),
-			msOrNull(p.OnSaleUntil), bit(p.Active), int64(p.Counting), p.Version, ms(p.UpdatedAt), string(p.ID))
+			msOrNull(p.OnSaleUntil), bit(p.Active), int64(p.Counting), p.Version, ms(p.UpdatedAt),
+			p.Quarantine, msOrNull(p.QuarantinedAt), p.Released, string(p.ID))
 	}
 	return err
 }
