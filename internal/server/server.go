@@ -140,6 +140,10 @@ func (s *Server) assemble(ctx context.Context) error {
 	if err := s.startTracer(ctx); err != nil {
 		return err
 	}
+	written, err := s.store.LastWritten(ctx)
+	if err != nil {
+		return err
+	}
 	marks := inproc.NewKeyMarks(clock)
 	gate := inproc.NewGate(s.store.Shelf, marks, clock)
 	orders := inproc.NewOrders()
@@ -210,7 +214,7 @@ func (s *Server) assemble(ctx context.Context) error {
 		s.loops.Go(func() { reminder.Run(loops) })
 	}
 	janitor := worker.NewJanitor(s.store, worker.JanitorOptions{
-		EventsKept: s.cfg.EventRetention, Clock: clock, Log: s.log, Observe: s.metrics.Removed,
+		EventsKept: s.cfg.EventRetention, Written: written, Log: s.log, Observe: s.metrics.Removed,
 	})
 	s.loops.Go(func() { janitor.Run(loops) })
 	s.loops.Go(func() {
