@@ -19,8 +19,8 @@ import (
 const (
 	// believed is how long a refusal is told without asking the record again.
 	believed = time.Second
-	// openingSlack is how far ahead of a sale's opening the gate stops refusing and lets the record's clock decide.
-	openingSlack = 2 * time.Second
+	// saleSlack is how far around a sale's opening and end the gate does not refuse and lets the record's clock decide.
+	saleSlack = 2 * time.Second
 	// shelvesMax bounds the products the gate knows. Beyond it, all are forgotten: not knowing admits.
 	shelvesMax = 200_000
 )
@@ -31,6 +31,10 @@ const (
 type Gate struct {
 	look  func(context.Context, product.ID) (checkout.Shelf, error)
 	clock func() time.Time
+
+	// Keys is where keys that this process has not marked are looked for, where several processes share the record; nil: the
+	// marks are all there are.
+	Keys *KeyLooks
 
 	marks   *KeyMarks
 	shelves sync.Map // product.ID → *shelf
@@ -60,7 +64,9 @@ func NewGate(look func(context.Context, product.ID) (checkout.Shelf, error), mar
 }
 
 // MayHaveUsed reports whether a key may have been answered already; false is certain.
-func (g *Gate) MayHaveUsed(key ledger.Key) bool { return g.marks.MayHave(key) }
+func (g *Gate) MayHaveUsed(ctx context.Context, key ledger.Key) bool {
+	return g.marks.MayHave(key) || g.Keys != nil && g.Keys.MayHave(ctx, key)
+}
 
 // Admit gives the reason to refuse an order now, or nil. A product it does not know is admitted.
 func (g *Gate) Admit(ctx context.Context, lines []ledger.PlaceLine) error {
@@ -98,7 +104,7 @@ func (g *Gate) ask(ctx context.Context, s *shelf, l *ledger.PlaceLine) error {
 	if err != nil {
 		return nil // not knowing admits; the ledger will say what is wrong with the record
 	}
-	s.set(found.Product, found.Stock, g.clock())
+	s.set(found.Product, found.Stock, now) // it is as old as the question
 	return s.refuses(l, now)
 }
 
@@ -107,7 +113,7 @@ func (s *shelf) refuses(l *ledger.PlaceLine, now time.Time) error {
 	if s.product.Quarantined() {
 		return ledger.SaleStopped(l.ProductID)
 	}
-	if !s.product.OnSale(now) && !s.product.OnSale(now.Add(openingSlack)) {
+	if !s.product.OnSale(now) && !s.product.OnSale(now.Add(saleSlack)) && !s.product.OnSale(now.Add(-saleSlack)) {
 		return fault.ErrNotOnSale.With("product_id", string(l.ProductID))
 	}
 	if s.available < l.Quantity {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"sync"
@@ -146,8 +147,15 @@ func (s *Server) assemble(ctx context.Context) error {
 	}
 	marks := inproc.NewKeyMarks(clock)
 	gate := inproc.NewGate(s.store.Shelf, marks, clock)
-	orders := inproc.NewOrders()
+	var orders orderCache = inproc.NewOrders()
 	countdown := inproc.NewCountdown()
+	expiring := worker.ExpirerOptions{Clock: clock, Log: s.log, Observe: s.metrics.Expired}
+	if s.store.Shared() {
+		orders = inproc.Uncached{}
+		gate.Keys = inproc.NewKeyLooks(s.store.KeysUsed)
+		marks.Ready() // they speak of this process only
+		expiring.Pending, expiring.Self = s.store.StillPending, rand.Uint64()
+	}
 	host, _ := os.Hostname()
 	s.desk = &checkout.Desk{Record: record{s.store}, Gate: gate, Orders: orders, Clock: clock, Observe: s.metrics.Ordered}
 	hub := feed.NewHub(s.store, s.desk, s.log)
@@ -185,9 +193,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	expirer := worker.NewExpirer(s.ledger, s.store, countdown, worker.ExpirerOptions{
-		Clock: clock, Log: s.log, Observe: s.metrics.Expired,
-	})
+	expirer := worker.NewExpirer(s.ledger, s.store, countdown, expiring)
 	s.api = httpapi.New(s.desk, httpapi.Options{
 		Log: s.log, Clock: clock, Ready: s.readiness, Metrics: s.metrics.Handler(), Observe: s.answered, Trace: s.trace(),
 		Version: s.version, Callbacks: callbacks, Pages: pages, CursorKey: []byte(cursorKey),
@@ -217,10 +223,18 @@ func (s *Server) assemble(ctx context.Context) error {
 		EventsKept: s.cfg.EventRetention, Written: written, Log: s.log, Observe: s.metrics.Removed,
 	})
 	s.loops.Go(func() { janitor.Run(loops) })
-	s.loops.Go(func() {
-		worker.NewMarker(s.store, marks, clock, s.log).Run(loops)
-	})
+	if !s.store.Shared() {
+		s.loops.Go(func() { worker.NewMarker(s.store, marks, clock, s.log).Run(loops) })
+	}
 	return nil
+}
+
+// orderCache is what remembers orders for this process, if anything may.
+type orderCache interface {
+	checkout.OrderCache
+	Applied(a *ledger.Applied)
+	Doubted(a *ledger.Applied)
+	Counts() inproc.CacheCounts
 }
 
 // followOrder answers a page's request with a stream of one order.

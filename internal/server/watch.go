@@ -94,7 +94,7 @@ func (s *Server) trace() func(*http.Request) (context.Context, func(*httpapi.Ans
 type parts struct {
 	gate      *inproc.Gate
 	marks     *inproc.KeyMarks
-	orders    *inproc.Orders
+	orders    orderCache
 	countdown *inproc.Countdown
 	expirer   *worker.Expirer
 	hub       *feed.Hub
@@ -150,6 +150,9 @@ func (s *Server) measureDesk(p parts, say telemetry.Say) {
 	say("holdfast_gate_products", float64(gate.Products))
 	say("holdfast_gate_probes_total", float64(gate.Probes))
 	say("holdfast_gate_marks_ready", bit(p.marks.IsReady()))
+	if p.gate.Keys != nil {
+		say("holdfast_gate_key_looks_total", float64(p.gate.Keys.Looks()))
+	}
 	cache := p.orders.Counts()
 	say("holdfast_order_cache_orders", float64(cache.Orders))
 	say("holdfast_order_cache_lookups_total", float64(cache.Hits), "hit")

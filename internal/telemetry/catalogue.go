@@ -119,8 +119,12 @@ func Catalogue() []Metric {
 			Alarm: "0 for more than 5 minutes",
 		},
 		{
+			Name: "holdfast_gate_key_looks_total", Kind: Counter,
+			Help: "Times the record was asked whether keys were used that the gate was about to refuse, many keys at a time; only where several processes may share the record.",
+		},
+		{
 			Name: "holdfast_order_cache_lookups_total", Kind: Counter, Labels: []Label{{Name: "result", Values: []string{"hit", "miss"}}},
-			Help: "Orders looked for in memory.",
+			Help: "Orders looked for in memory; none where several processes may share the record.",
 		},
 		{Name: "holdfast_order_cache_orders", Kind: Gauge, Help: "Orders kept in memory, about."},
 
