@@ -30,7 +30,7 @@ func (c Quarantine) wants(w *Want) { w.Products = append(w.Products, c.ProductID
 func (c Quarantine) decide(b *Books) (Quarantined, error) {
 	p := b.Products[c.ProductID]
 	switch {
-	case p == nil, p.Quarantined() && p.Quarantine == c.Reason, p.Released == c.Reason:
+	case p == nil, p.Quarantined() && p.Quarantine == c.Reason, p.Released == c.Reason, contains(b.changes.NewProducts, p):
 		return false, nil
 	case b.Now.Sub(c.SeenAt) > findingLasts:
 		failpoint.Hit("quarantine.stale")

@@ -36,8 +36,8 @@ func (s *Store) deadlines(ctx context.Context, only string, after order.Deadline
 
 // StillPending picks the orders that wait to be paid, in no order.
 func (s *Store) StillPending(ctx context.Context, numbers []order.Number) (pending []order.Number, err error) {
-	err = lists(numbers, orderNo, func(in string, args []any) error {
-		rows, err := s.query(ctx, `SELECT order_no FROM orders WHERE status = 'pending' AND order_no IN `+in, args...)
+	err = lists(s, numbers, orderNo, func(in string, args []any) error {
+		rows, err := s.query(ctx, `SELECT order_no FROM orders WHERE status = 'pending' AND order_no `+in, args...)
 		return scan(rows, err, func(r *sql.Rows) error {
 			var no order.Number
 			err := r.Scan(&no)
@@ -53,7 +53,7 @@ func (s *Store) StillPending(ctx context.Context, numbers []order.Number) (pendi
 
 // Pending is the number of orders that wait to be paid.
 func (s *Store) Pending(ctx context.Context) (n int64, err error) {
-	err = s.queryRow(ctx, `SELECT COUNT(*) FROM orders INDEXED BY orders_due WHERE status = 'pending'`).Scan(&n)
+	err = s.queryRow(ctx, `SELECT COUNT(*) FROM orders`+s.dialect.indexedBy("orders_due")+` WHERE status = 'pending'`).Scan(&n)
 	return n, classify(err)
 }
 
