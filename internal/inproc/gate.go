@@ -42,11 +42,17 @@ type Gate struct {
 	probes  atomic.Int64
 }
 
-// GateCounts is how many products a gate knows, and how often it has asked the record about one.
-type GateCounts struct{ Products, Probes int64 }
+// GateCounts is how many products a gate knows, and how often it has asked the record about one, or about keys.
+type GateCounts struct{ Products, Probes, KeyLooks int64 }
 
 // Counts tells what the gate knows and has asked.
-func (g *Gate) Counts() GateCounts { return GateCounts{g.known.Load(), g.probes.Load()} }
+func (g *Gate) Counts() GateCounts {
+	c := GateCounts{Products: g.known.Load(), Probes: g.probes.Load()}
+	if g.Keys != nil {
+		c.KeyLooks = g.Keys.Looks()
+	}
+	return c
+}
 
 // shelf is what the gate knows of one product.
 type shelf struct {

@@ -194,8 +194,9 @@ func (s *Server) assemble(ctx context.Context) error {
 		return err
 	}
 	expirer := worker.NewExpirer(s.ledger, s.store, countdown, expiring)
+	auditor := worker.NewAuditor(s.ledger, s.store.Window(), worker.AuditorOptions{Log: s.log, Observe: s.metrics.Audited})
 	s.api = httpapi.New(s.desk, httpapi.Options{
-		Log: s.log, Clock: clock, Ready: s.readiness, Metrics: s.metrics.Handler(), Observe: s.answered, Trace: s.trace(),
+		Log: s.log, Clock: clock, Ready: s.readiness, Quarantined: func() int64 { return auditor.Last().Quarantined }, Metrics: s.metrics.Handler(), Observe: s.answered, Trace: s.trace(),
 		Version: s.version, Callbacks: callbacks, Pages: pages, CursorKey: []byte(cursorKey),
 		Feed: hub, StreamsMax: s.cfg.StreamsMax, Origins: s.cfg.CORSOrigins,
 		PublicURL: s.cfg.PublicAt(s.listener.Addr()),
@@ -207,7 +208,7 @@ func (s *Server) assemble(ctx context.Context) error {
 		ErrorLog:       telemetry.ConnectionLog(s.log),
 	}
 	s.http.RegisterOnShutdown(s.api.Drain)
-	s.measure(parts{gate, marks, orders, countdown, expirer, hub})
+	s.measure(parts{gate, marks, orders, countdown, expirer, hub, auditor})
 
 	loops, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stopLoops = stop
@@ -223,6 +224,7 @@ func (s *Server) assemble(ctx context.Context) error {
 		EventsKept: s.cfg.EventRetention, Written: written, Log: s.log, Observe: s.metrics.Removed,
 	})
 	s.loops.Go(func() { janitor.Run(loops) })
+	s.loops.Go(func() { auditor.Run(loops) })
 	if !s.store.Shared() {
 		s.loops.Go(func() { worker.NewMarker(s.store, marks, clock, s.log).Run(loops) })
 	}
