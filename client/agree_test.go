@@ -65,6 +65,7 @@ var calls = map[string]func(context.Context, *Client) error{
 	"GetPayment":       func(ctx context.Context, c *Client) error { return err2(c.GetPayment(ctx, "pay_1")) },
 	"ListEvents":       func(ctx context.Context, c *Client) error { return drain(c.ListEvents(ctx, EventFilter{})) },
 	"ReadEvents":       func(ctx context.Context, c *Client) error { return err2(c.ReadEvents(ctx, EventFilter{}, "")) },
+	"ReleaseProduct":   func(ctx context.Context, c *Client) error { return err2(c.ReleaseProduct(ctx, "a b/c")) },
 	"RunAudit":         func(ctx context.Context, c *Client) error { return err2(c.RunAudit(ctx)) },
 	"ListNumbers":      func(ctx context.Context, c *Client) error { return drain(c.ListNumbers(ctx)) },
 	"CreateKey":        func(ctx context.Context, c *Client) error { return err2(c.CreateKey(ctx, api.CreateKey{Name: "n"})) },

@@ -34,6 +34,13 @@ type Adjusted struct {
 	Repeated bool
 }
 
+// ReleaseProduct lets a product be sold again whose sale the auditor has stopped.
+func (c *Client) ReleaseProduct(ctx context.Context, productID string) (api.Product, error) {
+	var p api.Product
+	_, err := c.do(ctx, &call{operation: "releaseProduct", method: http.MethodPost, path: path("products", productID, "release"), answer: &p})
+	return p, err
+}
+
 // AdjustStock takes a delivery in, or writes units off. A delivery with a Ref counts once, however often it is told; only such
 // a call is repeated when its answer is lost.
 func (c *Client) AdjustStock(ctx context.Context, productID string, delivery api.AdjustStock) (Adjusted, error) {

@@ -93,10 +93,10 @@ type Gate interface {
 	// Admit gives the reason to refuse an order now, or nil.
 	Admit(ctx context.Context, lines []ledger.PlaceLine) error
 	// MayHaveUsed reports whether an idempotency key may have been answered already; false is certain.
-	MayHaveUsed(key ledger.Key) bool
+	MayHaveUsed(ctx context.Context, key ledger.Key) bool
 }
 
-// OrderCache remembers orders as they are. A nil order is not there.
+// OrderCache remembers orders as they are, also as other processes have left them. A nil order is not there.
 type OrderCache interface {
 	Get(no order.Number) *order.Order
 	Fill(no order.Number, load func() (*order.Order, error)) (*order.Order, error)

@@ -59,7 +59,7 @@ func (d *Desk) Place(ctx context.Context, want Order) (ledger.Placed, error) {
 		Lines:       lines,
 		Metadata:    want.Metadata,
 	}
-	if refusal := d.Gate.Admit(ctx, lines); refusal != nil && (planted.Bug(planted.KeyForgottenAtGate) || !d.Gate.MayHaveUsed(c.Key)) {
+	if refusal := d.Gate.Admit(ctx, lines); refusal != nil && (planted.Bug(planted.KeyForgottenAtGate) || !d.Gate.MayHaveUsed(ctx, c.Key)) {
 		failpoint.Hit("gate.refused")
 		d.observe(TheGate, false, refusal)
 		return ledger.Placed{}, refusal

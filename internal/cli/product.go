@@ -14,9 +14,10 @@ import (
 
 type productCommand struct {
 	settings
-	Put  productPut  `cmd:"" help:"Put a product on sale, or change it."`
-	Get  productGet  `cmd:"" help:"Look at a product."`
-	List productList `cmd:"" help:"List the products by id."`
+	Put     productPut     `cmd:"" help:"Put a product on sale, or change it."`
+	Get     productGet     `cmd:"" help:"Look at a product."`
+	List    productList    `cmd:"" help:"List the products by id."`
+	Release productRelease `cmd:"" help:"Sell a product again whose sale the auditor has stopped."`
 }
 
 // Help is the longer text.
@@ -148,6 +149,30 @@ func onSale(p *api.Product) string {
 		return "yes"
 	}
 	return strings.Join(when, " ")
+}
+
+type productRelease struct {
+	ProductID string `arg:"" name:"product" help:"The product's id."`
+	output
+}
+
+// Help is the longer text.
+func (productRelease) Help() string {
+	return `The auditor stops the sale of a product whose numbers do not add up; the log says in what they differ. Look at it first, with
+"holdfast audit": the same difference does not stop it again.`
+}
+
+// Run releases a product.
+func (c *productRelease) Run(ctx context.Context, in *invocation) error {
+	d, err := in.caller()
+	if err != nil {
+		return err
+	}
+	p, err := d.ReleaseProduct(ctx, c.ProductID)
+	if err != nil {
+		return d.told(ctx, err)
+	}
+	return c.showProduct(in, &p)
 }
 
 type productList struct {

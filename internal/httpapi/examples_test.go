@@ -38,10 +38,11 @@ func examples() map[string]example {
 	return map[string]example{
 		"putProduct": {path: "/v1/products/sku-print", golden: "product_created", body: `{"title":"Print, signed","price":{"amount":4900,"currency":"CNY"},` +
 			`"max_per_user":2,"pay_window":"15m"}`},
-		"getProduct":   {path: "/v1/products/sku-ticket", golden: "product"},
-		"listProducts": {path: "/v1/products?limit=2", golden: "products_page"},
-		"adjustStock":  {path: "/v1/products/sku-ticket/stock", golden: "stock_adjusted", body: `{"delta":100,"reason":"restock","ref":"PO-7"}`},
-		"getStock":     {path: "/v1/products/sku-ticket/stock", golden: "stock"},
+		"getProduct":     {path: "/v1/products/sku-ticket", golden: "product"},
+		"listProducts":   {path: "/v1/products?limit=2", golden: "products_page"},
+		"adjustStock":    {path: "/v1/products/sku-ticket/stock", golden: "stock_adjusted", body: `{"delta":100,"reason":"restock","ref":"PO-7"}`},
+		"getStock":       {path: "/v1/products/sku-ticket/stock", golden: "stock"},
+		"releaseProduct": {path: "/v1/products/sku-ticket/release", golden: "product"},
 
 		"putUser": {path: "/v1/users/u-7", golden: "user_created", body: `{"name":"Li","email":"li@example.com","metadata":{"tier":"gold"}}`},
 		"getUser": {

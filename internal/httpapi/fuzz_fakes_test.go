@@ -73,7 +73,7 @@ func (l *listener) Flush() {
 type openGate struct{ refusal error }
 
 func (g *openGate) Admit(context.Context, []ledger.PlaceLine) error { return g.refusal }
-func (*openGate) MayHaveUsed(ledger.Key) bool                       { return false }
+func (*openGate) MayHaveUsed(context.Context, ledger.Key) bool      { return false }
 
 type noCache struct{}
 

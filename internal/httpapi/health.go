@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/fault"
@@ -13,7 +14,7 @@ import (
 const readyMax = 2 * time.Second
 
 // getHealth says that the process answers, whatever else is wrong: restarting it would not help the others.
-func (s *Server) getHealth(x *exchange) error { return s.health(x, "ok") }
+func (s *Server) getHealth(x *exchange) error { return s.health(x, "ok", 0) }
 
 // getReady says whether requests should be sent here, and whether the record may lose what it has committed.
 func (s *Server) getReady(x *exchange) error {
@@ -22,10 +23,11 @@ func (s *Server) getReady(x *exchange) error {
 	if err := s.opt.Ready(ctx); err != nil {
 		return notReady(err)
 	}
+	status := "ready"
 	if s.opt.Degraded {
-		return s.health(x, "degraded")
+		status = "degraded"
 	}
-	return s.health(x, "ready")
+	return s.health(x, status, s.opt.Quarantined())
 }
 
 // notReady says what is not: in the words of the fault, where it is one; any other error is for the log.
@@ -37,9 +39,12 @@ func notReady(err error) error {
 	return fault.ErrUnavailable.Detailf("Not ready.").Because(err)
 }
 
-func (s *Server) health(x *exchange, status string) error {
+func (s *Server) health(x *exchange, status string, quarantined int64) error {
 	b := wire.AppendString(append(x.out[:0], `{"status":`...), status)
 	b = wire.AppendString(append(b, `,"version":`...), s.opt.Version)
+	if quarantined > 0 {
+		b = strconv.AppendInt(append(b, `,"quarantined":`...), quarantined, 10)
+	}
 	b = append(b, '}')
 	x.out = b
 	x.ok(b)

@@ -20,6 +20,7 @@ type atOnce struct {
 var writing = map[string]atOnce{
 	"putProduct":         {first: 201, others: 200},
 	"adjustStock":        {first: 201, others: 200}, // of one ref; without one each counts, see below
+	"releaseProduct":     {first: 200, others: 200, sameBytes: true},
 	"putUser":            {first: 201, others: 200},
 	"placeOrder":         {first: 201, others: 201, sameBytes: true},
 	"cancelOrder":        {first: 200, others: 409},

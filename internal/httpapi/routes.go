@@ -96,6 +96,16 @@ func routes() []route {
 			handle:  (*Server).getStock,
 		},
 
+		{
+			method: "POST", pattern: "/v1/products/{product_id}/release", id: "releaseProduct", scope: apikey.Admin,
+			summary: "Let a product be sold again after its sale was stopped",
+			about: "The auditor stops the sale of a product whose numbers do not add up. Release it once somebody has looked: the same " +
+				"difference does not stop it again, another one does. A product whose sale is not stopped stays as it is.",
+			gives:  []reply{{200, "The product; it is sold.", api.Product{}}},
+			faults: []*fault.Error{fault.ErrNotFound, fault.ErrOverloaded},
+			handle: (*Server).releaseProduct,
+		},
+
 		// Users.
 		{
 			method: "PUT", pattern: "/v1/users/{user_id}", id: "putUser", scope: apikey.UsersWrite,

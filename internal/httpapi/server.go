@@ -28,8 +28,9 @@ type Options struct {
 	Clock func() time.Time            // the desk's
 	Ready func(context.Context) error // what is not ready yet; nil: always ready
 	// Degraded: the database may lose what it has committed, and the operator wants it so.
-	Degraded bool
-	Metrics  http.Handler // /metrics; nil: not found
+	Degraded    bool
+	Quarantined func() int64 // products whose sale is stopped; nil: nobody knows of any
+	Metrics     http.Handler // /metrics; nil: not found
 
 	// Observe is told of every answered request. It must not keep what it is given.
 	Observe func(*Answered)
@@ -55,6 +56,9 @@ func (o *Options) defaults(d *checkout.Desk) {
 	}
 	if o.Clock == nil {
 		o.Clock = d.Clock
+	}
+	if o.Quarantined == nil {
+		o.Quarantined = func() int64 { return 0 }
 	}
 	if o.Ready == nil {
 		o.Ready = func(context.Context) error { return nil }

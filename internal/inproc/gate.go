@@ -19,8 +19,8 @@ import (
 const (
 	// believed is how long a refusal is told without asking the record again.
 	believed = time.Second
-	// openingSlack is how far ahead of a sale's opening the gate stops refusing and lets the record's clock decide.
-	openingSlack = 2 * time.Second
+	// saleSlack is how far around a sale's opening and end the gate does not refuse and lets the record's clock decide.
+	saleSlack = 2 * time.Second
 	// shelvesMax bounds the products the gate knows. Beyond it, all are forgotten: not knowing admits.
 	shelvesMax = 200_000
 )
@@ -32,17 +32,27 @@ type Gate struct {
 	look  func(context.Context, product.ID) (checkout.Shelf, error)
 	clock func() time.Time
 
+	// Keys is where keys that this process has not marked are looked for, where several processes share the record; nil: the
+	// marks are all there are.
+	Keys *KeyLooks
+
 	marks   *KeyMarks
 	shelves sync.Map // product.ID → *shelf
 	known   atomic.Int64
 	probes  atomic.Int64
 }
 
-// GateCounts is how many products a gate knows, and how often it has asked the record about one.
-type GateCounts struct{ Products, Probes int64 }
+// GateCounts is how many products a gate knows, and how often it has asked the record about one, or about keys.
+type GateCounts struct{ Products, Probes, KeyLooks int64 }
 
 // Counts tells what the gate knows and has asked.
-func (g *Gate) Counts() GateCounts { return GateCounts{g.known.Load(), g.probes.Load()} }
+func (g *Gate) Counts() GateCounts {
+	c := GateCounts{Products: g.known.Load(), Probes: g.probes.Load()}
+	if g.Keys != nil {
+		c.KeyLooks = g.Keys.Looks()
+	}
+	return c
+}
 
 // shelf is what the gate knows of one product.
 type shelf struct {
@@ -60,7 +70,9 @@ func NewGate(look func(context.Context, product.ID) (checkout.Shelf, error), mar
 }
 
 // MayHaveUsed reports whether a key may have been answered already; false is certain.
-func (g *Gate) MayHaveUsed(key ledger.Key) bool { return g.marks.MayHave(key) }
+func (g *Gate) MayHaveUsed(ctx context.Context, key ledger.Key) bool {
+	return g.marks.MayHave(key) || g.Keys != nil && g.Keys.MayHave(ctx, key)
+}
 
 // Admit gives the reason to refuse an order now, or nil. A product it does not know is admitted.
 func (g *Gate) Admit(ctx context.Context, lines []ledger.PlaceLine) error {
@@ -98,13 +110,16 @@ func (g *Gate) ask(ctx context.Context, s *shelf, l *ledger.PlaceLine) error {
 	if err != nil {
 		return nil // not knowing admits; the ledger will say what is wrong with the record
 	}
-	s.set(found.Product, found.Stock, g.clock())
+	s.set(found.Product, found.Stock, now) // it is as old as the question
 	return s.refuses(l, now)
 }
 
 // refuses is called with the lock held.
 func (s *shelf) refuses(l *ledger.PlaceLine, now time.Time) error {
-	if !s.product.OnSale(now) && !s.product.OnSale(now.Add(openingSlack)) {
+	if s.product.Quarantined() {
+		return ledger.SaleStopped(l.ProductID)
+	}
+	if !s.product.OnSale(now) && !s.product.OnSale(now.Add(saleSlack)) && !s.product.OnSale(now.Add(-saleSlack)) {
 		return fault.ErrNotOnSale.With("product_id", string(l.ProductID))
 	}
 	if s.available < l.Quantity {

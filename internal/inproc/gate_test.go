@@ -160,11 +160,11 @@ func TestUsedKeysAreMarkedBeforeStockIsTold(t *testing.T) {
 	s := newShop(0)
 	g := newGate(s)
 	key := ledger.Key{1, 2, 3}
-	if g.MayHaveUsed(key) {
+	if g.MayHaveUsed(t.Context(), key) {
 		t.Fatal("an unused key is marked")
 	}
 	s.commit(g, key)
-	if !g.MayHaveUsed(key) {
+	if !g.MayHaveUsed(t.Context(), key) {
 		t.Error("a used key is not marked: its buyer would be told that his unit is gone")
 	}
 }

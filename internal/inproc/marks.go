@@ -20,7 +20,8 @@ const (
 )
 
 // KeyMarks remembers which idempotency keys were used, in fixed memory: a Bloom filter. "No" is certain, "yes" means that the
-// record has to be asked. It speaks for one process that alone writes the record; until Ready it says yes to everything.
+// record has to be asked. It speaks for one process: for one that alone writes the record once every key in it was added, else beside KeyLooks. Until
+// Ready it says yes to everything.
 type KeyMarks struct {
 	ready   atomic.Bool
 	current atomic.Pointer[marks]

@@ -17,8 +17,8 @@ const (
 	orderStripes = 4096
 )
 
-// Orders remembers orders as the last commits left them, so that reading one costs no SQL. It never goes back: what is kept
-// is replaced only by a later state, and what was read before a commit is not kept after it.
+// Orders remembers orders as the last commits left them, so that reading one costs no SQL. It is for a process that alone writes the
+// record. It never goes back: what is kept is replaced only by a later state, and what was read before a commit is not kept after it.
 type Orders struct {
 	cache   *otter.Cache[order.Number, *order.Order]
 	changes [orderStripes]atomic.Uint64
@@ -47,6 +47,27 @@ func NewOrders() *Orders {
 		},
 	})}
 }
+
+// Uncached is the cache of a process that shares its record with others: there is none. What another process has changed is
+// not told here, and a reader whom now this one answers and now that must never see an order go back.
+type Uncached struct{}
+
+// Get finds nothing.
+func (Uncached) Get(order.Number) *order.Order { return nil }
+
+// Fill gives the order as the record has it now.
+func (Uncached) Fill(_ order.Number, load func() (*order.Order, error)) (*order.Order, error) {
+	return load()
+}
+
+// Applied has nothing to learn.
+func (Uncached) Applied(*ledger.Applied) {}
+
+// Doubted has nothing to forget.
+func (Uncached) Doubted(*ledger.Applied) {}
+
+// Counts are none.
+func (Uncached) Counts() CacheCounts { return CacheCounts{} }
 
 // Get gives an order, or nil.
 func (c *Orders) Get(no order.Number) *order.Order {

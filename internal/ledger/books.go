@@ -137,7 +137,10 @@ func (b *Books) changePayment(p *payment.Payment) {
 	}
 }
 
-func (b *Books) changeProduct(p *product.Product) {
+// touchProduct is called with every change of a product, after it.
+func (b *Books) touchProduct(p *product.Product) {
+	p.Version++
+	p.UpdatedAt = b.Now
 	if !contains(b.changes.NewProducts, p) && !contains(b.changes.Products, p) {
 		b.changes.Products = append(b.changes.Products, p)
 	}

@@ -116,6 +116,10 @@ func (c Place) price(b *Books) (*order.Order, error) {
 // allowed looks whether the buyer may have a line: on sale, within his limit, in stock.
 func (c Place) allowed(b *Books, l PlaceLine) error {
 	p := b.Products[l.ProductID]
+	if p.Quarantined() {
+		failpoint.Hit("place.quarantined")
+		return SaleStopped(l.ProductID)
+	}
 	if !p.OnSale(b.Now) {
 		failpoint.Hit("place.not_on_sale")
 		return fault.ErrNotOnSale.With("product_id", string(l.ProductID))
@@ -129,6 +133,12 @@ func (c Place) allowed(b *Books, l PlaceLine) error {
 		return fault.ErrOutOfStock.With("product_id", string(l.ProductID)).With("available", available)
 	}
 	return nil
+}
+
+// SaleStopped refuses an order of a product under quarantine.
+func SaleStopped(id product.ID) error {
+	return fault.ErrNotOnSale.Detailf("The sale of this product is stopped until somebody has looked at its numbers.").
+		With("product_id", string(id))
 }
 
 func (c Place) accept(b *Books, o *order.Order) Placed {

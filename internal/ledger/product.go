@@ -79,11 +79,9 @@ func (c PutProduct) decide(b *Books) (ProductPut, error) {
 	case is == was:
 		return ProductPut{Product: was, Available: b.Stock[c.ID].Available()}, nil
 	}
-	is.Version++
-	is.UpdatedAt = b.Now
 	*p = is
-	b.changeProduct(p)
-	return ProductPut{Product: is, Available: b.Stock[c.ID].Available(), Created: created}, nil
+	b.touchProduct(p)
+	return ProductPut{Product: *p, Available: b.Stock[c.ID].Available(), Created: created}, nil
 }
 
 // countingFrom looks whether any unit is in an order that a limit would have counted.

@@ -36,7 +36,15 @@ type Product struct {
 	Version     int64
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
+
+	// The auditor stops the sale of a product whose numbers do not add up, until an operator has looked.
+	Quarantine    string    // in what they differ; "": the sale is not stopped
+	QuarantinedAt time.Time // since when
+	Released      string    // the difference that an operator has let pass
 }
+
+// Quarantined reports whether the product's sale was stopped because its numbers do not add up.
+func (p *Product) Quarantined() bool { return p.Quarantine != "" }
 
 // OnSale reports whether the product can be ordered at now. The end is exclusive.
 func (p *Product) OnSale(now time.Time) bool {

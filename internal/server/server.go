@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"sync"
@@ -143,10 +144,21 @@ func (s *Server) assemble(ctx context.Context) error {
 	if err := s.startTracer(ctx); err != nil {
 		return err
 	}
+	written, err := s.store.LastWritten(ctx)
+	if err != nil {
+		return err
+	}
 	marks := inproc.NewKeyMarks(clock)
 	gate := inproc.NewGate(s.store.Shelf, marks, clock)
-	orders := inproc.NewOrders()
+	var orders orderCache = inproc.NewOrders()
 	countdown := inproc.NewCountdown()
+	expiring := worker.ExpirerOptions{Clock: clock, Log: s.log, Observe: s.metrics.Expired}
+	if s.store.Shared() {
+		orders = inproc.Uncached{}
+		gate.Keys = inproc.NewKeyLooks(s.store.KeysUsed)
+		marks.Ready() // they speak of this process only
+		expiring.Pending, expiring.Self = s.store.StillPending, rand.Uint64()
+	}
 	host, _ := os.Hostname()
 	s.desk = &checkout.Desk{Record: record{s.store}, Gate: gate, Orders: orders, Clock: clock, Observe: s.metrics.Ordered}
 	hub := feed.NewHub(s.store, s.desk, s.log)
@@ -184,12 +196,12 @@ func (s *Server) assemble(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	expirer := worker.NewExpirer(s.ledger, s.store, countdown, worker.ExpirerOptions{
-		Clock: clock, Log: s.log, Observe: s.metrics.Expired,
-	})
+	expirer := worker.NewExpirer(s.ledger, s.store, countdown, expiring)
+	auditor := worker.NewAuditor(s.ledger, s.store.Window(), worker.AuditorOptions{Log: s.log, Observe: s.metrics.Audited})
 	s.api = httpapi.New(s.desk, httpapi.Options{
-		Log: s.log, Clock: clock, Ready: s.readiness, Metrics: s.metrics.Handler(), Observe: s.answered, Trace: s.trace(),
-		Version: s.version, Degraded: len(s.store.Weaknesses()) > 0, Callbacks: callbacks, Pages: pages, CursorKey: []byte(cursorKey),
+		Log: s.log, Clock: clock, Ready: s.readiness, Degraded: len(s.store.Weaknesses()) > 0,
+		Quarantined: func() int64 { return auditor.Last().Quarantined }, Metrics: s.metrics.Handler(), Observe: s.answered, Trace: s.trace(),
+		Version: s.version, Callbacks: callbacks, Pages: pages, CursorKey: []byte(cursorKey),
 		Feed: hub, StreamsMax: s.cfg.StreamsMax, Origins: s.cfg.CORSOrigins,
 		PublicURL: s.cfg.PublicAt(s.listener.Addr()),
 	})
@@ -200,7 +212,7 @@ func (s *Server) assemble(ctx context.Context) error {
 		ErrorLog:       telemetry.ConnectionLog(s.log),
 	}
 	s.http.RegisterOnShutdown(s.api.Drain)
-	s.measure(parts{gate, marks, orders, countdown, expirer, hub})
+	s.measure(parts{gate, marks, orders, countdown, expirer, hub, auditor})
 
 	loops, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stopLoops = stop
@@ -213,13 +225,22 @@ func (s *Server) assemble(ctx context.Context) error {
 		s.loops.Go(func() { reminder.Run(loops) })
 	}
 	janitor := worker.NewJanitor(s.store, worker.JanitorOptions{
-		EventsKept: s.cfg.EventRetention, Clock: clock, Log: s.log, Observe: s.metrics.Removed,
+		EventsKept: s.cfg.EventRetention, Written: written, Log: s.log, Observe: s.metrics.Removed,
 	})
 	s.loops.Go(func() { janitor.Run(loops) })
-	s.loops.Go(func() {
-		worker.NewMarker(s.store, marks, clock, s.log).Run(loops)
-	})
+	s.loops.Go(func() { auditor.Run(loops) })
+	if !s.store.Shared() {
+		s.loops.Go(func() { worker.NewMarker(s.store, marks, clock, s.log).Run(loops) })
+	}
 	return nil
+}
+
+// orderCache is what remembers orders for this process, if anything may.
+type orderCache interface {
+	checkout.OrderCache
+	Applied(a *ledger.Applied)
+	Doubted(a *ledger.Applied)
+	Counts() inproc.CacheCounts
 }
 
 // followOrder answers a page's request with a stream of one order.

@@ -94,10 +94,11 @@ func (s *Server) trace() func(*http.Request) (context.Context, func(*httpapi.Ans
 type parts struct {
 	gate      *inproc.Gate
 	marks     *inproc.KeyMarks
-	orders    *inproc.Orders
+	orders    orderCache
 	countdown *inproc.Countdown
 	expirer   *worker.Expirer
 	hub       *feed.Hub
+	auditor   *worker.Auditor
 }
 
 // measure registers what is read when the metrics are.
@@ -150,12 +151,17 @@ func (s *Server) measureDesk(p parts, say telemetry.Say) {
 	say("holdfast_gate_products", float64(gate.Products))
 	say("holdfast_gate_probes_total", float64(gate.Probes))
 	say("holdfast_gate_marks_ready", bit(p.marks.IsReady()))
+	say("holdfast_gate_key_looks_total", float64(gate.KeyLooks))
 	cache := p.orders.Counts()
 	say("holdfast_order_cache_orders", float64(cache.Orders))
 	say("holdfast_order_cache_lookups_total", float64(cache.Hits), "hit")
 	say("holdfast_order_cache_lookups_total", float64(cache.Misses), "miss")
 	say("holdfast_countdown_deadlines", float64(p.countdown.Len()))
 	say("holdfast_expirer_paused", bit(p.expirer.Paused()))
+	look := p.auditor.Last()
+	say("holdfast_auditor_last_look_timestamp_seconds", max(float64(look.At.UnixMilli())/1000, 0))
+	say("holdfast_auditor_behind_seconds", look.Behind.Seconds())
+	say("holdfast_products_quarantined", float64(look.Quarantined))
 }
 
 func (s *Server) measureRecord(say telemetry.Say) {

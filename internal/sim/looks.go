@@ -118,6 +118,28 @@ func (v *view) Unreminded(ctx context.Context, after order.Deadline, until time.
 	return look(ctx, v, "unreminded", func(s *Store) ([]order.Deadline, error) { return s.deadlines(after, until, limit, true), nil })
 }
 
+func (v *view) StillPending(ctx context.Context, numbers []order.Number) ([]order.Number, error) {
+	return look(ctx, v, "still pending", func(s *Store) (pending []order.Number, err error) {
+		for _, no := range numbers {
+			if s.orders[no].Status == order.Pending {
+				pending = append(pending, no)
+			}
+		}
+		return pending, nil
+	})
+}
+
+func (v *view) KeysUsed(ctx context.Context, keys []ledger.Key) ([]ledger.Key, error) {
+	return look(ctx, v, "keys used", func(s *Store) (used []ledger.Key, err error) {
+		for _, k := range keys {
+			if _, there := s.keys[k]; there {
+				used = append(used, k)
+			}
+		}
+		return used, nil
+	})
+}
+
 func (s *Store) deadlines(after order.Deadline, until time.Time, limit int, unreminded bool) (found []order.Deadline) {
 	from := whole(after.PayBy)
 	for _, no := range sortedKeys(s.orders) {

@@ -14,7 +14,6 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/failpoint"
 	"github.com/holdfast-oms/holdfast/internal/inproc"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
-	"github.com/holdfast-oms/holdfast/internal/order"
 	"github.com/holdfast-oms/holdfast/internal/worker"
 )
 
@@ -43,17 +42,14 @@ type process struct {
 	calls  int
 }
 
-// everyOrderAnew is the cache of a desk that shares its record: none.
-type everyOrderAnew struct{}
-
-func (everyOrderAnew) Get(order.Number) *order.Order { return nil }
-
-func (everyOrderAnew) Fill(_ order.Number, load func() (*order.Order, error)) (*order.Order, error) {
-	return load()
+type orderCache interface {
+	checkout.OrderCache
+	Applied(a *ledger.Applied)
+	Doubted(a *ledger.Applied)
 }
 
-// boot starts a process. Alone on its record it has all that lives in one process; several have no cache of orders, and never
-// claim to know all used keys.
+// boot starts a process. Alone on its record it has all that lives in one process; several have no cache of orders, and look for
+// used keys in the record.
 func (w *world) boot(slot int) {
 	w.boots++
 	p := &process{
@@ -70,36 +66,34 @@ func (w *world) boot(slot int) {
 	marks := inproc.NewSmallKeyMarks(p.clock, markBits)
 	gate := inproc.NewGate(v.Shelf, marks, p.clock)
 	countdown := inproc.NewCountdown()
-	cache, orders := checkout.OrderCache(everyOrderAnew{}), (*inproc.Orders)(nil)
-	if w.alone {
-		orders = inproc.NewOrders()
-		cache = orders
+	expiring := worker.ExpirerOptions{Clock: p.wall, Log: log}
+	var orders orderCache = inproc.NewOrders()
+	if !w.alone {
+		orders = inproc.Uncached{}
+		gate.Keys = inproc.NewKeyLooks(v.KeysUsed)
+		marks.Ready()
+		expiring.Pending, expiring.Self = v.StillPending, uint64(w.boots)
 	}
 	relay := worker.NewRelay(v, p.name, log, func(int) { failpoint.Hit("sim.relayed") })
 	opt := w.ledgerOptions
 	batchIDs := w.stream(fmt.Sprint("ledger", w.boots))
 	opt.Randomness = func(b []byte) { _, _ = batchIDs.Read(b) }
 	opt.Using = gate.Using
+	opt.Doubted = orders.Doubted
 	opt.Observe = p.observe
 	opt.Applied = func(a *ledger.Applied) {
 		gate.Applied(a)
-		if orders != nil {
-			orders.Applied(a)
-		}
+		orders.Applied(a)
 		countdown.Applied(a)
-	}
-	if orders != nil {
-		opt.Doubted = orders.Doubted
 	}
 	p.ledger = ledger.New(v, opt)
 	p.desk = &checkout.Desk{
-		Ledger: p.ledger, Record: v, Gate: gate, Orders: cache, Clock: p.clock,
+		Ledger: p.ledger, Record: v, Gate: gate, Orders: orders, Clock: p.clock,
 		Random: w.stream(fmt.Sprint("desk", w.boots)),
 	}
 	start := time.Now()
-	expirer := worker.NewExpirer(p.ledger, v, countdown, worker.ExpirerOptions{
-		Clock: p.wall, Log: log, Steady: func() time.Duration { return time.Since(start) },
-	})
+	expiring.Steady = func() time.Duration { return time.Since(start) }
+	expirer := worker.NewExpirer(p.ledger, v, countdown, expiring)
 	p.loop("expirer", time.Second, expirer.RunOnce)
 	p.loop("relay", time.Second, relay.RunOnce)
 	p.loop("reminder", time.Second, worker.NewReminder(p.ledger, v, remindLead, p.wall, log).RunOnce)

@@ -226,18 +226,7 @@ func (s *snapshot) end() {
 
 // each calls do for every row of a query.
 func (s *snapshot) each(ctx context.Context, query string, do func(*stream)) error {
-	r, err := streamRows(ctx, s, query) // one at a time, so as the database finds them
-	if err != nil {
-		return err
-	}
-	defer r.close()
-	for {
-		more, err := r.next()
-		if err != nil || !more {
-			return err
-		}
-		do(r)
-	}
+	return s.some(ctx, do, query)
 }
 
 // stream reads a query's rows one by one, several streams side by side on one connection. Values are taken as the driver gives
@@ -253,8 +242,8 @@ type stream struct {
 }
 
 // streamRows reads rows as the database finds them.
-func streamRows(ctx context.Context, s *snapshot, query string) (*stream, error) {
-	found, err := s.query(ctx, query)
+func streamRows(ctx context.Context, s *snapshot, query string, args ...any) (*stream, error) {
+	found, err := s.query(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}

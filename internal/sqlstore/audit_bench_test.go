@@ -53,6 +53,59 @@ func BenchmarkAudit(b *testing.B) {
 	}
 }
 
+// BenchmarkWindow goes along with a record of the same kind: each look finds 400 orders that were placed since the last one.
+// max-ms/look is the longest look of all, those of the replay at the start included.
+//
+//	go test ./internal/sqlstore -run '^$' -bench Window -benchtime 20x -audit.orders 1000000
+func BenchmarkWindow(b *testing.B) {
+	ctx := context.Background()
+	path := *auditFile
+	if path == "" {
+		path = filepath.Join(b.TempDir(), "audit.db")
+	}
+	if _, err := os.Stat(path); err != nil {
+		fill(b, path, *auditOrders)
+	}
+	s, err := sqlstore.Open(ctx, "sqlite:"+path, sqlstore.Options{Clock: func() time.Time { return benchStart }})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close() //nolint:errcheck // what counts was looked at
+	l := ledger.New(s, ledger.Options{})
+	defer l.Close(ctx) //nolint:errcheck // no context to end it
+	w, longest, looks := s.Window(), time.Duration(0), 0
+	walk := func() {
+		for more := true; more; looks++ {
+			look, err := w.Look(ctx, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for _, c := range look.Checks {
+				if c.Violations > 0 {
+					b.Fatalf("%+v", c)
+				}
+			}
+			longest, more = max(longest, look.Took), look.More
+		}
+	}
+	at := time.Now()
+	walk()
+	b.Logf("replayed in %s and %d looks, the longest %s", time.Since(at), looks, longest)
+	next := int(time.Now().UnixNano() % 1e15) // keys that a kept record has not seen
+	for b.Loop() {
+		b.StopTimer()
+		places := make([]ledger.Command[ledger.Placed], 400)
+		for i := range places {
+			places[i] = benchPlace(next)
+			next++
+		}
+		all(b, l, places)
+		b.StartTimer()
+		walk()
+	}
+	b.ReportMetric(float64(longest.Microseconds())/1000, "max-ms/look")
+}
+
 var (
 	benchStart = time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
 	benchPrice = money.Money{Amount: 1999, Currency: "CNY"}

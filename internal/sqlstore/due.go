@@ -38,6 +38,23 @@ func (s *Store) deadlines(ctx context.Context, only string, after order.Deadline
 	return found, nil
 }
 
+// StillPending picks the orders that wait to be paid, in no order.
+func (s *Store) StillPending(ctx context.Context, numbers []order.Number) (pending []order.Number, err error) {
+	err = lists(s, numbers, orderNo, func(in string, args []any) error {
+		rows, err := s.query(ctx, `SELECT order_no FROM orders WHERE status = 'pending' AND order_no `+in, args...)
+		return scan(rows, err, func(r *sql.Rows) error {
+			var no order.Number
+			err := r.Scan(&no)
+			pending = append(pending, no)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for pending orders: %w", err)
+	}
+	return pending, nil
+}
+
 // Pending is the number of orders that wait to be paid.
 func (s *Store) Pending(ctx context.Context) (n int64, err error) {
 	err = s.queryRow(ctx, `SELECT COUNT(*) FROM orders`+s.dialect.indexedBy("orders_due")+` WHERE status = 'pending'`).Scan(&n)

@@ -73,9 +73,16 @@ func (s *shop) jump(by time.Duration) {
 // opens starts the janitor, as a restart does.
 func (s *shop) opens(eventsKept time.Duration) {
 	s.janitor = worker.NewJanitor(s.store, worker.JanitorOptions{
-		EventsKept: eventsKept, Clock: s.clock.Now, Steady: s.steady,
+		EventsKept: eventsKept, Written: s.written(), Steady: s.steady,
 		Observe: func(kind string, n int64) { s.removed[kind] += n },
 	})
+}
+
+func (s *shop) written() time.Time {
+	s.t.Helper()
+	at, err := s.store.LastWritten(s.t.Context())
+	s.must(err)
+	return at
 }
 
 func (s *shop) rows(table string) int64 {
@@ -290,6 +297,99 @@ func TestAWallClockThatJumpsAheadEmptiesNothing(t *testing.T) {
 	}
 }
 
+// The process comes up with a clock that is days ahead, and nobody has set it right when the janitor begins. What the record was
+// last written at says so.
+func TestAClockThatIsAheadFromTheStartForgetsNoKeyBeforeItsTime(t *testing.T) {
+	s := newShop(t, 7*24*time.Hour)
+	s.places(4)
+	s.settles()
+	s.clock.Step(23 * time.Hour)
+	s.jump(10 * 24 * time.Hour)
+	s.opens(7 * 24 * time.Hour)
+	s.places(1) // by the wrong clock
+	for range 23 {
+		s.clock.Step(time.Hour)
+		s.keeps()
+	}
+	if n := s.removed["idempotency_key"]; n > 0 {
+		t.Errorf("%d keys of two days are gone", n)
+	}
+	for range 8 { // and it was no mistake: the desk had been away for so long
+		s.clock.Step(time.Hour)
+		s.keeps()
+	}
+	if n := s.removed["idempotency_key"]; n != 4 {
+		t.Errorf("%d keys are gone after a day, want the 4 old ones", n)
+	}
+}
+
+// What was planned by a clock that was far ahead does not wait until that time comes.
+func TestJobsGoOnWhenTheClockIsSetBack(t *testing.T) {
+	s := newShop(t, 7*24*time.Hour)
+	s.jump(30 * 24 * time.Hour)
+	s.opens(7 * 24 * time.Hour)
+	s.keeps() // everything was done once, and is due again by that clock
+	s.jump(-30 * 24 * time.Hour)
+	s.places(4)
+	s.works()
+	for range 110 {
+		s.clock.Step(time.Hour)
+		s.works()
+	}
+	if s.removed["ledger_batch"] == 0 || s.removed["idempotency_key"] != 4 {
+		t.Errorf("five days after the clock was set back, thrown away were %v, want the batches and the 4 keys", s.removed)
+	}
+	s.wantClean()
+}
+
+// Days that the janitor has walked through by a clock that was ahead come again. Their events do not go before their keys.
+func TestEventsOutliveTheirKeysWhenTheClockIsSetBack(t *testing.T) {
+	s := newShop(t, 7*24*time.Hour)
+	stuck := &stuckKeys{Rooms: s.store}
+	s.janitor = worker.NewJanitor(stuck, worker.JanitorOptions{EventsKept: 7 * 24 * time.Hour, Steady: s.steady})
+	s.keeps()
+	s.jump(365 * 24 * time.Hour)
+	for range 40 { // it is left standing, and believed
+		s.clock.Step(time.Hour)
+		s.keeps()
+	}
+	s.jump(-365 * 24 * time.Hour)
+	s.keeps()
+	wish := s.wish(1_000_000)
+	first, err := ledger.Submit(t.Context(), s.ledger, wish)
+	s.must(err)
+	s.settles()
+	stuck.fails = true
+	for range 10 * 24 {
+		s.clock.Step(time.Hour)
+		if _, err := s.janitor.RunOnce(t.Context()); err != nil && !errors.Is(err, errStuck) {
+			t.Fatal(err)
+		}
+	}
+	if got, err := ledger.Submit(t.Context(), s.ledger, wish); err != nil || !bytes.Equal(got.Body, first.Body) {
+		t.Errorf("the key again: got %q %v", got.Body, err)
+	}
+}
+
+// Numbers of a day far ahead were given by a clock that was wrong for a while; their keys go when their orders are old enough.
+func TestAKeyOfAFutureDaysNumberIsForgottenByItsAge(t *testing.T) {
+	s := newShop(t, 7*24*time.Hour)
+	zone := time.FixedZone("ahead", 30*24*3600) // the day of a number is not the day of its order
+	ahead := ledger.New(s.store, ledger.Options{TimeZone: zone})
+	t.Cleanup(func() { _ = ahead.Close(context.Background()) })
+	_, err := ledger.Submit(t.Context(), ahead, s.wish(1_000_000))
+	s.must(err)
+	s.settles()
+	for range 12 * 24 {
+		s.clock.Step(time.Hour)
+		s.works()
+	}
+	if n := s.rows("idempotency_keys"); n != 0 {
+		t.Errorf("%d keys are left of an order of twelve days ago", n)
+	}
+	s.wantClean()
+}
+
 func (s *shop) log() []event.Event {
 	s.t.Helper()
 	found, err := s.store.Events(s.t.Context(), checkout.EventFilter{Anew: true, Limit: 1000})
@@ -306,7 +406,7 @@ func TestEventsDoNotGoBeforeTheirKeys(t *testing.T) {
 	s.works()
 	s.clock.Step(30 * 24 * time.Hour)
 	stuck := &stuckKeys{Rooms: s.store, fails: true}
-	j := worker.NewJanitor(stuck, worker.JanitorOptions{EventsKept: 7 * 24 * time.Hour, Clock: s.clock.Now, Steady: s.steady})
+	j := worker.NewJanitor(stuck, worker.JanitorOptions{EventsKept: 7 * 24 * time.Hour, Steady: s.steady})
 	before := len(s.log())
 	for range 20 {
 		_, err := j.RunOnce(t.Context())
@@ -365,7 +465,7 @@ func TestTwoJanitorsAndOneThatIsStoppedDoNoHarm(t *testing.T) {
 	s.settles()
 	s.clock.Step(20 * 24 * time.Hour)
 	s.places(1)
-	opt := worker.JanitorOptions{EventsKept: 7 * 24 * time.Hour, Clock: s.clock.Now, Steady: s.steady}
+	opt := worker.JanitorOptions{EventsKept: 7 * 24 * time.Hour, Steady: s.steady}
 	a, b := worker.NewJanitor(s.store, opt), worker.NewJanitor(s.store, opt)
 	for i := range 40 {
 		if i%5 == 4 {

@@ -85,18 +85,18 @@ func orderNo[T ~int64](v T) int64  { return int64(v) }
 func keyBytes(k ledger.Key) []byte { return k[:] }
 
 const productColumns = `p.product_id, p.title, p.price_amount, p.currency, p.max_per_user, p.pay_window_ms, p.on_sale_from,
-	p.on_sale_until, p.active, p.counts_users, p.version, p.created_at, p.updated_at,
+	p.on_sale_until, p.active, p.counts_users, p.version, p.created_at, p.updated_at, p.quarantine, p.quarantined_at, p.released,
 	s.received, s.held, s.sold, s.version, s.events`
 
 func scanProduct(r *sql.Rows) (*product.Product, *stock.Stock, error) {
 	p, s := &product.Product{}, &stock.Stock{}
 	var window, created, updated int64
-	var from, until sql.NullInt64
+	var from, until, quarantined sql.NullInt64
 	err := r.Scan(&p.ID, &p.Title, &p.Price.Amount, &p.Price.Currency, &p.MaxPerUser, &window, &from, &until, &p.Active,
-		&p.Counting, &p.Version, &created, &updated, &s.Received, &s.Held, &s.Sold, &s.Version, &s.Events)
+		&p.Counting, &p.Version, &created, &updated, &p.Quarantine, &quarantined, &p.Released, &s.Received, &s.Held, &s.Sold, &s.Version, &s.Events)
 	p.PayWindow = millis(window)
 	p.OnSaleFrom, p.OnSaleUntil = atOrZero(from), atOrZero(until)
-	p.CreatedAt, p.UpdatedAt = at(created), at(updated)
+	p.CreatedAt, p.UpdatedAt, p.QuarantinedAt = at(created), at(updated), atOrZero(quarantined)
 	s.ProductID = p.ID
 	return p, s, err
 }

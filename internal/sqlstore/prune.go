@@ -31,14 +31,12 @@ func (s *Store) PruneBatches(ctx context.Context, before time.Time, limit int) (
 func (s *Store) PruneKeys(ctx context.Context, before time.Time, after ledger.Key, limit int) (
 	removed int64, last ledger.Key, more bool, err error,
 ) {
-	// A day's numbers are given on that day somewhere on earth, or later: no order from before the time has a higher number.
-	below := int64(order.NumberOf(order.DayOf(before.UTC().AddDate(0, 0, 2)), 0))
 	const page = `(SELECT key, order_no FROM idempotency_keys WHERE key > ? ORDER BY key LIMIT ?) AS page`
 	var found, old int64
 	var end []byte
-	err = s.queryRow(ctx, `SELECT COUNT(*), COALESCE(SUM(CASE WHEN order_no < ? THEN 1 ELSE 0 END), 0),
-		(SELECT key FROM `+page+` ORDER BY key DESC LIMIT 1) FROM `+page,
-		below, after[:], limit, after[:], limit).Scan(&found, &old, &end)
+	err = s.queryRow(ctx, `SELECT COUNT(*), COALESCE(SUM(CASE WHEN o.created_at < ? THEN 1 ELSE 0 END), 0),
+		(SELECT key FROM `+page+` ORDER BY key DESC LIMIT 1) FROM `+page+` LEFT JOIN orders o ON o.order_no = page.order_no`,
+		ms(before), after[:], limit, after[:], limit).Scan(&found, &old, &end)
 	if err != nil {
 		return 0, last, false, fmt.Errorf("prune keys: %w", classify(err))
 	}
@@ -47,9 +45,9 @@ func (s *Store) PruneKeys(ctx context.Context, before time.Time, after ledger.Ke
 	}
 	last = ledger.Key(end)
 	if old > 0 {
-		removed, err = s.exec(ctx, `DELETE FROM idempotency_keys WHERE key > ? AND key <= ? AND order_no < ?
+		removed, err = s.exec(ctx, `DELETE FROM idempotency_keys WHERE key > ? AND key <= ?
 			AND (SELECT o.created_at FROM orders o WHERE o.order_no = idempotency_keys.order_no) < ?`,
-			after[:], last[:], below, ms(before))
+			after[:], last[:], ms(before))
 		if err != nil {
 			return 0, after, true, fmt.Errorf("prune keys: %w", err)
 		}
@@ -69,6 +67,9 @@ func (s *Store) PruneEvents(ctx context.Context, before time.Time, limit int) (r
 		return 0, fmt.Errorf("prune events: %w", err)
 	}
 	defer t.Rollback()
+	if _, err := t.lockHead(ctx); err != nil { // one at a time: another process may be at it
+		return 0, fmt.Errorf("prune events: %w", err)
+	}
 	from, to, err := t.forgettable(ctx, before, limit)
 	if err != nil || to <= from {
 		return 0, err
@@ -127,6 +128,16 @@ func (t *tx) forgettable(ctx context.Context, before time.Time, limit int) (from
 		return 0, 0, fmt.Errorf("look at the log's beginning: %w", err)
 	}
 	return from, to, nil
+}
+
+// LastWritten is when the newest fact was written, by the record's clock of that time; zero: there is none. That fact is never
+// forgotten.
+func (s *Store) LastWritten(ctx context.Context) (time.Time, error) {
+	var last sql.NullInt64
+	if err := s.queryRow(ctx, `SELECT MAX(at) FROM outbox WHERE id = (SELECT MAX(id) FROM outbox)`).Scan(&last); err != nil {
+		return time.Time{}, fmt.Errorf("look when the record was written: %w", classify(err))
+	}
+	return atOrZero(last), nil
 }
 
 // PruneDays forgets up to limit days' marks of granted order numbers, of days before one. Should a day's numbers be asked for

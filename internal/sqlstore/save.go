@@ -31,7 +31,8 @@ var (
 	intoProducts = into(`products`, `product_id text, title text, price_amount int, currency text, max_per_user int, pay_window_ms int,
 		on_sale_from int?, on_sale_until int?, active int, counts_users int, version int, created_at int, updated_at int`)
 	setProducts = setting(`products`, `title text, price_amount int, currency text, max_per_user int, pay_window_ms int, on_sale_from int?,
-		on_sale_until int?, active int, counts_users int, version int, updated_at int`, `product_id text`, ``, ``)
+		on_sale_until int?, active int, counts_users int, version int, updated_at int,
+		quarantine text, quarantined_at int?, released text`, `product_id text`, ``, ``)
 	intoStock   = into(`stock`, `product_id text, received int, held int, sold int, version int, events int`)
 	setStock    = setting(`stock`, `received int, held int, sold int, version int, events int`, `product_id text`, `version int`, ``)
 	intoEntries = into(`stock_ledger`, `product_id text, version int, kind text, available int, held int, sold int, order_no int?,
@@ -72,7 +73,8 @@ func (t *tx) saveProducts(ctx context.Context, c *ledger.Changes) error {
 	return t.update(ctx, &setProducts, len(c.Products), func(a []any, i int) []any {
 		p := c.Products[i]
 		return append(a, p.Title, p.Price.Amount, p.Price.Currency, p.MaxPerUser, p.PayWindow.Milliseconds(), msOrNull(p.OnSaleFrom),
-			msOrNull(p.OnSaleUntil), bit(p.Active), int64(p.Counting), p.Version, ms(p.UpdatedAt), string(p.ID))
+			msOrNull(p.OnSaleUntil), bit(p.Active), int64(p.Counting), p.Version, ms(p.UpdatedAt),
+			p.Quarantine, msOrNull(p.QuarantinedAt), p.Released, string(p.ID))
 	})
 }
 

@@ -119,8 +119,12 @@ func Catalogue() []Metric {
 			Alarm: "0 for more than 5 minutes",
 		},
 		{
+			Name: "holdfast_gate_key_looks_total", Kind: Counter,
+			Help: "Times the record was asked whether keys were used that the gate was about to refuse, many keys at a time; only where several processes may share the record.",
+		},
+		{
 			Name: "holdfast_order_cache_lookups_total", Kind: Counter, Labels: []Label{{Name: "result", Values: []string{"hit", "miss"}}},
-			Help: "Orders looked for in memory.",
+			Help: "Orders looked for in memory; none where several processes may share the record.",
 		},
 		{Name: "holdfast_order_cache_orders", Kind: Gauge, Help: "Orders kept in memory, about."},
 
@@ -227,6 +231,28 @@ func Catalogue() []Metric {
 			Help: "Rows thrown away because nobody needs them any more.",
 		},
 
+		// The auditor.
+		{
+			Name: "holdfast_auditor_last_look_timestamp_seconds", Kind: Gauge,
+			Help:  "When the auditor last looked, in seconds since 1970; 0: not yet.",
+			Alarm: "more than a minute ago: nobody watches the numbers",
+		},
+		{Name: "holdfast_auditor_look_seconds", Kind: Histogram, buckets: fast, Help: "Time of one look of the auditor."},
+		{
+			Name: "holdfast_auditor_violations_total", Kind: Counter, Labels: []Label{{Name: "check", Values: auditorChecks}},
+			Help:  "What the auditor found that does not add up, by check; it counts again as long as it is so.",
+			Alarm: "it rises at all: the log says what it is",
+		},
+		{
+			Name: "holdfast_auditor_behind_seconds", Kind: Gauge,
+			Help:  "Age of the oldest event whose order the auditor has not looked at; 0 when there is none.",
+			Alarm: "above an hour: more happens than it can look at",
+		},
+		{
+			Name: "holdfast_products_quarantined", Kind: Gauge, Help: "Products whose sale is stopped because their numbers do not add up.",
+			Alarm: "above 0: look, and release them",
+		},
+
 		// The process.
 		{Name: "holdfast_build_info", Kind: Gauge, Labels: []Label{{Name: "version", Means: "of the program"}}, Help: "Always 1; the version is the label."},
 		{
@@ -249,6 +275,9 @@ func Catalogue() []Metric {
 		},
 	}
 }
+
+// auditorChecks are the invariants that the auditor looks at.
+var auditorChecks = []string{"V1", "V2", "V4", "V5", "V6", "V7", "V8", "V9", "V10"}
 
 // janitorWhat is what the janitor throws away.
 var janitorWhat = []string{"ledger_batch", "idempotency_key", "event", "number_day", "api_key"}

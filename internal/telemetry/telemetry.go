@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/holdfast-oms/holdfast/internal/audit"
 	"github.com/holdfast-oms/holdfast/internal/checkout"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
@@ -57,6 +58,9 @@ type Metrics struct {
 	relayLag    prometheus.Observer
 	written     atomic.Int64 // Unix nanoseconds of the first commit with events since the relay's last turn; 0: none
 	removed     *prometheus.CounterVec
+
+	auditLook  prometheus.Observer
+	violations *prometheus.CounterVec
 }
 
 // New registers all metrics.
@@ -94,6 +98,11 @@ func New(version string) *Metrics {
 	m.removed = m.counter("holdfast_janitor_removed_total")
 	for _, what := range janitorWhat {
 		m.removed.WithLabelValues(what) // 0 says that nothing was thrown away; nothing would say nothing
+	}
+	m.auditLook = m.histogram("holdfast_auditor_look_seconds").WithLabelValues()
+	m.violations = m.counter("holdfast_auditor_violations_total")
+	for _, check := range auditorChecks {
+		m.violations.WithLabelValues(check)
 	}
 	m.Read(func(_ context.Context, say Say) { say("holdfast_build_info", 1, version) })
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -278,6 +287,17 @@ func (m *Metrics) Relayed(n int, now time.Time) {
 	m.relayed.Add(float64(n))
 	if first := m.written.Swap(0); first != 0 {
 		m.relayLag.Observe(now.Sub(time.Unix(0, first)).Seconds())
+	}
+}
+
+// Audited counts what a look of the auditor found.
+func (m *Metrics) Audited(look audit.Look) {
+	m.auditLook.Observe(look.Took.Seconds())
+	label := m.by["holdfast_auditor_violations_total"].Labels[0]
+	for i := range look.Checks {
+		if c := &look.Checks[i]; c.Violations > 0 {
+			m.violations.WithLabelValues(label.one(c.ID)).Add(float64(c.Violations))
+		}
 	}
 }
 

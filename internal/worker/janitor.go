@@ -30,7 +30,7 @@ const (
 	janitorDaily   = 24 * time.Hour   // between two looks at what grows by a row a day
 	janitorRetry   = 5 * time.Minute  // before a job that failed is tried again
 	janitorJump    = time.Minute      // a wall clock that is so far ahead of the steady one …
-	janitorDoubts  = 24 * time.Hour   // … is believed when it has been so for this long
+	janitorDoubts  = 24 * time.Hour   // … is believed when it has been so for this long; keysKept has as much to spare
 	janitorPage    = 500              // rows that are removed at once
 	janitorKeys    = 2000             // keys that are looked at in one go
 	janitorRest    = 20 * time.Millisecond
@@ -39,6 +39,7 @@ const (
 
 // Rooms is what the record can forget.
 type Rooms interface {
+	Now(ctx context.Context) (time.Time, error) // the record's clock, by which everything in it was written
 	PruneBatches(ctx context.Context, before time.Time, limit int) (removed int64, err error)
 	PruneKeys(ctx context.Context, before time.Time, after ledger.Key, limit int) (
 		removed int64, last ledger.Key, more bool, err error)
@@ -50,7 +51,7 @@ type Rooms interface {
 // JanitorOptions of a Janitor. The zero value of each is its default.
 type JanitorOptions struct {
 	EventsKept time.Duration        // how long events stay in the log; 0: for ever
-	Clock      func() time.Time     // the wall clock
+	Written    time.Time            // when the record was last written, before this process wrote anything; zero: never
 	Steady     func() time.Duration // a clock that never jumps
 	Log        *slog.Logger
 	Observe    func(kind string, removed int64) // told of every page that removed something
@@ -62,34 +63,33 @@ func JanitorKinds() []string {
 }
 
 // Janitor throws away what nobody needs any more, a page at a time. Where it stands it keeps in memory only: what is gone is
-// gone, and after a restart it begins anew. Two of them do no more harm than one.
+// gone, and after a restart it begins anew. Two of them do no more harm than one, and need not know of each other: whatever one
+// has thrown away the other does not find, and one that was paused goes by a clock that it asks for anew.
 type Janitor struct {
 	rooms Rooms
 	opt   JanitorOptions
 	jobs  []*job
 
-	began   time.Time     // a moment by the wall clock …
+	began   time.Time     // a moment by the record's clock; zero: it was never asked …
 	since   time.Duration // … and by the steady one
-	doubted time.Duration // since when the wall clock is ahead; 0: it is not
+	doubted time.Duration // since when the record's clock is ahead; 0: it is not
 
 	walked   ledger.Key // where the walk through the keys stands
 	walking  time.Time  // what it forgets is older; zero: it has not begun
 	keysGone time.Time  // older keys are gone
 }
 
-// job is one kind of rows. Its page removes some and says whether there may be more.
+// job is one kind of rows. Its page removes some and says whether there may be more. When it is due goes by the steady clock: a
+// time that was worked out by a clock that is wrong may never come.
 type job struct {
 	kind  string
 	every time.Duration
 	page  func(ctx context.Context, now time.Time) (removed int64, more bool, err error)
-	due   time.Time
+	due   time.Duration
 }
 
 // NewJanitor makes a janitor.
 func NewJanitor(rooms Rooms, opt JanitorOptions) *Janitor {
-	if opt.Clock == nil {
-		opt.Clock = time.Now
-	}
 	if opt.Steady == nil {
 		start := time.Now()
 		opt.Steady = func() time.Duration { return time.Since(start) }
@@ -100,7 +100,7 @@ func NewJanitor(rooms Rooms, opt JanitorOptions) *Janitor {
 	if opt.Observe == nil {
 		opt.Observe = func(string, int64) {}
 	}
-	j := &Janitor{rooms: rooms, opt: opt, began: opt.Clock(), since: opt.Steady()}
+	j := &Janitor{rooms: rooms, opt: opt}
 	j.jobs = []*job{
 		{kind: "ledger_batch", every: janitorOften, page: j.batches},
 		{kind: "idempotency_key", every: janitorSeldom, page: j.keys},
@@ -137,9 +137,15 @@ func (j *Janitor) Run(ctx context.Context) {
 // RunOnce does one page of every job that is due. more: there is one with further pages. A job that fails does not keep the
 // others from their work.
 func (j *Janitor) RunOnce(ctx context.Context) (more bool, err error) {
-	now := j.now()
+	wall, err := j.rooms.Now(ctx)
+	if err != nil {
+		return false, err
+	}
+	steady := j.opt.Steady()
+	now := j.believed(wall, steady)
+	j.walking, j.keysGone = notAfter(j.walking, now.Add(-keysKept)), notAfter(j.keysGone, now.Add(-keysKept))
 	for _, job := range j.jobs {
-		if now.Before(job.due) {
+		if steady < job.due {
 			continue
 		}
 		removed, further, failed := job.page(ctx, now)
@@ -150,20 +156,34 @@ func (j *Janitor) RunOnce(ctx context.Context) (more bool, err error) {
 		switch {
 		case failed != nil:
 			err = errors.Join(err, fmt.Errorf("%s: %w", job.kind, failed))
-			job.due = now.Add(janitorRetry)
+			job.due = steady + janitorRetry
 		case further:
 			more = true
 		default:
-			job.due = now.Add(job.every)
+			job.due = steady + job.every
 		}
 	}
 	return more, err
 }
 
-// now is the time by which things are old. It does not run ahead of the steady clock: a wall clock that jumps a year must not
-// empty the record, and who throws away too late loses nothing. A jump that somebody has left standing for a day was meant.
-func (j *Janitor) now() time.Time {
-	wall, passed := j.opt.Clock(), j.opt.Steady()
+// notAfter is t, or end if that is before it: a clock that was set back takes along what was worked out by it.
+func notAfter(t, end time.Time) time.Time {
+	if t.After(end) {
+		return end
+	}
+	return t
+}
+
+// believed is the time by which things are old. It does not run ahead of the steady clock: a wall clock that jumps a year must not
+// empty the record, and who throws away too late loses nothing. A jump that somebody has left standing for a day was meant. A
+// clock that is ahead from the start shows by what the record was last written at.
+func (j *Janitor) believed(wall time.Time, passed time.Duration) time.Time {
+	if j.began.IsZero() {
+		j.began, j.since = wall, passed
+		if !j.opt.Written.IsZero() && wall.Sub(j.opt.Written) > janitorDoubts {
+			j.began = j.opt.Written
+		}
+	}
 	steady := j.began.Add(passed - j.since)
 	switch ahead := wall.Sub(steady); {
 	case ahead <= 0:
@@ -173,7 +193,7 @@ func (j *Janitor) now() time.Time {
 		j.doubted = 0
 	case j.doubted == 0:
 		j.doubted = max(passed, 1)
-		j.opt.Log.Warn("janitor: the wall clock has jumped ahead; nothing is thrown away by it for a day", "by", ahead.String())
+		j.opt.Log.Warn("janitor: the clock is ahead of the time that has passed; nothing is thrown away by it for a day", "by", ahead.String())
 	case passed-j.doubted >= janitorDoubts:
 		j.began, j.since, j.doubted = wall, passed, 0
 		return wall

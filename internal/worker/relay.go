@@ -13,8 +13,8 @@ const (
 	relayMax     = 512                    // events of one shard in one turn
 	relayLook    = 500 * time.Millisecond // between two looks when nobody wakes it
 	relayPace    = 50 * time.Millisecond  // between two turns under load: each is a transaction
-	relayLease   = 15 * time.Second
-	relayRenew   = 5 * time.Second
+	relayLease   = 6 * time.Second        // so long may the events of a process that was killed wait for another one
+	relayRenew   = 2 * time.Second
 	relayGoodbye = 2 * time.Second // to let the leases go at the end
 )
 
