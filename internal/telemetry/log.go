@@ -47,7 +47,7 @@ type LogField struct{ Name, Means string }
 // signatures, names, addresses, whatever a merchant puts into metadata) has no end. A user_id is personal data and not on it.
 func LogFields() []LogField {
 	return []LogField{
-		{"request_id", "as in the answer's X-Request-Id"},
+		{"request_id", "as in the answer's X-Request-Id: made by the desk, or a UUID that the client brought"},
 		{"trace_id", "of the request's trace, where it is traced"},
 		{"method", "of the request; one of HTTP's, or other"},
 		{"route", "the pattern that the request matched, never its path"},
