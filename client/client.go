@@ -25,7 +25,7 @@ const (
 	answerBytesMax  = 16 << 20         // the longest page: 200 orders of 100 lines
 	dialTimeout     = 5 * time.Second
 	idleConnections = 256
-	idleTimeout     = 50 * time.Second // shorter than a desk's, so that a connection is rarely used while it is being closed
+	idleTimeout     = 50 * time.Second // shorter than a desk's 60 s, for unused connections too: none is used while it is being closed
 )
 
 // Options of a Client. The zero value of each is its default.
