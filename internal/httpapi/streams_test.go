@@ -563,6 +563,65 @@ func TestRevokedKeysStreamEnds(t *testing.T) {
 	}
 }
 
+// slowReader takes what is written one piece at a time, when it is let.
+type slowReader struct {
+	*httptest.ResponseRecorder
+	begun chan struct{} // a piece was written, and waits
+	let   chan struct{} // one may go; closed: all
+	took  int
+}
+
+func (r *slowReader) Write(b []byte) (int, error) {
+	r.begun <- struct{}{}
+	<-r.let
+	r.took++
+	return r.ResponseRecorder.Write(b)
+}
+
+// To a slow reader what is queued takes minutes: he is looked after between two pieces, not only at the end.
+func TestSlowReadersStreamEndsWithinWhatIsQueued(t *testing.T) {
+	for what, end := range map[string]func(*desk, string){
+		"the desk stops": func(d *desk, _ string) { d.server.Drain() },
+		"the key is revoked": func(d *desk, id string) {
+			_, err := d.store.RevokeKey(d.t.Context(), id) // by another process
+			d.must(err)
+			d.clock.advance(keyStale)
+		},
+	} {
+		d := newDesk(t)
+		d.offer("sku-1", 1000)
+		id, secret := d.newKey("slow", apikey.Admin)
+		r := &slowReader{ResponseRecorder: httptest.NewRecorder(), begun: make(chan struct{}, 1000), let: make(chan struct{})}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			d.server.ServeHTTP(r, withKey(d.request("GET", "/v1/events/stream", "", ""), secret))
+		}()
+		<-r.begun // it stands at the end of the log, and has not said so yet
+		for i := range 100 {
+			d.placed(fmt.Sprint("k-", i), "u-1", "sku-1")
+		}
+		d.relay()
+		last, err := d.store.LogEnd(t.Context())
+		d.must(err)
+		until(t, "all to be queued", func() bool { return d.feed.Position() >= last })
+		for range 2 { // how long to wait before coming back, and where it stands
+			r.let <- struct{}{}
+			<-r.begun
+		}
+		end(d, id)
+		close(r.let)
+		select {
+		case <-done:
+		case <-time.After(patience):
+			t.Fatalf("%s: the stream did not end", what)
+		}
+		if queued := strings.Count(r.Body.String(), "event: "); r.took != 3 || queued == 0 || queued >= 100 {
+			t.Errorf("%s: the reader was told %d events in %d pieces, want the one piece that was on its way", what, queued, r.took-2)
+		}
+	}
+}
+
 // A record that cannot be asked for keys must not cut everybody off, or they would all come back to it at once.
 func TestStreamsOutliveARecordOutOfReach(t *testing.T) {
 	d := newDesk(t)
