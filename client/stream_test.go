@@ -59,7 +59,9 @@ func (d *logDesk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer cut()
 	last, err := strconv.Atoi(r.Header.Get("Last-Event-ID"))
 	ofOrder := strings.HasPrefix(r.URL.Path, "/v1/orders/")
-	fulfilled := func() bool { return last > 0 && last == len(d.events) && d.events[last-1] == api.OrderFulfilled && ofOrder }
+	fulfilled := func() bool {
+		return last > 0 && last == len(d.events) && d.events[last-1] == api.OrderFulfilled && ofOrder
+	}
 	if err == nil && fulfilled() {
 		w.WriteHeader(http.StatusNoContent)
 		return

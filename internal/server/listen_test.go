@@ -114,7 +114,7 @@ func TestAConnectionThatSaysNothingIsLetGoInTheEnd(t *testing.T) {
 	}
 	counting := limitConnections(outer, 1)
 	l := onceHeard(counting, 10*time.Millisecond)
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	for range 3 { // each has the only place, and leaves it to the next
 		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", outer.Addr().String())
 		if err != nil {

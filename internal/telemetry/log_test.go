@@ -178,7 +178,12 @@ func TestAPanicThatOnlyNetHTTPSawIsInTheLog(t *testing.T) {
 			t.Errorf("%s: it was answered", what)
 		}
 		server.Close()
-		var line struct{ Level, Msg, Panic, Stack string }
+		var line struct {
+			Level string `json:"level"`
+			Msg   string `json:"msg"`
+			Panic string `json:"panic"`
+			Stack string `json:"stack"`
+		}
 		if err := json.Unmarshal(b.Bytes(), &line); err != nil {
 			t.Fatalf("%s: %v: %s", what, err, b.String())
 		}
