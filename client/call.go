@@ -84,7 +84,7 @@ func (c *Client) wait(attempt int, err error) time.Duration {
 	wait := longest/2 + rand.N(longest/2+1) //nolint:gosec // jitter
 	var e *Error
 	if errors.As(err, &e) && e.RetryAfter > 0 {
-		wait += e.RetryAfter
+		wait += min(e.RetryAfter, retryAfterMax)
 	}
 	return wait
 }
@@ -112,14 +112,13 @@ func (c *Client) attempt(ctx context.Context, k *call, body []byte) (reply, erro
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("%w after %v", context.DeadlineExceeded, within))
 	defer cancel()
-	var connected atomic.Bool
-	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
-	r, err := c.request(traced, k, body)
+	var way hooks
+	r, err := c.request(way.follow(ctx), k, body)
 	if err != nil {
 		return reply{}, err
 	}
 	none := func(err error) error {
-		return &NoAnswer{Operation: k.operation, Sent: connected.Load(), IdempotencyKey: k.key, Err: reason(ctx, err)}
+		return &NoAnswer{Operation: k.operation, Sent: way.perhapsSent(), IdempotencyKey: k.key, Err: reason(ctx, err)}
 	}
 	asked := time.Now()
 	resp, err := c.http.Do(r)
@@ -143,6 +142,20 @@ func (c *Client) attempt(ctx context.Context, k *call, body []byte) (reply, erro
 	}
 	return reply{resp.StatusCode, resp.Header}, nil
 }
+
+// hooks is what a transport shows of the way of a request.
+type hooks struct{ asked, connected atomic.Bool }
+
+func (h *hooks) follow(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { h.asked.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { h.connected.Store(true) },
+	})
+}
+
+// perhapsSent is whether the request may have been sent. It was certainly not only where the transport looked for a connection and
+// got none: one that shows nothing may have done anything.
+func (h *hooks) perhapsSent() bool { return !h.asked.Load() || h.connected.Load() }
 
 func (c *Client) request(ctx context.Context, k *call, body []byte) (*http.Request, error) {
 	target := c.base + k.path

@@ -62,17 +62,25 @@ func refused(status int, code string, header ...string) func(*http.Request) (*ht
 
 var errNetwork = errors.New("the network is out of order")
 
-// neverSent fails before there is a connection, lost after there was one.
-func neverSent(*http.Request) (*http.Response, error) { return nil, errNetwork }
+// neverSent fails before there is a connection, lost after there was one, and of unseen one cannot tell.
+func neverSent(r *http.Request) (*http.Response, error) {
+	if hooks := httptrace.ContextClientTrace(r.Context()); hooks != nil && hooks.GetConn != nil {
+		hooks.GetConn("desk:80")
+	}
+	return nil, errNetwork
+}
+
+func unseen(*http.Request) (*http.Response, error) { return nil, errNetwork }
 
 func lost(r *http.Request) (*http.Response, error) {
+	_, err := neverSent(r)
 	httptrace.ContextClientTrace(r.Context()).GotConn(httptrace.GotConnInfo{})
-	return nil, errNetwork
+	return nil, err
 }
 
 // cut breaks off in the middle of the answer.
 func cut(r *http.Request) (*http.Response, error) {
-	httptrace.ContextClientTrace(r.Context()).GotConn(httptrace.GotConnInfo{})
+	_, _ = lost(r)
 	resp, err := answered(200, "")(r)
 	resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(`{"or`), failingReader{}))
 	return resp, err
@@ -106,6 +114,7 @@ func TestCallsAreRepeatedOnlyWhereThatIsSafe(t *testing.T) {
 			{"the answer is lost", lost, safe},
 			{"the answer is cut", cut, safe},
 			{"the request was not sent", neverSent, true},
+			{"a transport that does not show whether it was sent", unseen, safe},
 			{"a mistake of ours", refused(500, api.CodeInternal), false},
 			{"a refusal", refused(409, api.CodeOutOfStock), false},
 			{"a longer wait than anybody has time for", refused(503, api.CodeOverloaded, "Retry-After", "31"), false},

@@ -20,18 +20,20 @@ const (
 	waitMax         = 10 * time.Minute // whatever is asked for
 	doublingsMax    = 10
 	retriesMax      = 20
-	retryAfterMax   = 30 * time.Second // a desk that asks for more is not waited for
+	retryAfterMax   = 30 * time.Second // a call is not made again for a desk that asks for more; a stream waits no longer
 	auditTimeout    = 11 * time.Minute // the desk gives an audit ten
 	answerBytesMax  = 16 << 20         // the longest page: 200 orders of 100 lines
 	dialTimeout     = 5 * time.Second
 	idleConnections = 256
-	idleTimeout     = 50 * time.Second // shorter than a desk's, so that a connection is rarely used while it is being closed
+	idleTimeout     = 50 * time.Second // shorter than a desk's 60 s, for unused connections too: none is used while it is being closed
 )
 
 // Options of a Client. The zero value of each is its default.
 type Options struct {
-	// HTTPClient makes the requests. It should have no Timeout of its own: that would end streams and audits. nil: one that
-	// dials for 5 s at most and follows no redirect, so that the key goes nowhere else.
+	// HTTPClient makes the requests. It should have no Timeout of its own: that would end streams and audits, and should leave
+	// idle connections after less than 60 s, before a desk does. Its transport should call the hooks of net/http/httptrace: without
+	// them no call is known to be unsent. nil: one that does all this, dials for 5 s at most and follows no redirect, so that the
+	// key goes nowhere else.
 	HTTPClient *http.Client
 
 	Timeout time.Duration // of one attempt; 30 s. An audit has 11 minutes.

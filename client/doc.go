@@ -11,7 +11,7 @@
 //		return err
 //	}
 //	for m, err := range desk.StreamOrder(ctx, placed.OrderNo, client.StreamOptions{}) {
-//		// m.Type is order.paid, order.expired, …; m.Data is the order
+//		// m.Type is order.paid, order.expired, …; m.Data is the order; break when it is what you waited for
 //	}
 //
 // # Errors

@@ -49,7 +49,7 @@ func (e *Error) Error() string {
 // NoAnswer is a call that was not answered, or not in whole.
 type NoAnswer struct {
 	Operation string
-	// Sent is whether the desk may have got the request. If it may, whether it was carried out is not known; calls that do no
+	// Sent is whether the desk may have got the request: true too where the transport does not show it. If it may, whether it was carried out is not known; calls that do no
 	// more when they are made twice were repeated by then.
 	Sent           bool
 	IdempotencyKey string // of PlaceOrder, to ask again with

@@ -44,6 +44,19 @@ func openDesk() (address string, end func()) {
 	}
 }
 
+// openClient is for the examples that are about something else: a client of such a desk, made as Example shows.
+func openClient() (desk *client.Client, end func()) {
+	address, stop := openDesk()
+	desk, err := client.New(address, key, client.Options{})
+	if err != nil {
+		panic(err)
+	}
+	return desk, func() {
+		desk.Close()
+		stop()
+	}
+}
+
 func Example() {
 	address, end := openDesk()
 	defer end()
@@ -80,13 +93,8 @@ func Example() {
 }
 
 func ExampleClient_PlaceOrder_soldOut() {
-	address, end := openDesk()
+	desk, end := openClient()
 	defer end()
-	desk, err := client.New(address, key, client.Options{})
-	if err != nil {
-		panic(err)
-	}
-	defer desk.Close()
 
 	wish := api.PlaceOrder{UserID: "u-7", Lines: []api.PlaceLine{{ProductID: "sku-poster", Quantity: 1}}}
 	for range 2 {
@@ -106,14 +114,9 @@ func ExampleClient_PlaceOrder_soldOut() {
 }
 
 func ExampleClient_CreatePayment() {
-	address, end := openDesk()
+	desk, end := openClient()
 	defer end()
 	ctx := context.Background()
-	desk, err := client.New(address, key, client.Options{})
-	if err != nil {
-		panic(err)
-	}
-	defer desk.Close()
 	placed, err := desk.PlaceOrder(ctx, "", api.PlaceOrder{UserID: "u-7", Lines: []api.PlaceLine{{ProductID: "sku-ticket", Quantity: 1}}})
 	if err != nil {
 		panic(err)
@@ -139,14 +142,9 @@ func ExampleClient_CreatePayment() {
 }
 
 func ExampleClient_ListOrders() {
-	address, end := openDesk()
+	desk, end := openClient()
 	defer end()
 	ctx := context.Background()
-	desk, err := client.New(address, key, client.Options{})
-	if err != nil {
-		panic(err)
-	}
-	defer desk.Close()
 	for _, user := range []string{"u-1", "u-2", "u-1"} {
 		_, err := desk.PlaceOrder(ctx, "", api.PlaceOrder{UserID: user, Lines: []api.PlaceLine{{ProductID: "sku-ticket", Quantity: 1}}})
 		if err != nil {
@@ -166,14 +164,9 @@ func ExampleClient_ListOrders() {
 
 // A program that reads the log keeps the cursor beside what it did with the events.
 func ExampleClient_ReadEvents() {
-	address, end := openDesk()
+	desk, end := openClient()
 	defer end()
 	ctx := context.Background()
-	desk, err := client.New(address, key, client.Options{})
-	if err != nil {
-		panic(err)
-	}
-	defer desk.Close()
 	placed, err := desk.PlaceOrder(ctx, "", api.PlaceOrder{UserID: "u-1", Lines: []api.PlaceLine{{ProductID: "sku-ticket", Quantity: 1}}})
 	if err != nil {
 		panic(err)

@@ -10,7 +10,6 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,18 +44,12 @@ type StreamOptions struct {
 }
 
 // StreamOrder gives an order as it is, and then each event about it, as it happens. Cut connections are opened again behind
-// what was seen, so nothing is missed and nothing comes twice. It ends when the order can change no more and the desk ends the
-// connection (money that comes late after that is told by StreamEvents), when the context ends or the loop is left, or with an
-// error, which is the last thing it gives.
+// what was seen, so nothing is missed and nothing comes twice. It goes on when the order is over, for money can still come late:
+// leave the loop at what you waited for. It ends by itself when the desk says that nothing can follow (204), when the context
+// ends, or with an error, which is the last thing it gives.
 func (c *Client) StreamOrder(ctx context.Context, orderNo string, opt StreamOptions) iter.Seq2[Message[api.Order], error] {
 	s := stream[api.Order]{c: c, operation: "streamOrder", path: path("orders", orderNo, "stream")}
-	s.over = func(o *api.Order) bool { return over(o.Status) }
 	return s.all(ctx, opt)
-}
-
-// over are the statuses that an order keeps.
-func over(status string) bool {
-	return slices.Contains([]string{api.OrderFulfilled, api.OrderCancelled, api.OrderExpired, api.OrderRefunded}, status)
 }
 
 // StreamUser gives the events of all orders of a user as they happen, each with its order, as StreamOrder does.
@@ -78,11 +71,9 @@ type stream[T any] struct {
 	operation string
 	path      string
 	query     url.Values
-	over      func(*T) bool // whether nothing can follow a message; nil: something always can
 
 	after int64 // the position of the last message, once known
 	known bool
-	ended bool // nothing can follow the last message
 	heard bool // this connection brought something
 }
 
@@ -98,7 +89,7 @@ func (s stream[T]) all(ctx context.Context, opt StreamOptions) iter.Seq2[Message
 			s.heard = false
 			err := s.listen(ctx, yield)
 			switch {
-			case errors.Is(err, errLeft), err == nil, errors.Is(err, io.EOF) && s.ended:
+			case errors.Is(err, errLeft), err == nil:
 				return
 			case ctx.Err() != nil:
 				yield(Message[T]{}, ctx.Err())
@@ -230,7 +221,6 @@ func (s *stream[T]) read(m sseMessage, resumed bool) (out Message[T], fresh bool
 		return out, false, foreignf("%w: a message of the stream is not what it should be", ErrForeign)
 	}
 	s.after, s.known = position, true
-	s.ended = s.over != nil && s.over(&out.Data)
 	return out, true, nil
 }
 

@@ -22,7 +22,8 @@ import (
 
 // logDesk speaks the contract of the streams over a log in memory: a message for each event behind Last-Event-ID, or, without
 // it, the order as it is and then what follows; blocks of an id alone move the reader on. It cuts connections wherever it
-// likes, in the middle of a line too.
+// likes, in the middle of a line too. Behind an order that is fulfilled it ends the connection, as any stop does, and tells who
+// comes back with 204 that nothing follows.
 type logDesk struct {
 	mu     sync.Mutex
 	cond   *sync.Cond
@@ -56,6 +57,15 @@ func (d *logDesk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.cond.Broadcast()
 	})
 	defer cut()
+	last, err := strconv.Atoi(r.Header.Get("Last-Event-ID"))
+	ofOrder := strings.HasPrefix(r.URL.Path, "/v1/orders/")
+	fulfilled := func() bool {
+		return last > 0 && last == len(d.events) && d.events[last-1] == api.OrderFulfilled && ofOrder
+	}
+	if err == nil && fulfilled() {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
 	if !calm {
 		switch d.draw.IntN(8) {
 		case 0:
@@ -77,8 +87,6 @@ func (d *logDesk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, text)
 		_ = http.NewResponseController(w).Flush()
 	}
-	last, err := strconv.Atoi(r.Header.Get("Last-Event-ID"))
-	ofOrder := strings.HasPrefix(r.URL.Path, "/v1/orders/")
 	send("retry: 1000\n\n")
 	switch {
 	case err == nil && d.sloppy:
@@ -99,8 +107,8 @@ func (d *logDesk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 			send("event: order.%s\nid: %d\ndata: {\"order_no\":%q,\ndata: \"status\":%q}\n\n", d.events[last], last+1, orderNo, d.events[last])
 		}
-		if last > 0 && api.OrderFulfilled == d.events[last-1] && ofOrder {
-			return // nothing can follow
+		if fulfilled() {
+			return
 		}
 		d.cond.Wait()
 	}
@@ -262,6 +270,52 @@ func TestADeskThatStaysAwayIsGivenUpInTheEnd(t *testing.T) {
 	}
 }
 
+// A desk that is stopped ends its connections as cleanly as it ends anything. Money can come late for an order that is over, so
+// that only the desk's own word is the end of the stream.
+func TestAStreamOfAnOrderThatIsOverGoesOnUntilTheDeskSaysThatNothingFollows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		expired := `{"status":"expired"}`
+		w := &wire{answers: []func(*http.Request) (*http.Response, error){
+			flow("event: order.expired\nid: 5\ndata: " + expired + "\n\n"),
+			neverSent,
+			flow("event: payment.late\nid: 9\ndata: " + expired + "\n\n"),
+			answered(http.StatusNoContent, ""),
+		}}
+		var types []string
+		for m, err := range w.client(t, Options{}).StreamOrder(t.Context(), orderNo, StreamOptions{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			types = append(types, m.Type)
+		}
+		if want := []string{"order.expired", "payment.late"}; !slices.Equal(types, want) {
+			t.Errorf("got %v, want %v", types, want)
+		}
+		var behind []string
+		for _, r := range w.sent {
+			behind = append(behind, r.Header.Get("Last-Event-ID"))
+		}
+		if want := []string{"", "5", "5", "9"}; !slices.Equal(behind, want) {
+			t.Errorf("came with Last-Event-ID %q, want %q", behind, want)
+		}
+	})
+}
+
+// A proxy in front may ask for any wait.
+func TestAStreamWaitsNoLongerThanACallWould(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &wire{answers: []func(*http.Request) (*http.Response, error){
+			refused(503, api.CodeUnavailable, "Retry-After", "86400"), answered(http.StatusNoContent, ""),
+		}}
+		if err := drain(w.client(t, Options{}).StreamUser(t.Context(), "u", StreamOptions{})); err != nil {
+			t.Fatal(err)
+		}
+		if wait := w.at[1].Sub(w.at[0]); wait < retryAfterMax || wait > retryAfterMax+time.Second {
+			t.Errorf("came back after %v, want %v", wait, retryAfterMax)
+		}
+	})
+}
+
 // A line that is silent for longer than a desk ever is has been cut without a word.
 func TestASilentConnectionIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -274,7 +328,7 @@ func TestASilentConnectionIsLeft(t *testing.T) {
 			resp.Body = reader
 			return resp, err
 		}
-		w.answers = []func(*http.Request) (*http.Response, error){silent, flow("event: order.cancelled\nid: 6\ndata: {\"status\":\"cancelled\"}\n\n")}
+		w.answers = []func(*http.Request) (*http.Response, error){silent, flow("event: order.cancelled\nid: 6\ndata: {\"status\":\"cancelled\"}\n\n"), answered(http.StatusNoContent, "")}
 		var types []string
 		for m, err := range w.client(t, Options{}).StreamOrder(t.Context(), orderNo, StreamOptions{}) {
 			if err != nil {

@@ -35,9 +35,7 @@ type desk struct {
 
 func newDesk(t *testing.T, at ...string) *desk {
 	t.Helper()
-	// A connection that was opened for a call and not needed for it lies idle until the desk, which has not had a word on it, hangs
-	// up. The transport would not repeat a call that finds it so.
-	transport := &http.Transport{MaxIdleConnsPerHost: 2000, IdleConnTimeout: time.Second}
+	transport := &http.Transport{MaxIdleConnsPerHost: 2000, IdleConnTimeout: 50 * time.Second} // before the desk hangs up
 	t.Cleanup(transport.CloseIdleConnections)
 	return &desk{
 		t: t, url: at[0], turns: turns{at, new(atomic.Uint64)}, key: adminKey,

@@ -57,7 +57,7 @@ func (c *auditCommand) write(w io.Writer, r *audit.Report) error {
 			if check.Violations > 0 {
 				state = fmt.Sprintf("%d wrong", check.Violations)
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\n", check.ID, state, check.Name)
+			say(w, "%s\t%s\t%s\n", check.ID, state, check.Name)
 		}
 	})
 	if err != nil {
@@ -65,9 +65,9 @@ func (c *auditCommand) write(w io.Writer, r *audit.Report) error {
 	}
 	for _, check := range r.Checks {
 		if check.Violations > 0 {
-			fmt.Fprintf(w, "\n%s: %s\n", check.ID, strings.Join(check.Samples, ", "))
+			say(w, "\n%s: %s\n", check.ID, strings.Join(check.Samples, ", "))
 			if more := check.Violations - int64(len(check.Samples)); more > 0 {
-				fmt.Fprintf(w, "and %d more\n", more)
+				say(w, "and %d more\n", more)
 			}
 		}
 	}
@@ -104,7 +104,7 @@ func newProgress(out io.Writer) *progress { return &progress{out: out} }
 func (p *progress) show(done, total int, name string) {
 	if !terminal(p.out) {
 		if done < total {
-			fmt.Fprintf(p.out, "%d of %d: %s\n", done+1, total, name)
+			say(p.out, "%d of %d: %s\n", done+1, total, name)
 		}
 		return
 	}

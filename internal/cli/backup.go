@@ -2,7 +2,7 @@ package cli
 
 import (
 	"context"
-	"fmt"
+	"io"
 
 	"github.com/holdfast-oms/holdfast/internal/server"
 )
@@ -38,6 +38,6 @@ func (c *backupCommand) Run(ctx context.Context, in *invocation) error {
 			Bytes int64  `json:"bytes"`
 		}{c.File, made})
 	}
-	_, err = fmt.Fprintf(in.Stdout, "%s holds the record, %d bytes. Check it: holdfast audit --database-url sqlite:%s\n", c.File, made, c.File)
+	_, err = io.WriteString(in.Stdout, line("%s holds the record, %d bytes. Check it: holdfast audit --database-url sqlite:%s\n", c.File, made, c.File))
 	return err
 }

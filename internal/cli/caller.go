@@ -59,9 +59,9 @@ func (d *caller) told(ctx context.Context, err error) error {
 	case errors.As(err, &refusal) && refusal.Code == "":
 		return fmt.Errorf("that is not a Holdfast desk, or something stands before it: it answered %d; HOLDFAST_URL is %s", refusal.Status, d.url)
 	case errors.As(err, &refusal):
-		return errors.New("the desk refused: " + said(refusal))
+		return errors.New("the desk refused: " + oneLine(said(refusal)))
 	case errors.As(err, &none):
-		return errors.New(d.unanswered(none))
+		return errors.New(oneLine(d.unanswered(none)))
 	case errors.Is(err, client.ErrForeign):
 		return fmt.Errorf("that is not a Holdfast desk: its answer cannot be read; HOLDFAST_URL is %s", d.url)
 	}
@@ -69,9 +69,9 @@ func (d *caller) told(ctx context.Context, err error) error {
 }
 
 func said(e *client.Error) string {
-	text := e.Code + ": " + oneLine(e.Detail)
+	text := e.Code + ": " + e.Detail
 	for _, f := range e.Fields {
-		text += fmt.Sprintf(" (%s %s)", f.Field, oneLine(f.Detail))
+		text += fmt.Sprintf(" (%s %s)", f.Field, f.Detail)
 	}
 	if step := nextStep(e); step != "" {
 		text = strings.TrimSuffix(text, ".") + "; " + step
@@ -103,7 +103,7 @@ func nextStep(e *client.Error) string {
 }
 
 func (d *caller) unanswered(e *client.NoAnswer) string {
-	text := fmt.Sprintf("no answer from %s: %s", d.url, oneLine(e.Err.Error()))
+	text := fmt.Sprintf("no answer from %s: %s", d.url, e.Err)
 	switch {
 	case !e.Sent:
 		return text + "; is the desk running (holdfast serve), and is HOLDFAST_URL right?"
@@ -145,6 +145,6 @@ const itemsMax = 100_000 // of a list, in memory
 // note says that a list goes on.
 func (p page) note(in *invocation, more bool) {
 	if more {
-		fmt.Fprintf(in.Stderr, "There are more than %d; see them with --limit.\n", p.Limit)
+		say(in.Stderr, "There are more than %d; see them with --limit.\n", p.Limit)
 	}
 }

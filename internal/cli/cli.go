@@ -53,7 +53,7 @@ func (p *Program) Run(ctx context.Context) int {
 		return by.exitCode()
 	}
 	if err != nil {
-		fmt.Fprintf(p.Stderr, "holdfast: %v\n", err)
+		fmt.Fprintln(p.Stderr, "holdfast: "+shown(err.Error()))
 	}
 	return exitCode(err)
 }
@@ -95,7 +95,7 @@ func (p *Program) run(ctx context.Context) error {
 	case answered:
 		return nil
 	case err != nil:
-		return failure{exitUsage, err}
+		return failure{exitUsage, errors.New(oneLine(err.Error()))}
 	}
 	return command.Run(&invocation{Program: p, grammar: g})
 }
@@ -150,16 +150,37 @@ func orStopped(ctx context.Context, err error) error {
 	return err
 }
 
-// oneLine keeps a message that came from elsewhere on its line, and from telling the terminal what to do.
-func oneLine(text string) string {
-	shown := strings.Map(func(r rune) rune {
-		if unicode.IsGraphic(r) || unicode.IsSpace(r) {
+// shown keeps a text from telling the terminal what to do. It may go over lines.
+func shown(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsGraphic(r) || r == '\n' {
 			return r
+		}
+		if unicode.IsSpace(r) {
+			return ' '
 		}
 		return -1
 	}, text)
-	return strings.Join(strings.Fields(shown), " ")
 }
+
+// oneLine keeps a message that came from elsewhere on its line, besides.
+func oneLine(text string) string { return strings.Join(strings.Fields(shown(text)), " ") }
+
+// line makes a text of ours with texts in it that came from elsewhere, from the desk or from who typed them: each stays in its place.
+func line(format string, of ...any) string {
+	for i, v := range of {
+		switch v := v.(type) {
+		case string:
+			of[i] = oneLine(v)
+		case error:
+			of[i] = oneLine(v.Error())
+		}
+	}
+	return fmt.Sprintf(format, of...)
+}
+
+// say writes a line. All that a command prints about things is made by line, or is JSON.
+func say(w io.Writer, format string, of ...any) { fmt.Fprint(w, line(format, of...)) }
 
 func terminal(w io.Writer) bool {
 	f, ok := w.(*os.File)

@@ -57,7 +57,7 @@ func (c *configCommand) write(w io.Writer, values []config.Value) error {
 			if from == "" {
 				from = string(v.Source)
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\n", v.Setting.Name, oneLine(text), from)
+			say(w, "%s\t%s\t%s\n", v.Setting.Name, text, from)
 		}
 	})
 }

@@ -55,8 +55,8 @@ func (c *keyCreate) Run(ctx context.Context, in *invocation) error {
 	if c.json() {
 		return writeJSON(in.Stdout, made)
 	}
-	fmt.Fprintf(in.Stderr, "Key %s (%s) may: %s. It is shown this once:\n", made.KeyID, made.Name, strings.Join(made.Scopes, ", "))
-	fmt.Fprintln(in.Stdout, made.Key)
+	say(in.Stderr, "Key %s (%s) may: %s. It is shown this once:\n", made.KeyID, made.Name, strings.Join(made.Scopes, ", "))
+	say(in.Stdout, "%s\n", made.Key)
 	return nil
 }
 
@@ -79,7 +79,7 @@ func (c *keyList) Run(ctx context.Context, in *invocation) error {
 		fmt.Fprintln(w, "KEY\tNAME\tSCOPES\tCREATED\tLAST USED\tSTATE")
 		for i := range keys {
 			k := &keys[i]
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.KeyID, k.Name, strings.Join(k.Scopes, " "), day(&k.CreatedAt), day(k.LastUsedAt), state(k, now))
+			say(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.KeyID, k.Name, strings.Join(k.Scopes, " "), day(&k.CreatedAt), day(k.LastUsedAt), state(k, now))
 		}
 	})
 }
@@ -122,6 +122,6 @@ func (c *keyRevoke) Run(ctx context.Context, in *invocation) error {
 	if c.json() {
 		return writeJSON(in.Stdout, ended)
 	}
-	fmt.Fprintf(in.Stderr, "Key %s (%s) is revoked.\n", ended.KeyID, oneLine(ended.Name))
+	say(in.Stderr, "Key %s (%s) is revoked.\n", ended.KeyID, ended.Name)
 	return nil
 }

@@ -39,7 +39,7 @@ func (c *migrateUp) Run(ctx context.Context, in *invocation) error {
 	count := 0
 	for _, m := range missing {
 		if !m.Applied {
-			fmt.Fprintf(in.Stdout, "%s %s\n", verb, m.Name)
+			say(in.Stdout, "%s %s\n", verb, m.Name)
 			count++
 		}
 	}
@@ -78,7 +78,7 @@ func (c *migrateStatus) Run(ctx context.Context, in *invocation) error {
 			if m.Applied {
 				state = "taken"
 			}
-			fmt.Fprintf(w, "%s\t%s\n", m.Name, state)
+			say(w, "%s\t%s\n", m.Name, state)
 		}
 	})
 }

@@ -37,7 +37,7 @@ func (c *numbersCommand) Run(ctx context.Context, in *invocation) error {
 			if n.Last != nil {
 				last = *n.Last
 			}
-			fmt.Fprintf(w, "%s\t%d\t%d\t%s\n", n.Day, n.Granted, n.Used, last)
+			say(w, "%s\t%d\t%d\t%s\n", n.Day, n.Granted, n.Used, last)
 		}
 	})
 }

@@ -145,7 +145,7 @@ func (c *orderList) Run(ctx context.Context, in *invocation) error {
 		fmt.Fprintln(w, "ORDER\tUSER\tSTATUS\tTOTAL\tPLACED\tLEFT TO PAY")
 		for i := range orders {
 			o := &orders[i]
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", o.OrderNo, oneLine(o.UserID), o.Status, price(o.Total), day(&o.CreatedAt), left(o, now))
+			say(w, "%s\t%s\t%s\t%s\t%s\t%s\n", o.OrderNo, o.UserID, o.Status, price(o.Total), day(&o.CreatedAt), left(o, now))
 		}
 	})
 }
@@ -191,21 +191,21 @@ func (c *orderFulfil) Run(ctx context.Context, in *invocation) error {
 // showOrder shows one order.
 func (c output) showOrder(in *invocation, o *api.Order, now time.Time) error {
 	return c.show(in, o, func(w *tabwriter.Writer) {
-		fmt.Fprintf(w, "order\t%s\n", o.OrderNo)
-		fmt.Fprintf(w, "status\t%s\n", statusLine(o, now))
-		fmt.Fprintf(w, "user\t%s\n", oneLine(o.UserID))
+		say(w, "order\t%s\n", o.OrderNo)
+		say(w, "status\t%s\n", statusLine(o, now))
+		say(w, "user\t%s\n", o.UserID)
 		if u := o.User; u != nil {
 			for name, value := range pairs("name", u.Name, "phone", u.Phone, "email", u.Email, "address", u.Address) {
-				fmt.Fprintf(w, "  %s\t%s\n", name, oneLine(value))
+				say(w, "  %s\t%s\n", name, value)
 			}
 		}
 		for _, l := range o.Lines {
-			fmt.Fprintf(w, "line\t%d × %s, %s, %s each\n", l.Quantity, l.ProductID, oneLine(l.Title), price(l.UnitPrice))
+			say(w, "line\t%d × %s, %s, %s each\n", l.Quantity, l.ProductID, l.Title, price(l.UnitPrice))
 		}
-		fmt.Fprintf(w, "total\t%s\n", price(o.Total))
-		fmt.Fprintf(w, "placed\t%s\n", day(&o.CreatedAt))
+		say(w, "total\t%s\n", price(o.Total))
+		say(w, "placed\t%s\n", day(&o.CreatedAt))
 		if o.CloseReason != nil {
-			fmt.Fprintf(w, "reason\t%s\n", oneLine(*o.CloseReason))
+			say(w, "reason\t%s\n", *o.CloseReason)
 		}
 	})
 }

@@ -42,7 +42,7 @@ func (c *orderPay) Run(ctx context.Context, in *invocation) error {
 		return c.showPayment(in, &p)
 	}
 	if p.PayURL == nil {
-		return fmt.Errorf("payment %s is %s: it can be paid no more", p.PaymentID, p.Status)
+		return errors.New(line("payment %s is %s: it can be paid no more", p.PaymentID, p.Status))
 	}
 	button, want := "pay", api.PaymentSucceeded
 	if c.Decline {
@@ -58,19 +58,19 @@ func (c *orderPay) Run(ctx context.Context, in *invocation) error {
 		return err
 	}
 	if p.Status != want {
-		return fmt.Errorf("the payment is %s, not %s: the order was over before; what was paid goes back", p.Status, want)
+		return errors.New(line("the payment is %s, not %s: the order was over before; what was paid goes back", p.Status, want))
 	}
 	return nil
 }
 
 func (c *orderPay) showPayment(in *invocation, p *api.Payment) error {
 	return c.show(in, p, func(w *tabwriter.Writer) {
-		fmt.Fprintf(w, "payment\t%s\n", p.PaymentID)
-		fmt.Fprintf(w, "order\t%s\n", p.OrderNo)
-		fmt.Fprintf(w, "status\t%s\n", p.Status)
-		fmt.Fprintf(w, "amount\t%s\n", price(p.Amount))
+		say(w, "payment\t%s\n", p.PaymentID)
+		say(w, "order\t%s\n", p.OrderNo)
+		say(w, "status\t%s\n", p.Status)
+		say(w, "amount\t%s\n", price(p.Amount))
 		for name, value := range pairs("transaction", p.TransactionID, "pay at", p.PayURL) {
-			fmt.Fprintf(w, "%s\t%s\n", name, oneLine(value))
+			say(w, "%s\t%s\n", name, value)
 		}
 	})
 }

@@ -123,7 +123,7 @@ func (w *watch) tell(m *client.Message[api.Order]) error {
 		}{m.Position, m.Type, m.Data})
 	}
 	w.clear()
-	_, err := fmt.Fprintf(w.out, "%s  %s  %s\n", w.now().UTC().Format(time.TimeOnly), w.order.OrderNo, w.words(m.Type))
+	_, err := io.WriteString(w.out, line("%s  %s  %s\n", w.now().UTC().Format(time.TimeOnly), w.order.OrderNo, w.words(m.Type)))
 	return err
 }
 
@@ -140,7 +140,7 @@ func (w *watch) words(kind string) string {
 		text += " (" + kind + ")"
 	}
 	if o.CloseReason != nil {
-		text += ": " + oneLine(*o.CloseReason)
+		text += ": " + *o.CloseReason
 	}
 	return text
 }

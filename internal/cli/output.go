@@ -1,9 +1,14 @@
 package cli
 
 import (
+	"bytes"
+	"fmt"
 	"io"
 	"text/tabwriter"
 	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -34,23 +39,37 @@ func (c output) showList(in *invocation, list any, rows func(*tabwriter.Writer))
 // asAPI writes times as the API does: milliseconds, in UTC.
 var asAPI = json.WithMarshalers(json.MarshalFunc(func(t time.Time) ([]byte, error) { return wire.AppendTime(nil, t), nil }))
 
-func writeJSON(w io.Writer, v any) error {
-	if err := json.MarshalWrite(w, v, asAPI, json.Deterministic(true), jsontext.WithIndent("  ")); err != nil {
-		return err
-	}
-	_, err := io.WriteString(w, "\n")
-	return err
-}
+func writeJSON(w io.Writer, v any) error { return writeJSONLine(w, v, jsontext.WithIndent("  ")) }
 
 // writeJSONLine writes one line of a stream.
-func writeJSONLine(w io.Writer, v any) error {
-	b, err := json.Marshal(v, asAPI, json.Deterministic(true))
+func writeJSONLine(w io.Writer, v any, more ...json.Options) error {
+	b, err := json.Marshal(v, append(more, asAPI, json.Deterministic(true))...)
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(append(b, '\n'))
+	_, err = w.Write(append(escaped(b), '\n'))
 	return err
 }
+
+// escaped writes what a terminal might obey, and JSON lets stand in a string, the other way that JSON has for it.
+func escaped(text []byte) []byte {
+	if bytes.IndexFunc(text, obeyed) < 0 {
+		return text
+	}
+	var b []byte
+	for _, r := range string(text) {
+		if !obeyed(r) {
+			b = utf8.AppendRune(b, r)
+			continue
+		}
+		for _, half := range utf16.AppendRune(nil, r) {
+			b = fmt.Appendf(b, `\u%04x`, half)
+		}
+	}
+	return b
+}
+
+func obeyed(r rune) bool { return !unicode.IsGraphic(r) && r != '\n' }
 
 // table writes rows whose cells are separated by tabs.
 func table(w io.Writer, rows func(*tabwriter.Writer)) error {

@@ -120,16 +120,16 @@ func (c *productGet) Run(ctx context.Context, in *invocation) error {
 
 func (c output) showProduct(in *invocation, p *api.Product) error {
 	return c.show(in, p, func(w *tabwriter.Writer) {
-		fmt.Fprintf(w, "product\t%s\n", p.ProductID)
-		fmt.Fprintf(w, "title\t%s\n", oneLine(p.Title))
-		fmt.Fprintf(w, "price\t%s\n", price(p.Price))
-		fmt.Fprintf(w, "available\t%d\n", p.Available)
-		fmt.Fprintf(w, "on sale\t%s\n", onSale(p))
+		say(w, "product\t%s\n", p.ProductID)
+		say(w, "title\t%s\n", p.Title)
+		say(w, "price\t%s\n", price(p.Price))
+		say(w, "available\t%d\n", p.Available)
+		say(w, "on sale\t%s\n", onSale(p))
 		if p.MaxPerUser != nil {
-			fmt.Fprintf(w, "max per user\t%d\n", *p.MaxPerUser)
+			say(w, "max per user\t%d\n", *p.MaxPerUser)
 		}
 		if p.PayWindow != nil {
-			fmt.Fprintf(w, "pay window\t%s\n", *p.PayWindow)
+			say(w, "pay window\t%s\n", *p.PayWindow)
 		}
 	})
 }
@@ -198,7 +198,7 @@ func (c *productList) Run(ctx context.Context, in *invocation) error {
 		fmt.Fprintln(w, "PRODUCT\tTITLE\tPRICE\tAVAILABLE\tON SALE")
 		for i := range products {
 			p := &products[i]
-			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\n", p.ProductID, oneLine(p.Title), price(p.Price), p.Available, onSale(p))
+			say(w, "%s\t%s\t%s\t%d\t%s\n", p.ProductID, p.Title, price(p.Price), p.Available, onSale(p))
 		}
 	})
 }

@@ -59,7 +59,7 @@ func (c *stockAdjust) Run(ctx context.Context, in *invocation) error {
 		return d.told(ctx, err)
 	}
 	if a.Repeated {
-		fmt.Fprintf(in.Stderr, "%s had been counted before: nothing was changed.\n", c.Ref)
+		say(in.Stderr, "%s had been counted before: nothing was changed.\n", c.Ref)
 	}
 	return c.showStock(in, &a.Stock)
 }
@@ -67,6 +67,6 @@ func (c *stockAdjust) Run(ctx context.Context, in *invocation) error {
 func (c output) showStock(in *invocation, s *api.Stock) error {
 	return c.show(in, s, func(w *tabwriter.Writer) {
 		fmt.Fprintln(w, "PRODUCT\tRECEIVED\tAVAILABLE\tHELD\tSOLD")
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\n", s.ProductID, s.Received, s.Available, s.Held, s.Sold)
+		say(w, "%s\t%d\t%d\t%d\t%d\n", s.ProductID, s.Received, s.Available, s.Held, s.Sold)
 	})
 }

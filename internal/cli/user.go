@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"text/tabwriter"
 
 	"github.com/holdfast-oms/holdfast/api"
@@ -72,10 +71,10 @@ func (c *userGet) Run(ctx context.Context, in *invocation) error {
 
 func (c output) showUser(in *invocation, u *api.User) error {
 	return c.show(in, u, func(w *tabwriter.Writer) {
-		fmt.Fprintf(w, "user\t%s\n", oneLine(u.UserID))
+		say(w, "user\t%s\n", u.UserID)
 		for name, value := range pairs("name", u.Name, "phone", u.Phone, "email", u.Email, "address", u.Address) {
-			fmt.Fprintf(w, "%s\t%s\n", name, oneLine(value))
+			say(w, "%s\t%s\n", name, value)
 		}
-		fmt.Fprintf(w, "metadata\t%s\n", oneLine(string(u.Metadata)))
+		say(w, "metadata\t%s\n", string(u.Metadata))
 	})
 }

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/holdfast-oms/holdfast/internal/checkout"
 	"github.com/holdfast-oms/holdfast/internal/event"
@@ -24,6 +26,7 @@ type book struct {
 	mu     sync.Mutex // the hub reads beside the test
 	events []event.Event
 	reads  int
+	page   weak.Pointer[event.Event] // what was read last
 	broken error
 }
 
@@ -35,7 +38,11 @@ func (b *book) Events(_ context.Context, f checkout.EventFilter) ([]event.Event,
 		return nil, b.broken
 	}
 	from := min(f.After, int64(len(b.events)))
-	return slices.Clone(b.events[from:min(from+int64(f.Limit), int64(len(b.events)))]), nil
+	page := slices.Clone(b.events[from:min(from+int64(f.Limit), int64(len(b.events)))])
+	if len(page) > 0 {
+		b.page = weak.Make(&page[0])
+	}
+	return page, nil
 }
 
 func (b *book) LogEnd(context.Context) (int64, error) {
@@ -102,6 +109,24 @@ func positions(events []*event.Event) (all []int64) {
 		all = append(all, e.Position)
 	}
 	return all
+}
+
+// One event that waits for a slow reader must not hold the hundreds that were read with it.
+func TestAnEventThatWaitsKeepsNoneOfItsPage(t *testing.T) {
+	b := &book{}
+	h := newHub(b)
+	s := follow(t, h, feed.Interest{OrderNo: numberOf(7)})
+	for n := range 8 {
+		b.write(n+1, event.OrderPlaced)
+	}
+	handOut(t, h)
+	runtime.GC()
+	if b.page.Value() != nil {
+		t.Error("the page is kept by the event that waits")
+	}
+	if events, err := s.Take(); err != nil || len(events) != 1 {
+		t.Errorf("took %d events, %v, want 1", len(events), err)
+	}
 }
 
 // Streams of every kind, opened and closed at random while the log grows: each hears exactly what it wants of what comes behind

@@ -98,7 +98,7 @@ Every answer that is not a success is a problem as [RFC 9457](https://www.rfc-ed
 ` + "```json\n" + goldenBody(t, "problem_out_of_stock") + "```" + `
 
 Act on ` + "`code`" + `: codes never change. ` + "`detail`" + ` is a sentence for people and may change. ` + "`request_id`" + ` names the request in the desk's log; it is
-also in the header ` + "`X-Request-Id`" + `, and a client may bring its own. Where a code is about an order's status, ` + "`status`" + ` is that status, a
+also in the header ` + "`X-Request-Id`" + `. A client or a proxy may bring its own if it is a UUID; anything else is not taken over. Where a code is about an order's status, ` + "`status`" + ` is that status, a
 string, and takes the place of the HTTP status.
 
 Trying again is safe where it says so, and for ` + "`POST /v1/orders`" + ` always with the same ` + "`Idempotency-Key`" + `: it can only ever make one order.

@@ -91,12 +91,10 @@ var (
 	closing     = []string{"close"}
 )
 
-// requestIDChars bounds a request id that a client brings along.
-const requestIDChars = 128
-
-// requestID takes the client's X-Request-Id if it is fit for a log line, or makes one.
+// requestID takes the client's X-Request-Id if it is a UUID, as proxies make them, or makes one of its own. It goes into the log: any
+// other text might be a phone number or a key that somebody put there.
 func requestID(h http.Header) string {
-	if sent := h["X-Request-Id"]; len(sent) == 1 && fitForLog(sent[0]) {
+	if sent := h["X-Request-Id"]; len(sent) == 1 && isUUID(sent[0]) {
 		return sent[0]
 	}
 	const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -112,13 +110,19 @@ func requestID(h http.Header) string {
 	return string(id[:])
 }
 
-func fitForLog(s string) bool {
-	if s == "" || len(s) > requestIDChars {
+// isUUID reports whether a text is a UUID as RFC 9562 writes it.
+func isUUID(s string) bool {
+	const like = "00000000-0000-0000-0000-000000000000"
+	if len(s) != len(like) {
 		return false
 	}
 	for i := range len(s) {
 		c := s[i]
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' || c == ':') {
+		if like[i] == '-' {
+			if c != '-' {
+				return false
+			}
+		} else if !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F') {
 			return false
 		}
 	}

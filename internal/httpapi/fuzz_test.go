@@ -364,15 +364,16 @@ func FuzzBearer(f *testing.F) {
 	})
 }
 
-// FuzzRequestID: an id of the client's is taken as it is, or one is made; either can stand in a log line.
+// FuzzRequestID: an id of the client's is taken as it is when it is a UUID, or one is made.
 func FuzzRequestID(f *testing.F) {
-	for _, id := range []string{"trace-1.2_3:4", "", "two words", "\x1b[31m", "é", strings.Repeat("x", 128), strings.Repeat("x", 129), "a\r\nb", "\x00"} {
+	for _, id := range []string{"0190cf2e-7a3b-7c4d-8e5f-0123456789ab", "trace-1.2_3:4", "", "two words", "\x1b[31m", "é", strings.Repeat("x", 128), strings.Repeat("x", 129), "a\r\nb", "\x00"} {
 		f.Add(id)
 	}
-	fits := regexp.MustCompile(`\A[A-Za-z0-9_.:-]{1,128}\z`)
+	theirs := regexp.MustCompile(`\A[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\z`)
+	ours := regexp.MustCompile(`\A[0-9a-hjkmnp-tv-z]{16}\z`)
 	f.Fuzz(func(t *testing.T, id string) {
 		got := requestID(http.Header{"X-Request-Id": {id}})
-		if !fits.MatchString(got) || fits.MatchString(id) && got != id {
+		if taken := theirs.MatchString(id); taken && got != id || !taken && !ours.MatchString(got) {
 			t.Fatalf("%q became %q", id, got)
 		}
 	})

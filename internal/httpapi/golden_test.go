@@ -64,7 +64,7 @@ func TestAnswersAsTheyAreOnTheWire(t *testing.T) {
 	d := newDesk(t)
 	do := func(method, target, body string, scope apikey.Scope, header ...string) answer {
 		t.Helper()
-		return d.send(method, target, body, scope, append(header, "X-Request-Id", "req-1")...)
+		return d.send(method, target, body, scope, append(header, "X-Request-Id", "0190cf2e-7a3b-7c4d-8e5f-0123456789ab")...)
 	}
 	get := func(target string) answer { return do("GET", target, "", apikey.Admin) }
 	place := func(key, body string) answer {

@@ -64,7 +64,8 @@ func (x *exchange) stillAllowed(ctx context.Context) error {
 }
 
 // FollowOrder answers a page's request with a stream of one order, as show appends it: its first message is named order, the
-// others like the events. Whose order it is and who may see it is the page's to know. w is what the page was given.
+// others like the events. It ends when the order has come to a status that it keeps, and 204 tells an EventSource that comes back
+// that there will be no more. Pages have places of their own, for anyone may open as many as he likes. Whose order it is and who may see it is the page's to know. w is what the page was given.
 func (s *Server) FollowOrder(w http.ResponseWriter, r *http.Request, no order.Number, show func([]byte, *order.Order) []byte) {
 	x, ours := w.(*exchange)
 	if !ours {
@@ -72,18 +73,20 @@ func (s *Server) FollowOrder(w http.ResponseWriter, r *http.Request, no order.Nu
 		return
 	}
 	x.r, x.ctx = r, r.Context()
-	err := s.follow(x, &telling{
-		of:    feed.Interest{OrderNo: no},
-		order: func(o *order.Order, b []byte, _ time.Time) []byte { return show(b, o) },
-		event: func(b []byte, e *event.Event) ([]byte, error) {
-			o, err := s.orderAt(x.ctx, e)
-			if err != nil {
-				return b, err
-			}
-			return show(b, o), nil
-		},
-	})
-	if err != nil {
+	t := &telling{of: feed.Interest{OrderNo: no}, page: true}
+	tell := func(b []byte, o *order.Order) []byte {
+		t.over = o.Status.Final()
+		return show(b, o)
+	}
+	t.order = func(o *order.Order, b []byte, _ time.Time) []byte { return tell(b, o) }
+	t.event = func(b []byte, e *event.Event) ([]byte, error) {
+		o, err := s.orderAt(x.ctx, e)
+		if err != nil {
+			return b, err
+		}
+		return tell(b, o), nil
+	}
+	if err := s.follow(x, t); err != nil {
 		x.refuse(err)
 	}
 }

@@ -178,11 +178,12 @@ func routes() []route {
 		{
 			method: "GET", pattern: "/v1/orders/{order_no}/stream", id: "streamOrder", scope: apikey.OrdersRead, stream: true,
 			summary: "Follow an order as it happens",
-			about:   "Server-Sent Events: first order, the order as it is, then its events by their names, with the order as each has it. " + resumes,
-			query:   []param{resumeParam, ticketParam},
-			gives:   []reply{{200, "A stream of orders, as text/event-stream.", nil}},
-			faults:  []*fault.Error{fault.ErrNotFound, fault.ErrEventsPruned},
-			handle:  (*Server).streamOrder,
+			about: "Server-Sent Events: first order, the order as it is, then its events by their names, with the order as each has it. " +
+				"It goes on when the order is over: money can come late. " + resumes,
+			query:  []param{resumeParam, ticketParam},
+			gives:  []reply{{200, "A stream of orders, as text/event-stream.", nil}},
+			faults: []*fault.Error{fault.ErrNotFound, fault.ErrEventsPruned},
+			handle: (*Server).streamOrder,
 		},
 		{
 			method: "GET", pattern: "/v1/users/{user_id}/stream", id: "streamUser", scope: apikey.OrdersRead, stream: true,

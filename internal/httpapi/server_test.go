@@ -99,12 +99,15 @@ func TestMethodThatIsNotThereIsToldWhichAre(t *testing.T) {
 	}
 }
 
-func TestRequestIDIsTheClientsIfItIsFitForALog(t *testing.T) {
+// An id goes into the log, so that it must not be able to say anything: a phone or card number, a name, a key.
+func TestRequestIDIsTheClientsIfItIsAUUID(t *testing.T) {
 	d := newDesk(t)
 	for sent, taken := range map[string]bool{
-		"trace-1.2_3:4": true, strings.Repeat("x", requestIDChars): true,
-		"": false, "two words": false, "a\tb": false, "é": false, strings.Repeat("x", requestIDChars+1): false,
-		"\x1b[31m": false, `"quoted"`: false,
+		"0190cf2e-7a3b-7c4d-8e5f-0123456789ab": true, "0190CF2E-7A3B-7C4D-8E5F-0123456789AB": true,
+		"": false, "two words": false, "a\tb": false, "é": false, strings.Repeat("a", 36): false, "\x1b[31m": false, `"quoted"`: false,
+		"13800138000": false, "4111-1111-1111-1111": false, "li.lei_example.com": false, d.keys[apikey.Admin]: false,
+		"0190cf2e-7a3b-7c4d-8e5f-0123456789ag": false, "0190cf2e-7a3b-7c4d-8e5f-0123456789abc": false, "0190cf2e7a3b-7c4d-8e5f-00123456789ab": false,
+		" 0190cf2e-7a3b-7c4d-8e5f-0123456789ab": false, "{190cf2e-7a3b-7c4d-8e5f-0123456789ab}": false,
 	} {
 		a := d.send("GET", "/healthz", "", "", "X-Request-Id", sent)
 		if got := a.header.Get("X-Request-Id"); (got == sent) != taken || got == "" {
@@ -114,6 +117,9 @@ func TestRequestIDIsTheClientsIfItIsFitForALog(t *testing.T) {
 	a := d.send("GET", "/healthz", "", "", "X-Request-Id", "one", "X-Request-Id", "two")
 	if got := a.header.Get("X-Request-Id"); got == "one" || got == "two" {
 		t.Errorf("of two ids one was taken: %q", got)
+	}
+	if log := d.log.String(); strings.Contains(log, "13800138000") || strings.Contains(log, d.keys[apikey.Admin]) || !strings.Contains(log, "0190cf2e-7a3b-7c4d-8e5f-0123456789ab") {
+		t.Errorf("the log has what was not taken over, or has not what was: %s", log)
 	}
 	first, second := d.get("/healthz", "").header.Get("X-Request-Id"), d.get("/healthz", "").header.Get("X-Request-Id")
 	if first == second {

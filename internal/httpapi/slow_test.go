@@ -101,7 +101,7 @@ func ask(d *desk, front *httptest.Server, method, target string) answer {
 	defer leave()
 	r, err := http.NewRequestWithContext(ctx, method, front.URL+target, nil)
 	d.must(err)
-	r.Header.Set("X-Request-Id", "same")
+	r.Header.Set("X-Request-Id", "0190cf2e-7a3b-7c4d-8e5f-0123456789ab")
 	r.Header.Set("Accept-Encoding", "identity") // otherwise the client unpacks, and drops the length
 	response, err := front.Client().Do(withKey(r, d.keys[apikey.Admin]))
 	d.must(err)

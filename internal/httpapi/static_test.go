@@ -33,6 +33,19 @@ func TestWhatStaysTheSameIsSentOnce(t *testing.T) {
 	}
 }
 
+// A cache that knows one of the two alone gives one page's answer to another's.
+func TestFilesVaryByOriginAndByCoding(t *testing.T) {
+	d := newDesk(t, func(o *Options, _ *ledger.Options) {
+		o.Origins = []string{"https://shop.example", "https://other.example"}
+	})
+	for _, target := range []string{"/openapi.json", "/docs/elements.js"} {
+		vary := strings.Join(d.send("GET", target, "", "", "Origin", "https://shop.example").header.Values("Vary"), ", ")
+		if !strings.Contains(vary, "Origin") || !strings.Contains(vary, "Accept-Encoding") {
+			t.Errorf("%s varies by %q, want Origin and Accept-Encoding", target, vary)
+		}
+	}
+}
+
 func TestLargeFilesAreCompressedForThoseWhoTakeIt(t *testing.T) {
 	d := newDesk(t)
 	for target, known := range map[string][]byte{"/openapi.json": api.Document, "/docs/elements.js": nil} {

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -21,6 +22,7 @@ import (
 // Limits of streams.
 const (
 	streamsMax        = 4000                    // open at a time, unless set otherwise
+	pageStreamsMax    = 2000                    // of pages, besides: those are open to anyone
 	streamBeat        = 1500 * time.Millisecond // between two looks at a quiet stream: is its key still good?
 	streamKeepBeats   = 10                      // of quiet, then a comment keeps the line open: 15 s
 	streamWriteMax    = 10 * time.Second        // for what is written at once; whoever takes longer is gone
@@ -36,12 +38,19 @@ const (
 
 // streams is what all open streams have in common.
 type streams struct {
-	most    int64
-	beat    time.Duration
-	open    atomic.Int64
+	seats
+	pages   seats         // those of pages
+	beat    time.Duration // see streamBeat
+	behind  time.Duration // see snapshotWait
 	reads   chan struct{}
 	drained chan struct{}
 	drain   sync.Once
+}
+
+// seats bounds how many streams of one kind are open.
+type seats struct {
+	most int64
+	open atomic.Int64
 }
 
 func newStreams(most int) *streams {
@@ -49,7 +58,7 @@ func newStreams(most int) *streams {
 		most = streamsMax
 	}
 	return &streams{
-		most: int64(most), beat: streamBeat,
+		seats: seats{most: int64(most)}, pages: seats{most: pageStreamsMax}, beat: streamBeat, behind: snapshotWait,
 		reads: make(chan struct{}, streamReadsAtOnce), drained: make(chan struct{}),
 	}
 }
@@ -60,12 +69,7 @@ var (
 )
 
 // enter takes a place, which leave gives back.
-func (s *streams) enter() error {
-	select {
-	case <-s.drained:
-		return errStopping
-	default:
-	}
+func (s *seats) enter() error {
 	if s.open.Add(1) > s.most {
 		s.open.Add(-1)
 		return errTooMany
@@ -73,14 +77,19 @@ func (s *streams) enter() error {
 	return nil
 }
 
-func (s *streams) leave() { s.open.Add(-1) }
+func (s *seats) leave() { s.open.Add(-1) }
 
 // Drain ends all streams at once and lets no more begin: their readers come back to another process, or to the next one, and
 // go on where they were.
 func (s *Server) Drain() { s.streams.drain.Do(func() { close(s.streams.drained) }) }
 
-// Streams is how many are open.
+// Streams is how many are open, those of pages aside.
 func (s *Server) Streams() int64 { return s.streams.open.Load() }
+
+// PageStreams is how many of pages are open, and how many may be.
+func (s *Server) PageStreams() (open, most int64) {
+	return s.streams.pages.open.Load(), s.streams.pages.most
+}
 
 // telling is what one kind of stream tells.
 type telling struct {
@@ -88,6 +97,9 @@ type telling struct {
 	event func(b []byte, e *event.Event) ([]byte, error)       // appends the data that tells an event
 	order func(o *order.Order, b []byte, now time.Time) []byte // how a stream of one order shows it, to begin with
 	key   func(ctx context.Context) error                      // whether the reader may still listen; nil: always
+
+	page bool // it has a page's place, and ends with the status that its order keeps; others go on, for money can come late
+	over bool // such a status was told
 }
 
 // lastEventID is where a reader goes on: the header that browsers send by themselves, or, for a stream that is opened anew, the
@@ -140,12 +152,29 @@ func (s *Server) follow(x *exchange, t *telling) error {
 	if s.opt.Feed == nil {
 		return errStopping
 	}
-	if err := s.streams.enter(); err != nil {
+	select {
+	case <-s.streams.drained:
+		return errStopping
+	default:
+	}
+	among := &s.streams.seats
+	if t.page {
+		among = &s.streams.pages
+	}
+	if err := among.enter(); err != nil {
 		return err
 	}
-	defer s.streams.leave()
+	defer among.leave()
 	l := &stream{x: x, telling: t, last: since, control: http.NewResponseController(x.w)}
 	defer l.close()
+	if resumed && t.page {
+		if all, err := l.heardAll(); err != nil || all {
+			if all {
+				x.WriteHeader(http.StatusNoContent) // a browser comes back no more
+			}
+			return err
+		}
+	}
 	if !resumed {
 		if err := l.open(); err != nil {
 			return unread(err)
@@ -187,6 +216,7 @@ type stream struct {
 	control *http.ResponseController
 	in      *feed.Stream // nil while it reads on in the log
 	last    int64        // everything up to here was told
+	shown   int64        // of the one order, its events up to this sequence were told by showing it
 	out     []byte
 }
 
@@ -269,7 +299,7 @@ func (l *stream) read(filter checkout.EventFilter) ([]event.Event, error) {
 	defer func() { <-s.streams.reads }()
 	ctx, cancel := context.WithTimeout(l.x.ctx, streamReadMax)
 	defer cancel()
-	filter.Limit = streamPage
+	filter.Limit = cmp.Or(filter.Limit, streamPage)
 	return s.desk.Record.Events(ctx, filter)
 }
 
@@ -300,18 +330,27 @@ func (l *stream) page() (last bool, err error) {
 // first shows the order as the log has told it so far. The order itself may be ahead of the log, for the moment until what was
 // committed has its place there: then that is waited for, so that the reader never sees it go back.
 func (l *stream) first() error {
-	told, err := l.toldSoFar()
+	told, end, err := l.toldSoFar()
 	if err != nil {
 		return err
 	}
-	late := time.NewTimer(snapshotWait)
+	l.last = max(l.last, end)
+	late := time.NewTimer(l.x.s.streams.behind)
 	defer late.Stop()
 	for patient := true; ; {
 		o, err := l.x.s.orderNotBefore(l.x.ctx, l.of.OrderNo, told)
 		if err != nil {
 			return err
 		}
+		if told == 0 && patient {
+			gone, err := l.forgotten(o)
+			if err != nil {
+				return err
+			}
+			patient = !gone
+		}
 		if o.Events <= told || !patient {
+			l.shown = o.Events
 			l.message("order", l.last)
 			l.out = append(l.order(o, l.out, l.x.s.opt.Clock()), "\n\n"...)
 			return l.write()
@@ -335,19 +374,35 @@ func (l *stream) first() error {
 	}
 }
 
-// toldSoFar is the sequence of the last event of the order in the log.
-func (l *stream) toldSoFar() (sequence int64, err error) {
-	for after := int64(0); ; {
-		events, err := l.read(checkout.EventFilter{OrderNo: l.of.OrderNo, After: after, Anew: after == 0})
+// toldSoFar is the last event of the order in the log.
+func (l *stream) toldSoFar() (sequence, position int64, err error) {
+	for {
+		events, err := l.read(checkout.EventFilter{OrderNo: l.of.OrderNo, After: position, Anew: position == 0})
 		if err != nil || len(events) == 0 {
-			return sequence, err
+			return sequence, position, err
 		}
 		end := events[len(events)-1]
-		sequence, after, l.last = end.Sequence, end.Position, max(l.last, end.Position)
+		sequence, position = end.Sequence, end.Position
 		if len(events) < streamPage {
-			return sequence, nil
+			return sequence, position, nil
 		}
 	}
+}
+
+// forgotten reports whether the log, which has nothing of an order, has had it: it begins later than the order did.
+func (l *stream) forgotten(o *order.Order) (bool, error) {
+	oldest, err := l.read(checkout.EventFilter{Anew: true, Limit: 1})
+	return len(oldest) > 0 && oldest[0].Time.After(o.CreatedAt), err
+}
+
+// heardAll reports whether the order keeps its status, and the reader was told it.
+func (l *stream) heardAll() (bool, error) {
+	o, err := l.x.s.desk.Order(l.x.ctx, l.of.OrderNo)
+	if err != nil || !o.Status.Final() {
+		return false, err
+	}
+	told, end, err := l.toldSoFar()
+	return told >= o.Events && end <= l.last, err
 }
 
 // orderNotBefore gives an order that has at least the events that were told: what is remembered of it may be older where
@@ -367,6 +422,9 @@ func (l *stream) live() error {
 	defer beat.Stop()
 	quiet := 0
 	for {
+		if l.over {
+			return errEnded
+		}
 		select {
 		case <-l.in.Ready():
 			quiet = 0
@@ -400,6 +458,10 @@ func (l *stream) takeAndTell() error {
 	for _, e := range events {
 		if e.Position <= l.last {
 			continue // read in the log, as the stream was opened
+		}
+		if l.order != nil && e.Sequence <= l.shown {
+			l.last = e.Position
+			continue
 		}
 		if err := l.append(e); err != nil {
 			return err

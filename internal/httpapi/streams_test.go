@@ -434,8 +434,111 @@ func TestStreamBeforeTheLogsBeginningIsGone(t *testing.T) {
 			t.Errorf("%s: the earliest position is %s, want 4: %s", path, got, a.body)
 		}
 	}
-	e := d.listen(d.front(time.Minute), "/v1/orders/"+old.OrderNo+"/stream", d.keys[apikey.OrdersRead], -1)
-	e.hearOrder("order", "pending")
+	d.server.streams.behind = time.Hour // nothing is waited for: what was forgotten will not come
+	s := d.front(time.Minute)
+	path := "/v1/orders/" + old.OrderNo + "/stream"
+	d.listen(s, path, d.keys[apikey.OrdersRead], -1).hearOrder("order", "pending")
+	// Where the log has yet to tell what the order shows already, it is not told again.
+	d.pay(old, "t-late")
+	e := d.listen(s, path, d.keys[apikey.OrdersRead], -1)
+	e.hearOrder("order", "paid")
+	d.relay()
+	d.wantsStatus(d.send("POST", "/v1/orders/"+old.OrderNo+"/fulfil", "", apikey.OrdersWrite), 200)
+	d.relay()
+	e.hearOrder("order.fulfilled", "fulfilled")
+}
+
+// Pages are open to everyone: as many as like may be, and merchants still listen.
+func TestPagesStreamsHavePlacesOfTheirOwn(t *testing.T) {
+	d := newDesk(t, func(o *Options, _ *ledger.Options) { o.StreamsMax = 1 }, withStatusPages)
+	d.offer("sku-1", 10)
+	o := d.placed("k-1", "u-1", "sku-1")
+	d.relay()
+	d.server.streams.pages.most = 2
+	s := d.front(time.Minute)
+	page := "/status/" + o.OrderNo
+	first := d.listen(s, page, "", -1)
+	d.listen(s, page, "", -1).hear()
+	if got := d.listen(s, page, "", -1).answer.StatusCode; got != http.StatusServiceUnavailable {
+		t.Errorf("a third page: got %d, want 503", got)
+	}
+	d.listen(s, "/v1/orders/"+o.OrderNo+"/stream", d.keys[apikey.OrdersRead], -1).hearOrder("order", "pending")
+	d.wants(d.get("/v1/events/stream", apikey.Admin), 503, api.CodeOverloaded)
+	if open, most := d.server.PageStreams(); open != 2 || most != 2 || d.server.Streams() != 1 {
+		t.Errorf("%d of %d pages and %d streams are open, want 2 of 2 and 1", open, most, d.server.Streams())
+	}
+	first.close()
+	until(t, "the place to be free", func() bool { open, _ := d.server.PageStreams(); return open == 1 })
+}
+
+// withStatusPages serves a page's stream of each order, as a provider's cashier does.
+func withStatusPages(o *Options, _ *ledger.Options) {
+	o.Pages = map[string]http.Handler{"/status/{order_no}": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		x, _ := w.(*exchange)
+		no, err := order.ParseNumber(r.PathValue("order_no"))
+		if err != nil {
+			x.refuse(err)
+			return
+		}
+		x.s.FollowOrder(w, r, no, func(b []byte, o *order.Order) []byte { return strconv.AppendQuote(b, string(o.Status)) })
+	})}
+}
+
+// An EventSource comes back by itself when its stream ends, until it is told 204.
+func TestPagesStreamEndsWhenItsOrderCanChangeNoMore(t *testing.T) {
+	d := newDesk(t, withStatusPages)
+	d.offer("sku-1", 10)
+	o := d.placed("k-1", "u-1", "sku-1")
+	d.relay()
+	s := d.front(time.Minute)
+	page := "/status/" + o.OrderNo
+	hear := func(e *ear, name, status string) {
+		t.Helper()
+		if m := e.hear(); m.name != name || m.data != strconv.Quote(status) {
+			t.Errorf("heard %+v, want %s and %s", m, name, status)
+		}
+	}
+	e := d.listen(s, page, "", -1)
+	hear(e, "order", "pending")
+	pending := e.lastID
+	d.wantsStatus(d.send("POST", "/v1/orders/"+o.OrderNo+"/cancel", "", apikey.OrdersWrite), 200)
+	// Who comes back before the log has told the end waits for it.
+	early := d.listen(s, page, "", pending)
+	if early.answer.StatusCode != http.StatusOK {
+		t.Errorf("came back with the end still to be told: got %d, want 200", early.answer.StatusCode)
+	}
+	d.relay()
+	for _, e := range []*ear{e, early, d.listen(s, page, "", pending)} {
+		hear(e, "order.cancelled", "cancelled")
+		e.wantsEnd()
+	}
+	if again := d.listen(s, page, "", e.lastID); again.answer.StatusCode != http.StatusNoContent {
+		t.Errorf("came back with all told: got %d, want 204", again.answer.StatusCode)
+	}
+	// A page that was made before the end and listens after it is told.
+	late := d.listen(s, page, "", -1)
+	hear(late, "order", "cancelled")
+	late.wantsEnd()
+	if again := d.listen(s, page, "", late.lastID); again.answer.StatusCode != http.StatusNoContent {
+		t.Errorf("came back after a late look: got %d, want 204", again.answer.StatusCode)
+	}
+}
+
+// Money can come for an order that is over, at any time: whoever follows the order hears of it.
+func TestOrderStreamGoesOnBehindTheOrdersEnd(t *testing.T) {
+	d := newDesk(t)
+	d.offer("sku-1", 10)
+	s := d.front(time.Minute)
+	o := d.placed("k-1", "u-1", "sku-1")
+	d.wantsStatus(d.send("POST", "/v1/orders/"+o.OrderNo+"/cancel", "", apikey.OrdersWrite), 200)
+	d.relay()
+	e := d.listen(s, "/v1/orders/"+o.OrderNo+"/stream", d.keys[apikey.OrdersRead], -1)
+	e.hearOrder("order", "cancelled")
+	resumed := d.listen(s, "/v1/orders/"+o.OrderNo+"/stream", d.keys[apikey.OrdersRead], e.lastID)
+	d.pay(o, "t-1")
+	d.relay()
+	e.hearOrder("payment.late", "cancelled")
+	resumed.hearOrder("payment.late", "cancelled")
 }
 
 func TestRevokedKeysStreamEnds(t *testing.T) {
@@ -457,6 +560,65 @@ func TestRevokedKeysStreamEnds(t *testing.T) {
 	d.relay()
 	if m := kept.hear(); m.name != "stock.changed" {
 		t.Errorf("the other key's stream heard %+v", m)
+	}
+}
+
+// slowReader takes what is written one piece at a time, when it is let.
+type slowReader struct {
+	*httptest.ResponseRecorder
+	begun chan struct{} // a piece was written, and waits
+	let   chan struct{} // one may go; closed: all
+	took  int
+}
+
+func (r *slowReader) Write(b []byte) (int, error) {
+	r.begun <- struct{}{}
+	<-r.let
+	r.took++
+	return r.ResponseRecorder.Write(b)
+}
+
+// To a slow reader what is queued takes minutes: he is looked after between two pieces, not only at the end.
+func TestSlowReadersStreamEndsWithinWhatIsQueued(t *testing.T) {
+	for what, end := range map[string]func(*desk, string){
+		"the desk stops": func(d *desk, _ string) { d.server.Drain() },
+		"the key is revoked": func(d *desk, id string) {
+			_, err := d.store.RevokeKey(d.t.Context(), id) // by another process
+			d.must(err)
+			d.clock.advance(keyStale)
+		},
+	} {
+		d := newDesk(t)
+		d.offer("sku-1", 1000)
+		id, secret := d.newKey("slow", apikey.Admin)
+		r := &slowReader{ResponseRecorder: httptest.NewRecorder(), begun: make(chan struct{}, 1000), let: make(chan struct{})}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			d.server.ServeHTTP(r, withKey(d.request("GET", "/v1/events/stream", "", ""), secret))
+		}()
+		<-r.begun // it stands at the end of the log, and has not said so yet
+		for i := range 100 {
+			d.placed(fmt.Sprint("k-", i), "u-1", "sku-1")
+		}
+		d.relay()
+		last, err := d.store.LogEnd(t.Context())
+		d.must(err)
+		until(t, "all to be queued", func() bool { return d.feed.Position() >= last })
+		for range 2 { // how long to wait before coming back, and where it stands
+			r.let <- struct{}{}
+			<-r.begun
+		}
+		end(d, id)
+		close(r.let)
+		select {
+		case <-done:
+		case <-time.After(patience):
+			t.Fatalf("%s: the stream did not end", what)
+		}
+		if queued := strings.Count(r.Body.String(), "event: "); r.took != 3 || queued == 0 || queued >= 100 {
+			t.Errorf("%s: the reader was told %d events in %d pieces, want the one piece that was on its way", what, queued, r.took-2)
+		}
 	}
 }
 

@@ -43,6 +43,9 @@ func (s Status) CanBecome(to Status) bool {
 	return false
 }
 
+// Final reports whether an order keeps this status for ever.
+func (s Status) Final() bool { return len(next[s]) == 0 }
+
 // CountsForLimit reports whether the units of an order in this status count against its user's purchase limit.
 func (s Status) CountsForLimit() bool { return s == Pending || s == Paid || s == Fulfilled }
 

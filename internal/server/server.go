@@ -27,7 +27,8 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/worker"
 )
 
-// Limits of a connection. A slow header or body is cut; an answer that takes long (an audit) asks for more by itself.
+// Limits of a connection. A slow header or body is cut, from its first byte on; until then, and between two requests, a connection
+// may be idle. An answer that takes long (an audit) asks for more by itself.
 const (
 	readHeaderTimeout = 2 * time.Second
 	readTimeout       = 5 * time.Second
@@ -282,7 +283,7 @@ func (s *Server) readiness(ctx context.Context) error {
 
 // Serve answers requests until Stop.
 func (s *Server) Serve() error {
-	if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(onceHeard(s.listener, idleTimeout)); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve: %w", err)
 	}
 	return nil

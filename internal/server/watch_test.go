@@ -94,6 +94,33 @@ func TestDashboardAndAlertsNameMetricsThatExist(t *testing.T) {
 	}
 }
 
+// From where on a number needs a person is said by the catalogue, and by nothing else.
+func TestAlertsBeginWhereTheCatalogueSaysSo(t *testing.T) {
+	rules, err := os.ReadFile("../../deploy/prometheus/alerts.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := map[string]string{}
+	for _, rule := range regexp.MustCompile(`expr: (holdfast_[a-z_]+) > (\d+)\n`).FindAllStringSubmatch(string(rules), -1) {
+		by[rule[1]] = rule[2]
+	}
+	if by["holdfast_outbox_oldest_seconds"] == "" {
+		t.Errorf("no rule looks at the age of the outbox: %v", by)
+	}
+	for _, m := range telemetry.Catalogue() {
+		if limit := by[m.Name]; limit != "" && !strings.HasPrefix(m.Alarm, "above "+limit+" ") {
+			t.Errorf("%s: a rule begins above %s, and the catalogue says %q", m.Name, limit, m.Alarm)
+		}
+	}
+	guide, err := os.ReadFile("../../docs/operate.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if own := regexp.MustCompile(`holdfast_[a-z_]+.*(above|below) \d+`).FindString(string(guide)); own != "" {
+		t.Errorf("operate.md has a figure of its own: %s", own)
+	}
+}
+
 func TestReadinessSaysWhatIsNotReady(t *testing.T) {
 	a := newAviary(t, config.LogJSON)
 	if got := string(a.ask("GET", "/readyz", "", nil)); !strings.Contains(got, `"ready"`) {

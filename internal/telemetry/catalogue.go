@@ -79,6 +79,11 @@ func Catalogue() []Metric {
 			Alarm: "close to holdfast_streams_limit: the next ones are refused",
 		},
 		{Name: "holdfast_streams_limit", Kind: Gauge, Help: "How many streams may be open."},
+		{
+			Name: "holdfast_page_streams_open", Kind: Gauge, Help: "Streams of cashier pages that are open now; they are counted apart.",
+			Alarm: "at holdfast_page_streams_limit: the next pages are told only by their own countdown",
+		},
+		{Name: "holdfast_page_streams_limit", Kind: Gauge, Help: "How many streams of pages may be open."},
 		{Name: "holdfast_streams_slow_total", Kind: Counter, Help: "Streams ended because their readers were too slow."},
 		{
 			Name: "holdfast_http_connections", Kind: Gauge, Help: "Connections that are open now.",

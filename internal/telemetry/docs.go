@@ -37,7 +37,7 @@ Of the process and of the Go runtime there are the usual ` + "`process_…` and 
 
 One line an event, as text or JSON (` + "`log_format`, `log_level`" + `); at level debug also one line a request. A line carries these
 fields and no other, whatever the code hands to it. A user's id is personal data and is not among them; neither is anything a
-client sent, but for ids that are ours or the catalogue's and a request id of harmless characters.
+client sent, but for ids that are ours or the catalogue's and a request id that is a UUID.
 
 | field | means |
 |---|---|

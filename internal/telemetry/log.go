@@ -18,7 +18,7 @@ import (
 
 // Logger makes the process' logger, from the given level on: "text" for people, "json" for programs; anything else means text
 // on a terminal and JSON elsewhere. Only the fields on the list get through, no value can break a line, and a storm of the
-// same message is thinned out.
+// same message from the same route is thinned out.
 func Logger(w io.Writer, format string, level slog.Level) *slog.Logger {
 	if w == nil {
 		return slog.New(slog.DiscardHandler)
@@ -32,7 +32,7 @@ func Logger(w io.Writer, format string, level slog.Level) *slog.Logger {
 	for _, f := range LogFields() {
 		allowed[f.Name] = true
 	}
-	return slog.New(&listed{lines: lines, allowed: allowed, storm: &storm{by: map[string]*allowance{}}})
+	return slog.New(&listed{lines: lines, allowed: allowed, storm: &storm{by: map[source]*allowance{}}})
 }
 
 func terminal(w io.Writer) bool {
@@ -47,7 +47,7 @@ type LogField struct{ Name, Means string }
 // signatures, names, addresses, whatever a merchant puts into metadata) has no end. A user_id is personal data and not on it.
 func LogFields() []LogField {
 	return []LogField{
-		{"request_id", "as in the answer's X-Request-Id"},
+		{"request_id", "as in the answer's X-Request-Id: made by the desk, or a UUID that the client brought"},
 		{"trace_id", "of the request's trace, where it is traced"},
 		{"method", "of the request; one of HTTP's, or other"},
 		{"route", "the pattern that the request matched, never its path"},
@@ -72,7 +72,7 @@ func LogFields() []LogField {
 		{"by", "how far the clock jumped"},
 		{"for", "how long it takes"},
 		{"url", "where the process itself listens"},
-		{"suppressed", "how many lines with this message were left out since the last one"},
+		{"suppressed", "how many lines with this message, from the same route, were left out since the last one"},
 	}
 }
 
@@ -97,7 +97,14 @@ func (h *listed) Enabled(ctx context.Context, level slog.Level) bool {
 }
 
 func (h *listed) Handle(ctx context.Context, r slog.Record) error {
-	suppressed, ok := h.storm.admits(r.Level, r.Message, r.Time)
+	from := source{message: r.Message}
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "route" {
+			from.route = a.Value.String()
+		}
+		return true
+	})
+	suppressed, ok := h.storm.admits(r.Level, from, r.Time)
 	if !ok {
 		return nil
 	}
@@ -160,17 +167,20 @@ func clean(text string, most int) string {
 	}, text)
 }
 
-// A storm of errors must not fill a disk: of each message linesAtOnce may come at once and then one every linesEvery. What is
-// left out is counted, on the next line and in a metric. Debug lines are not thinned out: whoever asks for them wants them all.
+// A storm of errors must not fill a disk: of each message from each route linesAtOnce may come at once and then one every
+// linesEvery. What is left out is counted, on the next line and in a metric. Debug lines are not thinned out: whoever asks for them wants them all.
 const (
-	linesAtOnce  = 20
-	linesEvery   = time.Second
-	messagesKept = 256 // messages are constants of the program; beyond this many they share one allowance
+	linesAtOnce = 20
+	linesEvery  = time.Second
+	sourcesKept = 1024 // messages and routes are constants of the program; beyond this many they share one allowance
 )
+
+// source is where lines come from that are much the same.
+type source struct{ message, route string }
 
 type storm struct {
 	mu         sync.Mutex
-	by         map[string]*allowance
+	by         map[source]*allowance
 	suppressed atomic.Int64
 	warnings   atomic.Int64
 	errors     atomic.Int64
@@ -183,7 +193,7 @@ type allowance struct {
 	suppressed int64
 }
 
-func (s *storm) admits(level slog.Level, message string, now time.Time) (suppressed int64, ok bool) {
+func (s *storm) admits(level slog.Level, from source, now time.Time) (suppressed int64, ok bool) {
 	switch {
 	case level < slog.LevelInfo:
 		return 0, true
@@ -194,13 +204,13 @@ func (s *storm) admits(level slog.Level, message string, now time.Time) (suppres
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, known := s.by[message]; !known && len(s.by) >= messagesKept {
-		message = ""
+	if _, known := s.by[from]; !known && len(s.by) >= sourcesKept {
+		from = source{}
 	}
-	a := s.by[message]
+	a := s.by[from]
 	if a == nil {
 		a = &allowance{left: linesAtOnce, since: now}
-		s.by[message] = a
+		s.by[from] = a
 	}
 	if more := now.Sub(a.since) / linesEvery; more > 0 {
 		a.left = int(min(linesAtOnce, time.Duration(a.left)+more))
@@ -228,9 +238,11 @@ func CountsOf(l *slog.Logger) LogCounts {
 	return LogCounts{h.storm.warnings.Load(), h.storm.errors.Load(), h.storm.suppressed.Load()}
 }
 
-// ConnectionLog takes what net/http says about connections. That none can be accepted is worth a warning. The rest is about one
-// client, at debug level, and cut before it names his address.
+// ConnectionLog takes what net/http says about connections. That none can be accepted is worth a warning, that a handler panicked
+// without anybody else to see it an error. The rest is about one client, at debug level, and cut before it names his address.
 func ConnectionLog(to *slog.Logger) *log.Logger { return log.New(connections{to}, "", 0) }
+
+const panicServing = "http: panic serving "
 
 type connections struct{ log *slog.Logger }
 
@@ -240,9 +252,27 @@ func (c connections) Write(line []byte) (int, error) {
 		c.log.Warn("connections cannot be accepted", "err", text)
 		return len(line), nil
 	}
+	if what, stack, panicked := strings.Cut(text, "\ngoroutine "); panicked && strings.HasPrefix(what, panicServing) {
+		c.panicked(what, stack)
+		return len(line), nil
+	}
 	for _, before := range []string{" from ", " serving ", "\n"} {
 		text, _, _ = strings.Cut(text, before)
 	}
 	c.log.Debug("connection", "err", text)
 	return len(line), nil
+}
+
+// panicked tells where a panic was. What it was about may hold anything, over any number of lines: only a mistake of the language is
+// told in words.
+func (c connections) panicked(what, stack string) {
+	if last := strings.LastIndex(stack, "\ngoroutine "); last >= 0 {
+		stack = stack[last+len("\ngoroutine "):] // net/http traces its own goroutine alone: what is before is of the panic's text
+	}
+	mistake := "not told"
+	_, words, _ := strings.Cut(strings.TrimPrefix(what, panicServing), ": ") // behind the client's address
+	if strings.HasPrefix(words, "runtime error: ") {
+		mistake = words
+	}
+	c.log.Error("panic", "panic", mistake, "stack", "goroutine "+stack)
 }
