@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/holdfast-oms/holdfast/api"
 	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
@@ -88,6 +89,16 @@ func (f *fleet) up() {
 		addresses[i] = f.servers[i].url
 	}
 	f.desk = newDesk(f.t, addresses...)
+}
+
+// product puts a product on sale, and lets every process know of its stock: a process that has seen it without may say that there is
+// none, for a second.
+func (f *fleet) product(id string, units int64, change func(*api.PutProduct)) {
+	f.t.Helper()
+	f.desk.product(id, units, change)
+	if len(f.servers) > 1 {
+		pass(healing)
+	}
 }
 
 // stop ends all processes as an operator does, kill as a power cut does.

@@ -18,7 +18,7 @@ type dialect struct {
 	name  string // of its folder of migrations
 	goose goose.Dialect
 
-	locksMigrations func() (goose.ProviderOption, error) // nil: the file's lock is enough
+	lockMigrations, unlockMigrations string // whether the one lock of migrations was had, or given back; "": the file's lock is enough
 
 	backup   string // how the record is copied, where Holdfast does not do it
 	alone    bool   // one connection writes, in turns

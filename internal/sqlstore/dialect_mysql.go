@@ -46,13 +46,14 @@ const (
 // mysqlDialect is MySQL from 8.0.16 and MariaDB from 10.6.
 var mysqlDialect = dialect{
 	name: "mysql", goose: goose.DialectMySQL,
-	locksMigrations: lockMySQLMigrations,
-	begin:           `START TRANSACTION READ WRITE`,
-	snapshot:        []string{`SET TRANSACTION ISOLATION LEVEL REPEATABLE READ`, `START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY`},
-	breaks:          breaksMySQL,
-	commit:          commitMySQL,
-	claim:           `INSERT INTO ledger_batches (batch_id, at) VALUES (?, COALESCE(?, ` + mysqlNow + `))`,
-	spell:           spellMySQL,
+	lockMigrations:   `SELECT COALESCE(GET_LOCK(` + mysqlMigrations + `, 0), 0)`,
+	unlockMigrations: `SELECT COALESCE(RELEASE_LOCK(` + mysqlMigrations + `), 0)`,
+	begin:            `START TRANSACTION READ WRITE`,
+	snapshot:         []string{`SET TRANSACTION ISOLATION LEVEL REPEATABLE READ`, `START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY`},
+	breaks:           breaksMySQL,
+	commit:           commitMySQL,
+	claim:            `INSERT INTO ledger_batches (batch_id, at) VALUES (?, COALESCE(?, ` + mysqlNow + `))`,
+	spell:            spellMySQL,
 
 	lock:        " FOR UPDATE",
 	join:        "STRAIGHT_JOIN",
@@ -74,6 +75,9 @@ var mysqlDialect = dialect{
 
 	statementMax: mysqlStatementMax,
 }
+
+// mysqlMigrations names the lock by the database: names of locks are the whole server's.
+const mysqlMigrations = `CONCAT('holdfast ', MD5(DATABASE()))`
 
 // mysqlNow is the time at which a statement began; not UNIX_TIMESTAMP, which ends in 2038 on some.
 const mysqlNow = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000`
@@ -196,28 +200,6 @@ func mysqlIsRecent(version string) bool {
 		return false
 	}
 	return slices.Compare(is[:], least[:]) >= 0
-}
-
-// lockMySQLMigrations lets one of several processes migrate at a time, whoever comes first; the others wait and find it done.
-func lockMySQLMigrations() (goose.ProviderOption, error) {
-	return goose.WithSessionLocker(mysqlMigrations{}), nil
-}
-
-// mysqlMigrations is a lock by the database's name: names of locks are the whole server's.
-type mysqlMigrations struct{}
-
-func (mysqlMigrations) SessionLock(ctx context.Context, conn *sql.Conn) error {
-	var got sql.NullInt64
-	err := conn.QueryRowContext(ctx, `SELECT GET_LOCK(CONCAT('holdfast ', MD5(DATABASE())), 600)`).Scan(&got)
-	if err == nil && got.Int64 != 1 {
-		err = errors.New("another process has been migrating for ten minutes")
-	}
-	return err
-}
-
-func (mysqlMigrations) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
-	var gone sql.NullInt64
-	return conn.QueryRowContext(ctx, `SELECT RELEASE_LOCK(CONCAT('holdfast ', MD5(DATABASE())))`).Scan(&gone)
 }
 
 // mysqlSessions opens connections that have said what every session says first.

@@ -15,7 +15,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
 
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
@@ -38,10 +37,11 @@ const (
 
 var postgresDialect = dialect{
 	name: "postgres", goose: goose.DialectPostgres,
-	locksMigrations: lockPostgresMigrations,
-	arrays:          true,
-	backup:          "the record is on PostgreSQL: copy it with pg_dump, or with pg_basebackup and the write-ahead log, and check the copy with holdfast audit",
-	begin:           `BEGIN ISOLATION LEVEL READ COMMITTED`,
+	lockMigrations:   `SELECT pg_try_advisory_lock(` + postgresMigrations + `)`,
+	unlockMigrations: `SELECT pg_advisory_unlock(` + postgresMigrations + `)`,
+	arrays:           true,
+	backup:           "the record is on PostgreSQL: copy it with pg_dump, or with pg_basebackup and the write-ahead log, and check the copy with holdfast audit",
+	begin:            `BEGIN ISOLATION LEVEL READ COMMITTED`,
 	snapshot: []string{
 		`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`,
 		fmt.Sprintf(`SET LOCAL statement_timeout = %d`, postgresSnapshotMax.Milliseconds()),
@@ -71,6 +71,9 @@ var postgresDialect = dialect{
 
 	statementMax: postgresAnswerMax,
 }
+
+// postgresMigrations names the lock among all that programs take in a database.
+const postgresMigrations = `7310577383525806708` // "holdfast", as bytes
 
 const postgresNow = `CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT)`
 
@@ -223,12 +226,6 @@ func streamCursor(ctx context.Context, s *snapshot, query string) (*stream, erro
 }
 
 var cursors atomic.Int64 // numbers them
-
-// lockPostgresMigrations lets one of several processes migrate at a time, whoever comes first; the others wait and find it done.
-func lockPostgresMigrations() (goose.ProviderOption, error) {
-	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 600))
-	return goose.WithSessionLocker(locker), err
-}
 
 // classifyPostgres goes by the class of the error's code (https://www.postgresql.org/docs/current/errcodes-appendix.html).
 func classifyPostgres(e *pgconn.PgError, err error) error {

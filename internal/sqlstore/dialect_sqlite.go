@@ -60,7 +60,9 @@ var sqliteDialect = dialect{
 	numberText: `(orders.order_no / 10000000000) || printf('%07d', orders.order_no % 10000000000)`,
 
 	events: insertEvents(nextEventsSQLite),
-	stream: func(ctx context.Context, s *snapshot, query string) (*stream, error) { return streamRows(ctx, s, query) },
+	stream: func(ctx context.Context, s *snapshot, query string) (*stream, error) {
+		return streamRows(ctx, s, query)
+	},
 	insert: insertRows,
 	update: updateEach,
 }

@@ -6,6 +6,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/pressly/goose/v3"
 )
@@ -25,19 +26,60 @@ func (s *Store) migrator() (*goose.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.dialect.locksMigrations == nil {
-		return goose.NewProvider(s.dialect.goose, s.write, folder)
+	db := s.patient
+	if db == nil {
+		db = s.write
 	}
-	locked, err := s.dialect.locksMigrations()
+	return goose.NewProvider(s.dialect.goose, db, folder)
+}
+
+// Several processes may start at once: one of them migrates, and the others wait and find it done.
+const (
+	migrationsMax  = 10 * time.Minute
+	migrationsLook = 100 * time.Millisecond
+)
+
+// lockMigrations waits for the lock of migrations. It is a session's, so it ends with a process that dies. goose's own is taken after
+// it has looked whether there is anything to do, which on MySQL can meet a table that is just being made.
+func (s *Store) lockMigrations(ctx context.Context) (unlock func(), err error) {
+	if s.dialect.lockMigrations == "" {
+		return func() {}, nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, migrationsMax, fmt.Errorf("another process has been migrating for %v", migrationsMax))
+	defer cancel()
+	conn, err := s.patient.Conn(ctx)
 	if err != nil {
-		return nil, err
+		return nil, classify(err)
 	}
-	return goose.NewProvider(s.dialect.goose, s.patient, folder, locked)
+	for {
+		var had bool
+		if err := conn.QueryRowContext(ctx, s.dialect.lockMigrations).Scan(&had); err != nil {
+			_ = conn.Close()
+			return nil, classify(err)
+		}
+		if had {
+			return func() {
+				_ = conn.QueryRowContext(context.WithoutCancel(ctx), s.dialect.unlockMigrations).Scan(&had)
+				_ = conn.Close()
+			}, nil
+		}
+		select {
+		case <-time.After(migrationsLook):
+		case <-ctx.Done():
+			_ = conn.Close()
+			return nil, context.Cause(ctx)
+		}
+	}
 }
 
 // Migrate brings the schema up to date and gives the number of steps taken. Shards leased by a process that was killed are
 // free again: with the file's lock it is certain that nobody holds them, and events need not wait for the leases to lapse.
 func (s *Store) Migrate(ctx context.Context) (int, error) {
+	unlock, err := s.lockMigrations(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("migrate: %w", err)
+	}
+	defer unlock()
 	m, err := s.migrator()
 	if err != nil {
 		return 0, fmt.Errorf("migrate: %w", err)
