@@ -27,7 +27,8 @@ const (
 
 // Gate refuses what cannot succeed, from what the last commits said of each product. A refusal is believed for a second;
 // then exactly one request asks the record, with one statement, and its answer serves the others: so no lost update keeps a
-// product sold out, and a storm of refusals costs one statement per product and second.
+// product sold out, and a storm of refusals costs one statement per product and second. Who comes while it is asked waits for the
+// answer.
 type Gate struct {
 	look  func(context.Context, product.ID) (checkout.Shelf, error)
 	clock func() time.Time
@@ -60,8 +61,8 @@ type shelf struct {
 	product   *product.Product
 	available int64
 	version   int64
-	freshAt   time.Time // when the record last confirmed it
-	probing   bool
+	freshAt   time.Time     // when the record last confirmed it
+	probing   chan struct{} // closed when the probe under way has its answer; nil: there is none
 }
 
 // NewGate makes a gate that asks the record with look.
@@ -93,12 +94,17 @@ func (g *Gate) ask(ctx context.Context, s *shelf, l *ledger.PlaceLine) error {
 	now := g.clock()
 	s.mu.Lock()
 	refusal := s.refuses(l, now)
-	if refusal == nil || s.probing || now.Sub(s.freshAt) < believed {
+	if refusal == nil || now.Sub(s.freshAt) < believed {
 		s.mu.Unlock()
 		return refusal
 	}
+	if probe := s.probing; probe != nil {
+		s.mu.Unlock()
+		return s.await(ctx, probe, l, now)
+	}
 	failpoint.Hit("gate.probed")
-	s.probing = true
+	probe := make(chan struct{})
+	s.probing = probe
 	s.mu.Unlock()
 
 	g.probes.Add(1)
@@ -106,11 +112,27 @@ func (g *Gate) ask(ctx context.Context, s *shelf, l *ledger.PlaceLine) error {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.probing = false
+	s.probing = nil
+	close(probe)
 	if err != nil {
 		return nil // not knowing admits; the ledger will say what is wrong with the record
 	}
 	s.set(found.Product, found.Stock, now) // it is as old as the question
+	return s.refuses(l, now)
+}
+
+// await waits for the answer to a probe of somebody else: nobody is refused by what is no longer believed.
+func (s *shelf) await(ctx context.Context, probe <-chan struct{}, l *ledger.PlaceLine, now time.Time) error {
+	select {
+	case <-probe:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Sub(s.freshAt) >= believed {
+		return nil // the probe failed
+	}
 	return s.refuses(l, now)
 }
 
