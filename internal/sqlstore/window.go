@@ -102,7 +102,7 @@ func (l *look) replay(ctx context.Context) error {
 	err := l.some(ctx, func(r *stream) {
 		n++
 		from = r.int(0)
-		if settled = settled && r.int(7) <= ms(l.now)-l.w.settles; settled {
+		if settled = settled && l.settled(r.int(7)); settled {
 			l.w.entry = from
 		}
 		id := product.ID(r.text(1))
@@ -123,6 +123,13 @@ func (l *look) replay(ctx context.Context) error {
 	l.atEnd = n < windowEntries
 	l.out.More = !l.atEnd
 	return err
+}
+
+// settled reports whether nothing can come in any more below the id of what was written at a time. A time that is still to come is of
+// a clock that was set back since.
+func (l *look) settled(at int64) bool {
+	now := ms(l.now)
+	return at <= now-l.w.settles || at > now
 }
 
 func (t *tally) replay(e *stock.Entry) {
@@ -258,7 +265,7 @@ func (l *look) judgeChanged(ctx context.Context) error {
 	n, oldest, settled := 0, int64(0), true
 	err := l.some(ctx, func(r *stream) {
 		n++
-		if settled = settled && r.int(3) <= ms(l.now)-l.w.settles; !settled || n > windowEvents {
+		if settled = settled && l.settled(r.int(3)); !settled || n > windowEvents {
 			if oldest == 0 {
 				oldest = r.int(3)
 			}

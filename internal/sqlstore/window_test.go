@@ -300,6 +300,23 @@ func TestAnAuditorThatWasPausedStopsNothingByOldNews(t *testing.T) {
 	a.sold("and again", fault.ErrNotOnSale)
 }
 
+// What was written by a clock that was ahead does not keep the window waiting until that time comes.
+func TestAWindowGoesOnWhenTheClockWasSetBack(t *testing.T) {
+	all, store, clock := several(t, 1)
+	p, w := all[0], store.Window()
+	p.offer("a", 50)
+	walk(t, w)
+	clock.Step(time.Hour)
+	p.bought("1", "a")
+	clock.Step(-time.Hour)
+	if _, last := walk(t, w); last.Entries != 1 || last.Orders != 1 {
+		t.Errorf("%d entries and %d orders, want one of each", last.Entries, last.Orders)
+	}
+	if _, last := walk(t, w); last.Entries+last.Orders != 0 || last.Behind != 0 {
+		t.Errorf("again %d entries and %d orders, behind %s", last.Entries, last.Orders, last.Behind)
+	}
+}
+
 // A sale with more in flight than one look can take: the window falls behind, catches up, and nothing is missed or doubled.
 func TestAWindowThatIsBehindCatchesUp(t *testing.T) {
 	s, _, l := openDesk(t)
