@@ -326,6 +326,36 @@ func TestMariaDBThatOnlyReadsIsUnavailableForAWhile(t *testing.T) {
 	s.mustExec(t, `UPDATE stock SET version = 2`)
 }
 
+// MySQL ends sessions that idle for two seconds, here MariaDB is made to do the same: whoever writes next has another.
+func TestSessionsThatWereEndedForIdlingAreOpenedAgain(t *testing.T) {
+	t.Parallel()
+	server := testenv.StartMariaDB(t, testenv.Options{Settings: map[string]string{"wait-timeout": "1"}})
+	s, err := Open(t.Context(), server.URL(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close() //nolint:errcheck // the server goes away
+	if _, err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	admin, err := Open(t.Context(), server.AdminURL(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close() //nolint:errcheck // the server goes away
+	for range 2 {
+		begin(t, s).Rollback()
+		s.mustExec(t, `UPDATE relay_leases SET until = 0`)
+		s.number(t, `SELECT 1`)
+		for began := time.Now(); admin.number(t, `SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'holdfast'`) > 0; {
+			if time.Since(began) > 10*time.Second {
+				t.Fatal("the server does not end sessions that idle")
+			}
+			time.Sleep(50 * time.Millisecond) // the server's clock, which nobody can move
+		}
+	}
+}
+
 func TestOldServersAreRefused(t *testing.T) {
 	t.Parallel()
 	for version, want := range map[string]bool{
