@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -35,8 +36,9 @@ func serveForTest(mode string, args []string) error {
 	switch mode {
 	case "serve-echo":
 		return ServeEcho(ctx, *listen, os.Stdout)
-	case "serve-row-lock":
-		return ServeRowLock(ctx, *listen, *database, *pool, os.Stdout)
+	case serveMode + rowLockScenario, serveMode + unitRowsScenario:
+		scenario := strings.TrimPrefix(mode, serveMode)
+		return ServeRival(ctx, RivalOptions{Scenario: scenario, Listen: *listen, Database: *database, Pool: *pool}, os.Stdout)
 	default:
 		return fmt.Errorf("no mode %q", mode)
 	}

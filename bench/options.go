@@ -44,7 +44,7 @@ type Options struct {
 	SandboxSecret string // of the running server; overload sends no notices without it
 
 	Executable  string   // the holdfast binary to start; empty: this one
-	DatabaseURL string   // of the server that is started; empty: a new SQLite file in Dir
+	DatabaseURL string   // on a server where each run makes a database of its own and drops it; empty: a new SQLite file in Dir
 	ServeFlags  []string // more flags for it
 	Dir         string   // where databases are made; empty: the system's temporary directory
 	Keep        bool     // leave databases and logs there
@@ -56,7 +56,7 @@ type Options struct {
 	Rounds      int           // of the suite
 	Units       int64         // flash-sale: units for sale; 0 is more than a run can sell
 	Buyers      int64         // flash-sale: so many orders, however long they take; 0 goes by Duration
-	Pool        int           // row-lock: connections to the database; 0 tries 1, 4, 16 and 64
+	Pool        int           // row-lock, unit-rows: connections to the database; 0 tries 1, 4, 16 and 64
 	Streams     int           // streams: open at a time
 	Pending     int           // expiry-lag: orders that stay pending
 	Due         int           // expiry-lag: orders that come due, twice
@@ -71,8 +71,8 @@ func (o Options) Validate() error {
 	switch {
 	case o.Suite == (o.Scenario != ""):
 		return fmt.Errorf("%w: want a scenario or the suite", ErrOptions)
-	case o.URL != "" && (o.Suite || o.Scenario == "echo" || o.Scenario == "row-lock"):
-		return fmt.Errorf("%w: the suite, echo and row-lock start their own servers", ErrOptions)
+	case o.URL != "" && (o.Suite || o.Scenario == "echo" || keepers[o.Scenario].make != nil):
+		return fmt.Errorf("%w: the suite, echo, row-lock and unit-rows start their own servers", ErrOptions)
 	case o.URL != "" && o.APIKey == "":
 		return fmt.Errorf("%w: a running server needs an API key", ErrOptions)
 	case o.Connections < 0 || o.Connections > connectionsMax || o.Crowd < 0 || o.Crowd > connectionsMax:
@@ -83,6 +83,15 @@ func (o Options) Validate() error {
 		return fmt.Errorf("%w: a rate goes by time, buyers by number: want one of them", ErrOptions)
 	case o.Output != "" && o.Output != OutputTable && o.Output != OutputJSON:
 		return fmt.Errorf("%w: output is table or json", ErrOptions)
+	}
+	d, err := dialectOf(o.DatabaseURL)
+	switch {
+	case err != nil:
+		return err
+	case o.DatabaseURL != "" && d == onSQLite:
+		return fmt.Errorf("%w: a SQLite file is made for each run, in a folder that may be named", ErrOptions)
+	case o.Scenario == unitRowsScenario && !d.skips:
+		return fmt.Errorf("%w: %s has no SKIP LOCKED: unit-rows wants PostgreSQL, MySQL or MariaDB", ErrOptions, d.title)
 	}
 	return nil
 }

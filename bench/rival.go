@@ -10,117 +10,138 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 )
 
 const (
-	rowLockBodyMax     = 64 << 10
-	rowLockBusyTimeout = 10 * time.Second
-	rowLockShards      = 8
+	rivalBodyMax = 64 << 10
+	rivalShards  = 8
 )
 
-// The statements of one order, in the order they run.
+// The statements of one order, in the order they run, but for those of its stock.
 const (
 	sqlKeyLookup = `SELECT o.data FROM idempotency_keys k JOIN outbox o
-	    ON o.subject_kind = 'order' AND o.subject = CAST(k.order_no AS TEXT) AND o.sequence = 1 WHERE k.key = ?`
-	sqlHold = `UPDATE stock SET held = held + ?2, version = version + 1
-	    WHERE product_id = ?1 AND available >= ?2 RETURNING version`
+	    ON o.subject_kind = 'order' AND o.subject = CAST(k.order_no AS %s) AND o.sequence = 1 WHERE k.key = ?`
+	sqlAddLine  = `INSERT INTO order_lines (order_no, line, product_id, title, quantity, unit_price) VALUES (?, ?, ?, ?, ?, ?)`
 	sqlAddOrder = `INSERT INTO orders (order_no, user_id, status, currency, total_amount, created_at, pay_by,
 	    close_reason, paid_late, reminded, version, events, metadata) VALUES (?, ?, 'pending', ?, ?, ?, ?, '', 0, 0, 1, 1, ?)`
-	sqlAddLine       = `INSERT INTO order_lines (order_no, line, product_id, title, quantity, unit_price) VALUES (?, ?, ?, ?, ?, ?)`
 	sqlAddTransition = `INSERT INTO order_transitions (order_no, seq, from_status, to_status, reason, event_sequence, at)
 	    VALUES (?, 1, '', 'pending', '', 1, ?)`
-	sqlAddEntry = `INSERT INTO stock_ledger (product_id, version, kind, available, held, sold, order_no, at)
-	    VALUES (?1, ?2, 'held', -?3, ?3, 0, ?4, ?5)`
 	sqlAddEvent = `INSERT INTO outbox (subject_kind, subject, sequence, type, at, data)
 	    VALUES ('order', ?, 1, 'order.placed', ?, ?)`
-	sqlAddWaiting = `INSERT INTO outbox_waiting (shard, event_id) VALUES (?, last_insert_rowid())`
-	sqlAddKey     = `INSERT INTO idempotency_keys (key, fingerprint, order_no) VALUES (?, ?, ?)`
+	sqlAddWaiting = `INSERT INTO outbox_waiting (shard, event_id) VALUES (?, %s)`
+	sqlAddKey     = `INSERT INTO idempotency_keys VALUES (?, ?, ?)` // key is a word of MySQL's own
 )
 
-// ServeRowLock serves the rival until ctx ends: what a shop writes for itself with net/http, encoding/json and database/sql,
-// one transaction an order, the stock row guarded and locked by its UPDATE. It writes the same rows as Holdfast, to a new
-// SQLite file with the same durability. It is favoured: it knows its products by heart, asks nobody for a key, tells no
-// stock.changed, and numbers orders from memory. It prints where it listens to out.
-func ServeRowLock(ctx context.Context, addr, path string, pool int, out io.Writer) error {
-	rival, err := openRowLock(ctx, path, pool)
+// RivalOptions say what a rival is to be and where.
+type RivalOptions struct {
+	Scenario string // row-lock or unit-rows
+	Listen   string
+	Database string // the URL of a new one
+	Pool     int    // connections to it
+}
+
+// ServeRival serves a rival until ctx ends: what a shop writes for itself with net/http, encoding/json and database/sql, one
+// transaction an order. It writes the same rows as Holdfast, with the same durability, and keeps its stock as the scenario
+// says. It is favoured: it knows its products by heart, asks nobody for a key, tells no stock.changed, and numbers orders from
+// memory. It prints where it listens to out.
+func ServeRival(ctx context.Context, o RivalOptions, out io.Writer) error {
+	rival, err := openRival(ctx, o)
 	if err != nil {
 		return err
 	}
-	return errors.Join(serveRival(ctx, addr, out, rival.routes()), rival.db.Close())
+	return errors.Join(serveRival(ctx, o.Listen, out, rival.routes()), rival.db.Close())
 }
 
-type rowLock struct {
+// stockKeeper is how a rival keeps its stock.
+type stockKeeper interface {
+	statements() []string // that take runs
+	take(tx *rivalTx, line lineShape, number, now int64) error
+	add(ctx context.Context, product string, units int64) error
+	level(ctx context.Context, product string) (stockLevel, error)
+}
+
+// keepers are the rivals, by the scenarios that measure them.
+var keepers = map[string]struct {
+	make   func(*rival) stockKeeper
+	tables []string // beside those of Holdfast
+}{
+	rowLockScenario:  {newStockRows, nil},
+	unitRowsScenario: {newUnitRows, []string{"units"}},
+}
+
+type rival struct {
 	db       *sql.DB
+	dialect  *dialect
+	stock    stockKeeper
+	prepared map[string]*sql.Stmt // by text
 	number   atomic.Int64
 	mu       sync.RWMutex
-	products map[string]rowLockProduct
+	products map[string]rivalProduct
 
-	keyLookup, hold, addOrder, addLine, addTransition, addEntry, addEvent, addWaiting, addKey *sql.Stmt
+	keyLookup, addWaiting string
 }
 
-type rowLockProduct struct {
+type rivalProduct struct {
 	title     string
 	price     moneyShape
 	payWindow time.Duration
 }
 
-func openRowLock(ctx context.Context, path string, pool int) (*rowLock, error) {
-	query := url.Values{"_txlock": {"immediate"}, "_pragma": {
-		"journal_mode(WAL)", "synchronous(FULL)", fmt.Sprintf("busy_timeout(%d)", rowLockBusyTimeout.Milliseconds()),
-		"cache_size(-32768)", "wal_autocheckpoint(4000)", // Holdfast's own
-	}}
-	db, err := sql.Open("sqlite", "file:"+path+"?"+query.Encode())
+func openRival(ctx context.Context, o RivalOptions) (*rival, error) {
+	keeper, ok := keepers[o.Scenario]
+	if !ok {
+		return nil, fmt.Errorf("%w: no rival %q", ErrOptions, o.Scenario)
+	}
+	db, dialect, err := openDatabase(ctx, o.Database, o.Pool)
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxOpenConns(pool)
-	db.SetMaxIdleConns(pool)
-	rival := &rowLock{db: db, products: make(map[string]rowLockProduct)}
+	s := &rival{
+		db: db, dialect: dialect, prepared: make(map[string]*sql.Stmt), products: make(map[string]rivalProduct),
+		keyLookup: fmt.Sprintf(sqlKeyLookup, dialect.text), addWaiting: fmt.Sprintf(sqlAddWaiting, dialect.lastID),
+	}
+	s.stock = keeper.make(s)
 	today, _ := strconv.ParseInt(time.Now().UTC().Format("20060102"), 10, 64)
-	rival.number.Store(today * 10_000_000)
-	if err := rival.prepare(ctx); err != nil {
+	s.number.Store(today * 10_000_000)
+	for _, file := range append([]string{dialect.folder}, keeper.tables...) {
+		if err := makeTables(ctx, db, file); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+	}
+	if err := s.prepare(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return rival, nil
+	return s, nil
 }
 
-func (s *rowLock) prepare(ctx context.Context) error {
-	if _, err := s.db.ExecContext(ctx, rowLockTables); err != nil {
-		return fmt.Errorf("make tables: %w", err)
-	}
-	for _, statement := range []struct {
-		into **sql.Stmt
-		text string
-	}{
-		{&s.keyLookup, sqlKeyLookup},
-		{&s.hold, sqlHold},
-		{&s.addOrder, sqlAddOrder},
-		{&s.addLine, sqlAddLine},
-		{&s.addTransition, sqlAddTransition},
-		{&s.addEntry, sqlAddEntry},
-		{&s.addEvent, sqlAddEvent},
-		{&s.addWaiting, sqlAddWaiting},
-		{&s.addKey, sqlAddKey},
-	} {
-		var err error
-		//nolint:sqlclosecheck // kept as long as the database is open
-		if *statement.into, err = s.db.PrepareContext(ctx, statement.text); err != nil {
+func (s *rival) prepare(ctx context.Context) error {
+	all := []string{s.keyLookup, sqlAddLine, sqlAddOrder, sqlAddTransition, sqlAddEvent, s.addWaiting, sqlAddKey}
+	for _, text := range append(all, s.stock.statements()...) {
+		statement, err := s.db.PrepareContext(ctx, s.dialect.placeholders(text)) //nolint:sqlclosecheck // kept as long as the database is open
+		if err != nil {
 			return fmt.Errorf("prepare: %w", err)
 		}
+		s.prepared[text] = statement
 	}
 	return nil
 }
 
-func (s *rowLock) routes() http.Handler {
+// exec and row are for what is not part of an order.
+func (s *rival) exec(ctx context.Context, statement string, args ...any) error {
+	_, err := s.db.ExecContext(ctx, s.dialect.placeholders(statement), args...)
+	return err
+}
+
+func (s *rival) row(ctx context.Context, statement string, args ...any) *sql.Row {
+	return s.db.QueryRowContext(ctx, s.dialect.placeholders(statement), args...)
+}
+
+func (s *rival) routes() http.Handler {
 	routes := http.NewServeMux()
 	routes.HandleFunc("PUT /v1/products/{id}", s.putProduct)
 	routes.HandleFunc("POST /v1/products/{id}/stock", s.addStock)
@@ -134,8 +155,8 @@ var (
 	errUnknown    = errors.New("unknown product")
 )
 
-func (s *rowLock) placeOrder(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, rowLockBodyMax))
+func (s *rival) placeOrder(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, rivalBodyMax))
 	var in placeShape
 	if err == nil {
 		err = json.Unmarshal(body, &in)
@@ -158,16 +179,11 @@ func (s *rowLock) placeOrder(w http.ResponseWriter, r *http.Request) {
 		writeCode(w, http.StatusConflict, "out_of_stock")
 	case errors.Is(err, errUnknown):
 		writeCode(w, http.StatusUnprocessableEntity, "invalid_request")
-	case busy(err):
+	case s.dialect.transient(err):
 		writeCode(w, http.StatusServiceUnavailable, "overloaded")
 	default:
 		writeCode(w, http.StatusInternalServerError, err.Error())
 	}
-}
-
-func busy(err error) bool {
-	var failure *sqlite.Error
-	return errors.As(err, &failure) && failure.Code()&0xff == sqlite3.SQLITE_BUSY
 }
 
 func writeCode(w http.ResponseWriter, status int, code string) {
@@ -177,7 +193,7 @@ func writeCode(w http.ResponseWriter, status int, code string) {
 }
 
 // place is the one transaction of an order. It returns the bytes of the order.
-func (s *rowLock) place(ctx context.Context, in *placeShape, key, fingerprint []byte) ([]byte, error) {
+func (s *rival) place(ctx context.Context, in *placeShape, key, fingerprint []byte) ([]byte, error) {
 	order, payWindow, err := s.price(in)
 	if err != nil {
 		return nil, err
@@ -187,7 +203,7 @@ func (s *rowLock) place(ctx context.Context, in *placeShape, key, fingerprint []
 		return nil, err
 	}
 	defer sqlTx.Rollback()
-	tx := &rowLockTx{Tx: sqlTx, ctx: ctx}
+	tx := &rivalTx{Tx: sqlTx, ctx: ctx, prepared: s.prepared}
 	var stored []byte
 	if found := tx.row(s.keyLookup, key).Scan(&stored); !errors.Is(found, sql.ErrNoRows) {
 		return stored, found
@@ -201,46 +217,53 @@ func (s *rowLock) place(ctx context.Context, in *placeShape, key, fingerprint []
 		return nil, err
 	}
 	for i, line := range order.Lines {
-		var version int64
-		switch err := tx.row(s.hold, line.ProductID, line.Quantity).Scan(&version); {
-		case errors.Is(err, sql.ErrNoRows):
-			return nil, errOutOfStock
-		case err != nil:
+		if err := s.stock.take(tx, line, number, now.UnixMilli()); err != nil {
 			return nil, err
 		}
-		tx.run(s.addEntry, line.ProductID, version, line.Quantity, number, now.UnixMilli())
-		tx.run(s.addLine, number, i, line.ProductID, line.Title, line.Quantity, line.UnitPrice.Amount)
+		tx.run(sqlAddLine, number, i, line.ProductID, line.Title, line.Quantity, line.UnitPrice.Amount)
 	}
-	tx.run(s.addOrder, number, order.UserID, order.Total.Currency, order.Total.Amount, now.UnixMilli(), payBy.UnixMilli(), "{}")
-	tx.run(s.addTransition, number, now.UnixMilli())
-	tx.run(s.addEvent, order.OrderNo, now.UnixMilli(), string(answer))
-	tx.run(s.addWaiting, number%rowLockShards)
-	tx.run(s.addKey, key, fingerprint, number)
+	tx.run(sqlAddOrder, number, order.UserID, order.Total.Currency, order.Total.Amount, now.UnixMilli(), payBy.UnixMilli(), "{}")
+	tx.run(sqlAddTransition, number, now.UnixMilli())
+	tx.run(sqlAddEvent, order.OrderNo, now.UnixMilli(), string(answer))
+	tx.run(s.addWaiting, number%rivalShards)
+	tx.run(sqlAddKey, key, fingerprint, number)
 	if tx.err != nil {
 		return nil, tx.err
 	}
 	return answer, tx.Commit()
 }
 
-// rowLockTx runs statements until one fails.
-type rowLockTx struct {
+// rivalTx runs statements until one fails.
+type rivalTx struct {
 	*sql.Tx
-	ctx context.Context //nolint:containedctx // as long as the one call it belongs to
-	err error
+	ctx      context.Context //nolint:containedctx // as long as the one call it belongs to
+	prepared map[string]*sql.Stmt
+	err      error
 }
 
-func (t *rowLockTx) run(statement *sql.Stmt, args ...any) {
+func (t *rivalTx) run(text string, args ...any) {
 	if t.err == nil {
-		_, t.err = t.StmtContext(t.ctx, statement).ExecContext(t.ctx, args...) //nolint:sqlclosecheck // ends with the transaction
+		_, t.err = t.exec(text, args...)
 	}
 }
 
-func (t *rowLockTx) row(statement *sql.Stmt, args ...any) *sql.Row {
-	return t.StmtContext(t.ctx, statement).QueryRowContext(t.ctx, args...) //nolint:sqlclosecheck // ends with the transaction
+func (t *rivalTx) exec(text string, args ...any) (sql.Result, error) {
+	return t.statement(text).ExecContext(t.ctx, args...)
 }
 
+func (t *rivalTx) row(text string, args ...any) *sql.Row {
+	return t.statement(text).QueryRowContext(t.ctx, args...)
+}
+
+func (t *rivalTx) rows(text string, args ...any) (*sql.Rows, error) {
+	return t.statement(text).QueryContext(t.ctx, args...)
+}
+
+// statement ends with the transaction.
+func (t *rivalTx) statement(text string) *sql.Stmt { return t.StmtContext(t.ctx, t.prepared[text]) }
+
 // price is the order as it will be, but for its number and times, and how long it may stay unpaid.
-func (s *rowLock) price(in *placeShape) (*orderShape, time.Duration, error) {
+func (s *rival) price(in *placeShape) (*orderShape, time.Duration, error) {
 	order := &orderShape{UserID: in.UserID, Status: "pending", Version: 1, Metadata: in.Metadata}
 	if order.Metadata == nil {
 		order.Metadata = map[string]any{}

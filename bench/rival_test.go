@@ -66,9 +66,11 @@ func TestRowLockIsMeasuredAndChecked(t *testing.T) {
 	}
 }
 
-func testRowLock(t *testing.T, pool int) (*rowLock, *stand) {
+func testRowLock(t *testing.T, pool int) (*rival, *stand) {
 	t.Helper()
-	rival, err := openRowLock(t.Context(), filepath.Join(t.TempDir(), "row-lock.db"), pool)
+	rival, err := openRival(t.Context(), RivalOptions{
+		Scenario: rowLockScenario, Database: "sqlite:" + filepath.Join(t.TempDir(), "row-lock.db"), Pool: pool,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,12 +1,21 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"time"
 )
 
-// rowLockPools are the sizes of the pool that the rival may choose from.
-var rowLockPools = []int{1, 4, 16, 64}
+// The scenarios that measure a rival, and the modes of this program that serve one.
+const (
+	rowLockScenario  = "row-lock"
+	unitRowsScenario = "unit-rows"
+	serveMode        = "serve-"
+)
+
+// rivalPools are the sizes of the pool that a rival may choose from.
+var rivalPools = []int{1, 4, 16, 64}
 
 // tuned is what the rival did with a pool.
 type tuned struct {
@@ -25,12 +34,20 @@ func bestPool(tried []tuned) tuned {
 	return best
 }
 
-// rowLock is a flash sale at the rival, with each of its pools unless one is asked for; the best one counts.
 func (r *runner) rowLock(ctx context.Context) (*Result, error) {
-	if r.o.Pool > 0 {
-		return r.rowLockWith(ctx, r.o.Pool)
+	return r.atRival(ctx, rowLockScenario)
+}
+
+func (r *runner) unitRows(ctx context.Context) (*Result, error) {
+	return r.atRival(ctx, unitRowsScenario)
+}
+
+// atRival is a flash sale at a rival, with each of its pools unless one is asked for or known; the best one counts.
+func (r *runner) atRival(ctx context.Context, scenario string) (*Result, error) {
+	if pool := cmp.Or(r.o.Pool, r.pools[scenario]); pool > 0 {
+		return r.atRivalWith(ctx, scenario, pool)
 	}
-	tried, err := r.tune(ctx)
+	tried, err := r.tune(ctx, scenario)
 	if err != nil {
 		return nil, err
 	}
@@ -41,9 +58,9 @@ func (r *runner) rowLock(ctx context.Context) (*Result, error) {
 	return best.result, nil
 }
 
-func (r *runner) tune(ctx context.Context) (tried []tuned, err error) {
-	for _, pool := range rowLockPools {
-		result, err := r.rowLockWith(ctx, pool)
+func (r *runner) tune(ctx context.Context, scenario string) (tried []tuned, err error) {
+	for _, pool := range rivalPools {
+		result, err := r.atRivalWith(ctx, scenario, pool)
 		if err != nil {
 			return nil, fmt.Errorf("pool of %d: %w", pool, err)
 		}
@@ -52,11 +69,14 @@ func (r *runner) tune(ctx context.Context) (tried []tuned, err error) {
 	return tried, nil
 }
 
-func (r *runner) rowLockWith(ctx context.Context, pool int) (*Result, error) {
-	flags := []string{"--database", "row-lock.db", "--pool", fmt.Sprint(pool)}
-	return r.onRival(ctx, "serve-row-lock", flags, func(ctx context.Context, s *stand) (*Result, error) {
-		r.progress.stage("row-lock, pool of %d", pool)
-		sale, err := r.newSale(ctx, s, 1, plenty, unhurried)
+func (r *runner) atRivalWith(ctx context.Context, scenario string, pool int) (*Result, error) {
+	return r.onRival(ctx, scenario, pool, func(ctx context.Context, s *stand) (*Result, error) {
+		r.progress.stage("%s, pool of %d", scenario, pool)
+		units := int64(plenty)
+		if scenario == unitRowsScenario {
+			units = r.unitsFor(r.o.warmUp() + r.o.Duration)
+		}
+		sale, err := r.newSale(ctx, s, 1, units, unhurried)
 		if err != nil {
 			return nil, err
 		}
@@ -65,9 +85,20 @@ func (r *runner) rowLockWith(ctx context.Context, pool int) (*Result, error) {
 		if err != nil {
 			return nil, err
 		}
-		result := l.result("row-lock", m, done, ordersCounted)
+		result := l.result(scenario, m, done, ordersCounted)
 		result.Note = fmt.Sprintf("pool of %d", pool)
 		result.Checks, err = sale.check(ctx)
+		lasted := Check{Name: "stock", OK: m.count(outOfStock) == 0, Detail: "it lasted"}
+		if !lasted.OK {
+			lasted.Detail = fmt.Sprintf("%d units were too few", units)
+		}
+		result.Checks = append(result.Checks, lasted)
 		return result, err
 	})
+}
+
+// unitsFor is how many units, a row each, are put on the shelf for a run: more than it can sell.
+func (r *runner) unitsFor(run time.Duration) int64 {
+	const perSecond = 20_000
+	return min(int64(run.Seconds()*perSecond)+perSecond, seriesMax)
 }

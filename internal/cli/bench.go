@@ -12,8 +12,9 @@ import (
 
 // The servers that Holdfast is compared with are modes of this same program, so that the comparison needs nothing else.
 const (
-	serveEcho    = "serve-echo"
-	serveRowLock = "serve-row-lock"
+	serveEcho     = "serve-echo"
+	serveRowLock  = "serve-row-lock"
+	serveUnitRows = "serve-unit-rows"
 )
 
 type benchCommand struct {
@@ -27,7 +28,7 @@ type benchCommand struct {
 	Units       int64         `placeholder:"N" help:"flash-sale: units for sale, instead of more than a run can sell."`
 	Buyers      int64         `placeholder:"N" help:"flash-sale: so many orders, however long they take."`
 	Rounds      int           `placeholder:"3" help:"Rounds of the suite."`
-	Pool        int           `placeholder:"N" help:"row-lock: its connections to the database, instead of the best of 1, 4, 16 and 64."`
+	Pool        int           `placeholder:"N" help:"row-lock, unit-rows: its connections to the database, instead of the best of 1, 4, 16 and 64."`
 	Pending     int           `placeholder:"100000" help:"expiry-lag: orders that stay pending."`
 	Due         int           `placeholder:"10000" help:"expiry-lag: orders that come due, twice."`
 	Crowd       int           `placeholder:"8192" help:"overload: connections, about as many as the desk lets wait, or more."`
@@ -37,14 +38,14 @@ type benchCommand struct {
 	APIKey        string `group:"running" placeholder:"KEY" help:"Its API key, with every scope (HOLDFAST_API_KEY)."`
 	SandboxSecret string `group:"running" placeholder:"SECRET" help:"Its sandbox secret; overload sends no notices without it (HOLDFAST_SANDBOX_SECRET)."`
 
-	DatabaseURL string   `group:"own" placeholder:"URL" help:"Its record, instead of a new SQLite file."`
+	DatabaseURL string   `group:"own" placeholder:"URL" help:"Run on this server (postgres://…, mysql://…) instead of SQLite: each run makes a database of its own there and drops it; the one that is named stays as it is."`
 	ServeFlag   []string `group:"own" sep:"none" placeholder:"FLAG" help:"A further flag for it, such as --serve-flag=--batch-max=64. May be given again."`
 	Executable  string   `group:"own" placeholder:"FILE" help:"The program to start, instead of this one."`
 	Dir         string   `group:"own" placeholder:"FOLDER" help:"Where databases are made, instead of the folder for temporary files."`
 	Keep        bool     `group:"own" help:"Leave databases and logs where they are."`
 
-	Listen   string `hidden:"" default:"127.0.0.1:0" help:"serve-echo, serve-row-lock: where to listen."`
-	Database string `hidden:"" default:"row-lock.db" help:"serve-row-lock: the file of its database."`
+	Listen   string `hidden:"" default:"127.0.0.1:0" help:"serve-echo, serve-row-lock, serve-unit-rows: where to listen."`
+	Database string `hidden:"" help:"serve-echo, serve-row-lock, serve-unit-rows: the URL of a new database."`
 }
 
 // Help is the longer text.
@@ -63,8 +64,10 @@ func (c *benchCommand) Run(ctx context.Context, in *invocation) error {
 	switch c.Scenario {
 	case serveEcho:
 		return bench.ServeEcho(ctx, c.Listen, in.Stdout)
-	case serveRowLock:
-		return bench.ServeRowLock(ctx, c.Listen, c.Database, c.Pool, in.Stdout)
+	case serveRowLock, serveUnitRows:
+		return bench.ServeRival(ctx, bench.RivalOptions{
+			Scenario: strings.TrimPrefix(c.Scenario, "serve-"), Listen: c.Listen, Database: c.Database, Pool: c.Pool,
+		}, in.Stdout)
 	}
 	if err := c.check(); err != nil {
 		return failure{exitUsage, err}
