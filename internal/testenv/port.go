@@ -1,0 +1,48 @@
+package testenv
+
+import (
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"time"
+)
+
+// Ports below those that the system gives to whoever asks for any (Linux: from 32768): a server that was killed must find its port free
+// when it comes back.
+const (
+	portLow  = 12000
+	portHigh = 30000
+	portsMax = 1000 // tried before giving up
+)
+
+// reservePort finds a free TCP port. It is held against other test processes by the UDP port of the same number, also while the server
+// is down, and by the kernel: a process that dies lets go.
+func reservePort() (int, io.Closer, error) {
+	for range portsMax {
+		port := portLow + rand.IntN(portHigh-portLow)
+		held, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+		if err != nil {
+			continue
+		}
+		l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+		if err != nil {
+			held.Close()
+			continue
+		}
+		l.Close()
+		return port, held, nil
+	}
+	return 0, nil, errors.New("found no free port from " + strconv.Itoa(portLow) + " to " + strconv.Itoa(portHigh))
+}
+
+// portTaken tells whether anybody listens.
+func portTaken(addr string) bool {
+	conn, err := net.DialTimeout("tcp", addr, time.Second)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
