@@ -1,110 +1,137 @@
 -- Holdfast's own tables (internal/sqlstore/migrations/mysql), as far as placing an order writes them.
 
 CREATE TABLE products (
-    product_id    varbinary(512) NOT NULL PRIMARY KEY,
-    title         text           NOT NULL,
-    price_amount  bigint         NOT NULL CHECK (price_amount >= 0),
-    currency      varbinary(3)   NOT NULL CHECK (length(currency) = 3),
-    max_per_user  bigint         NOT NULL CHECK (max_per_user >= 0),
-    pay_window_ms bigint         NOT NULL CHECK (pay_window_ms >= 0),
-    on_sale_from  bigint,
-    on_sale_until bigint,
-    active        tinyint        NOT NULL CHECK (active IN (0, 1)),
-    counts_users  tinyint        NOT NULL CHECK (counts_users IN (0, 1, 2)),
-    version       bigint         NOT NULL,
-    created_at    bigint         NOT NULL,
-    updated_at    bigint         NOT NULL
-) ENGINE = InnoDB, CHARACTER SET utf8mb4;
+    product_id    VARBINARY(512) NOT NULL PRIMARY KEY,
+    title         VARCHAR(500)   NOT NULL,
+    price_amount  BIGINT         NOT NULL,
+    currency      VARCHAR(8)     NOT NULL,
+    max_per_user  BIGINT         NOT NULL,
+    pay_window_ms BIGINT         NOT NULL,
+    on_sale_from  BIGINT,
+    on_sale_until BIGINT,
+    active        TINYINT        NOT NULL,
+    counts_users  TINYINT        NOT NULL,
+    version       BIGINT         NOT NULL,
+    created_at    BIGINT         NOT NULL,
+    updated_at    BIGINT         NOT NULL,
+    CONSTRAINT products_price CHECK (price_amount >= 0),
+    CONSTRAINT products_currency CHECK (length(currency) = 3),
+    CONSTRAINT products_limit CHECK (max_per_user >= 0),
+    CONSTRAINT products_pay_window CHECK (pay_window_ms >= 0),
+    CONSTRAINT products_active CHECK (active IN (0, 1)),
+    CONSTRAINT products_counting CHECK (counts_users IN (0, 1, 2))
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 CREATE TABLE stock (
-    product_id varbinary(512) NOT NULL PRIMARY KEY,
-    received   bigint NOT NULL CHECK (received >= 0),
-    held       bigint NOT NULL CHECK (held >= 0),
-    sold       bigint NOT NULL CHECK (sold >= 0),
-    available  bigint GENERATED ALWAYS AS (received - held - sold) STORED,
-    version    bigint NOT NULL,
-    events     bigint NOT NULL,
-    CHECK (available >= 0)
-) ENGINE = InnoDB, CHARACTER SET utf8mb4;
+    product_id VARBINARY(512) NOT NULL PRIMARY KEY,
+    received   BIGINT         NOT NULL,
+    held       BIGINT         NOT NULL,
+    sold       BIGINT         NOT NULL,
+    available  BIGINT GENERATED ALWAYS AS (received - held - sold) STORED,
+    version    BIGINT         NOT NULL,
+    events     BIGINT         NOT NULL,
+    CONSTRAINT stock_received CHECK (received >= 0),
+    CONSTRAINT stock_held CHECK (held >= 0),
+    CONSTRAINT stock_sold CHECK (sold >= 0),
+    CONSTRAINT stock_available CHECK (available >= 0)
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 CREATE TABLE stock_ledger (
-    id         bigint NOT NULL AUTO_INCREMENT PRIMARY KEY,
-    product_id varbinary(512) NOT NULL,
-    version    bigint NOT NULL,
-    kind       varbinary(16) NOT NULL CHECK (kind IN ('received', 'held', 'sold', 'released')),
-    available  bigint NOT NULL,
-    held       bigint NOT NULL,
-    sold       bigint NOT NULL,
-    order_no   bigint,
-    reason     text,
-    ref        varbinary(512),
-    at         bigint NOT NULL,
+    id         BIGINT         NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    product_id VARBINARY(512) NOT NULL,
+    version    BIGINT         NOT NULL,
+    kind       VARCHAR(16)    NOT NULL,
+    available  BIGINT         NOT NULL,
+    held       BIGINT         NOT NULL,
+    sold       BIGINT         NOT NULL,
+    order_no   BIGINT,
+    reason     VARCHAR(500),
+    ref        VARBINARY(512),
+    at         BIGINT         NOT NULL,
     UNIQUE KEY stock_ledger_ref (product_id, ref),
-    CHECK (kind = 'received' OR (available + held + sold = 0 AND order_no IS NOT NULL))
-) ENGINE = InnoDB, CHARACTER SET utf8mb4;
+    CONSTRAINT stock_ledger_kind CHECK (kind IN ('received', 'held', 'sold', 'released')),
+    CONSTRAINT stock_ledger_moves CHECK (kind = 'received' OR (available + held + sold = 0 AND order_no IS NOT NULL))
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 CREATE TABLE orders (
-    order_no     bigint         NOT NULL PRIMARY KEY,
-    user_id      varbinary(512) NOT NULL,
-    status       varbinary(16)  NOT NULL,
-    currency     varbinary(3)   NOT NULL,
-    total_amount bigint         NOT NULL CHECK (total_amount >= 0),
-    created_at   bigint         NOT NULL,
-    pay_by       bigint         NOT NULL CHECK (pay_by > created_at),
-    paid_at      bigint,
-    closed_at    bigint,
-    close_reason text           NOT NULL,
-    paid_late    tinyint        NOT NULL CHECK (paid_late IN (0, 1)),
-    reminded     tinyint        NOT NULL CHECK (reminded IN (0, 1)),
-    version      bigint         NOT NULL,
-    events       bigint         NOT NULL,
-    metadata     text           NOT NULL,
-    due          bigint GENERATED ALWAYS AS (CASE WHEN status = 'pending' THEN pay_by END) VIRTUAL,
-    KEY orders_due (due),
+    order_no     BIGINT         NOT NULL PRIMARY KEY,
+    user_id      VARBINARY(512) NOT NULL,
+    status       VARCHAR(16)    NOT NULL,
+    currency     VARCHAR(8)     NOT NULL,
+    total_amount BIGINT         NOT NULL,
+    created_at   BIGINT         NOT NULL,
+    pay_by       BIGINT         NOT NULL,
+    paid_at      BIGINT,
+    closed_at    BIGINT,
+    close_reason VARCHAR(500)   NOT NULL,
+    paid_late    TINYINT        NOT NULL,
+    reminded     TINYINT        NOT NULL,
+    version      BIGINT         NOT NULL,
+    events       BIGINT         NOT NULL,
+    metadata     TEXT           NOT NULL,
+    KEY orders_due (status, pay_by),
+    KEY orders_user (user_id, order_no),
     KEY orders_status (status, order_no),
-    KEY orders_user (user_id, order_no)
-) ENGINE = InnoDB, CHARACTER SET utf8mb4;
+    CONSTRAINT orders_total CHECK (total_amount >= 0),
+    CONSTRAINT orders_pay_by CHECK (pay_by > created_at),
+    CONSTRAINT orders_paid_late CHECK (paid_late IN (0, 1)),
+    CONSTRAINT orders_reminded CHECK (reminded IN (0, 1)),
+    CONSTRAINT orders_states CHECK (
+        (status = 'pending' AND paid_at IS NULL AND closed_at IS NULL)
+        OR (status = 'paid' AND paid_at IS NOT NULL AND closed_at IS NULL)
+        OR (status = 'cancelled' AND closed_at IS NOT NULL)
+        OR (status = 'expired' AND closed_at IS NOT NULL AND closed_at >= pay_by)
+        OR (status IN ('fulfilled', 'refunded') AND paid_at IS NOT NULL AND closed_at IS NOT NULL))
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 CREATE TABLE order_lines (
-    order_no   bigint         NOT NULL,
-    line       int            NOT NULL,
-    product_id varbinary(512) NOT NULL,
-    title      text           NOT NULL,
-    quantity   bigint         NOT NULL CHECK (quantity > 0),
-    unit_price bigint         NOT NULL CHECK (unit_price >= 0),
-    PRIMARY KEY (order_no, line)
-) ENGINE = InnoDB, CHARACTER SET utf8mb4;
+    order_no   BIGINT         NOT NULL,
+    line       BIGINT         NOT NULL,
+    product_id VARBINARY(512) NOT NULL,
+    title      VARCHAR(500)   NOT NULL,
+    quantity   BIGINT         NOT NULL,
+    unit_price BIGINT         NOT NULL,
+    PRIMARY KEY (order_no, line),
+    CONSTRAINT order_lines_quantity CHECK (quantity > 0),
+    CONSTRAINT order_lines_price CHECK (unit_price >= 0)
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 CREATE TABLE order_transitions (
-    order_no       bigint        NOT NULL,
-    seq            bigint        NOT NULL,
-    from_status    varbinary(16) NOT NULL,
-    to_status      varbinary(16) NOT NULL,
-    reason         text          NOT NULL,
-    event_sequence bigint        NOT NULL,
-    at             bigint        NOT NULL,
-    PRIMARY KEY (order_no, seq)
-) ENGINE = InnoDB, CHARACTER SET utf8mb4;
+    order_no       BIGINT       NOT NULL,
+    seq            BIGINT       NOT NULL,
+    from_status    VARCHAR(16)  NOT NULL,
+    to_status      VARCHAR(16)  NOT NULL,
+    reason         VARCHAR(500) NOT NULL,
+    event_sequence BIGINT       NOT NULL,
+    at             BIGINT       NOT NULL,
+    PRIMARY KEY (order_no, seq),
+    CONSTRAINT order_transitions_steps CHECK (
+        (from_status = '' AND to_status = 'pending' AND seq = 1)
+        OR (from_status = 'pending' AND to_status IN ('paid', 'cancelled', 'expired') AND seq = 2)
+        OR (from_status = 'paid' AND to_status IN ('fulfilled', 'refunded') AND seq = 3))
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 CREATE TABLE idempotency_keys (
-    `key`       binary(16) NOT NULL PRIMARY KEY,
-    fingerprint binary(16) NOT NULL,
-    order_no    bigint     NOT NULL
-) ENGINE = InnoDB, CHARACTER SET utf8mb4;
+    `key`       BINARY(16) NOT NULL PRIMARY KEY,
+    fingerprint BINARY(16) NOT NULL,
+    order_no    BIGINT     NOT NULL
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 CREATE TABLE outbox (
-    id           bigint         NOT NULL AUTO_INCREMENT PRIMARY KEY,
-    subject_kind varbinary(16)  NOT NULL CHECK (subject_kind IN ('order', 'product')),
-    subject      varbinary(512) NOT NULL,
-    sequence     bigint         NOT NULL CHECK (sequence >= 1),
-    type         varbinary(64)  NOT NULL,
-    at           bigint         NOT NULL,
-    data         mediumtext     NOT NULL,
-    UNIQUE KEY outbox_subject (subject_kind, subject, sequence)
-) ENGINE = InnoDB, CHARACTER SET utf8mb4;
+    id           BIGINT         NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    subject_kind VARCHAR(16)    NOT NULL,
+    subject      VARBINARY(512) NOT NULL,
+    sequence     BIGINT         NOT NULL,
+    type         VARCHAR(64)    NOT NULL,
+    at           BIGINT         NOT NULL,
+    data         MEDIUMTEXT     NOT NULL,
+    UNIQUE KEY outbox_subject (subject_kind, subject, sequence),
+    CONSTRAINT outbox_kind CHECK (subject_kind IN ('order', 'product')),
+    CONSTRAINT outbox_sequence CHECK (sequence >= 1)
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 CREATE TABLE outbox_waiting (
-    shard    bigint NOT NULL,
-    event_id bigint NOT NULL,
+    shard    BIGINT NOT NULL,
+    event_id BIGINT NOT NULL,
     PRIMARY KEY (shard, event_id)
-) ENGINE = InnoDB, CHARACTER SET utf8mb4;
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
