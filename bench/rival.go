@@ -133,12 +133,12 @@ func (s *rival) prepare(ctx context.Context) error {
 
 // exec and row are for what is not part of an order.
 func (s *rival) exec(ctx context.Context, statement string, args ...any) error {
-	_, err := s.db.ExecContext(ctx, s.dialect.placeholders(statement), args...)
+	_, err := s.db.ExecContext(ctx, s.dialect.placeholders(statement), args...) //nolint:gosec // a text of ours
 	return err
 }
 
 func (s *rival) row(ctx context.Context, statement string, args ...any) *sql.Row {
-	return s.db.QueryRowContext(ctx, s.dialect.placeholders(statement), args...)
+	return s.db.QueryRowContext(ctx, s.dialect.placeholders(statement), args...) //nolint:gosec // a text of ours
 }
 
 func (s *rival) routes() http.Handler {
@@ -248,18 +248,17 @@ func (t *rivalTx) run(text string, args ...any) {
 }
 
 func (t *rivalTx) exec(text string, args ...any) (sql.Result, error) {
-	return t.statement(text).ExecContext(t.ctx, args...)
+	return t.statement(text).ExecContext(t.ctx, args...) //nolint:sqlclosecheck // ends with the transaction
 }
 
 func (t *rivalTx) row(text string, args ...any) *sql.Row {
-	return t.statement(text).QueryRowContext(t.ctx, args...)
+	return t.statement(text).QueryRowContext(t.ctx, args...) //nolint:sqlclosecheck // ends with the transaction
 }
 
 func (t *rivalTx) rows(text string, args ...any) (*sql.Rows, error) {
-	return t.statement(text).QueryContext(t.ctx, args...)
+	return t.statement(text).QueryContext(t.ctx, args...) //nolint:sqlclosecheck // ends with the transaction
 }
 
-// statement ends with the transaction.
 func (t *rivalTx) statement(text string) *sql.Stmt { return t.StmtContext(t.ctx, t.prepared[text]) }
 
 // price is the order as it will be, but for its number and times, and how long it may stay unpaid.

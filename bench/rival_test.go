@@ -70,11 +70,7 @@ func TestRowLockIsMeasuredAndChecked(t *testing.T) {
 }
 
 // rivals are all that there are, each on a new database.
-var rivals = []struct {
-	scenario string
-	on       *dialect
-	database func(testing.TB) string
-}{
+var rivals = []rivalOn{
 	{rowLockScenario, onSQLite, sqliteURL},
 	{rowLockScenario, onPostgres, testenv.PostgresURL},
 	{rowLockScenario, onMySQL, testenv.MariaDBURL},
@@ -82,98 +78,111 @@ var rivals = []struct {
 	{unitRowsScenario, onMySQL, testenv.MariaDBURL},
 }
 
-func sqliteURL(t testing.TB) string {
-	t.Helper()
-	return "sqlite:" + filepath.Join(t.TempDir(), "rival.db")
+type rivalOn struct {
+	scenario string
+	on       *dialect
+	database func(testing.TB) string
 }
 
-func onEachRival(t *testing.T, pool int, test func(*testing.T, *rival, *stand)) {
+func (r rivalOn) String() string { return r.scenario + " on " + r.on.title }
+
+func (r rivalOn) open(t *testing.T, pool int) (*rival, *stand) {
 	t.Helper()
+	rival, err := openRival(t.Context(), RivalOptions{Scenario: r.scenario, Database: r.database(t), Pool: pool})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = rival.db.Close() })
+	return rival, testStand(t, rival.routes())
+}
+
+func sqliteURL(tb testing.TB) string {
+	tb.Helper()
+	return "sqlite:" + filepath.Join(tb.TempDir(), "rival.db")
+}
+
+func TestRivalsDoNotOversell(t *testing.T) {
 	for _, r := range rivals {
-		t.Run(r.scenario+" on "+r.on.title, func(t *testing.T) {
-			rival, err := openRival(t.Context(), RivalOptions{Scenario: r.scenario, Database: r.database(t), Pool: pool})
+		t.Run(r.String(), func(t *testing.T) {
+			rival, stand := r.open(t, 4)
+			run := &runner{id: "test", progress: newProgress(io.Discard)}
+			sale, err := run.newSale(t.Context(), stand, 1, 50, unhurried)
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(func() { _ = rival.db.Close() })
-			test(t, rival, testStand(t, rival.routes()))
+			m, err := sale.place(t.Context(), &load{connections: 8, requests: 120, progress: run.progress}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.count(done) != 50 || m.count(outOfStock) != 70 {
+				t.Errorf("got %d placed and %d refused, want 50 and 70; %s", m.count(done), m.count(outOfStock), m.strange.String())
+			}
+			checks, err := sale.check(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range checks {
+				if !c.OK {
+					t.Errorf("%s: %s", c.Name, c.Detail)
+				}
+			}
+			tables := []string{"orders", "order_lines", "order_transitions", "outbox", "outbox_waiting", "idempotency_keys"}
+			switch rival.stock.(type) {
+			case *stockRows:
+				tables = append(tables, "stock_ledger")
+			case *unitRows:
+				tables = append(tables, "held_units")
+			}
+			for _, table := range tables {
+				var rows int
+				if err := rival.row(t.Context(), "SELECT count(*) FROM "+table).Scan(&rows); err != nil || rows != 50 {
+					t.Errorf("%s: got %d rows, %v, want 50", table, rows, err)
+				}
+			}
 		})
 	}
 }
 
-func TestRivalsDoNotOversell(t *testing.T) {
-	onEachRival(t, 4, func(t *testing.T, rival *rival, stand *stand) {
-		r := &runner{id: "test", progress: newProgress(io.Discard)}
-		sale, err := r.newSale(t.Context(), stand, 1, 50, unhurried)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := sale.place(t.Context(), &load{connections: 8, requests: 120, progress: r.progress}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if m.count(done) != 50 || m.count(outOfStock) != 70 {
-			t.Errorf("got %d placed and %d refused, want 50 and 70; %s", m.count(done), m.count(outOfStock), m.strange.String())
-		}
-		checks, err := sale.check(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, c := range checks {
-			if !c.OK {
-				t.Errorf("%s: %s", c.Name, c.Detail)
-			}
-		}
-		tables := []string{"orders", "order_lines", "order_transitions", "outbox", "outbox_waiting", "idempotency_keys"}
-		switch rival.stock.(type) {
-		case *stockRows:
-			tables = append(tables, "stock_ledger")
-		case *unitRows:
-			tables = append(tables, "held_units")
-		}
-		for _, table := range tables {
-			var rows int
-			if err := rival.row(t.Context(), "SELECT count(*) FROM "+table).Scan(&rows); err != nil || rows != 50 {
-				t.Errorf("%s: got %d rows, %v, want 50", table, rows, err)
-			}
-		}
-	})
-}
-
 func TestRivalsAnswerAKeyAgain(t *testing.T) {
-	onEachRival(t, 1, func(t *testing.T, _ *rival, stand *stand) {
-		if err := stand.shop.offer(t.Context(), "sku-1", 1, time.Minute); err != nil {
-			t.Fatal(err)
-		}
-		request := stand.shop.post("/v1/orders", `{"user_id":"u-1","lines":[{"product_id":"sku-1","quantity":1}]}`, "Idempotency-Key: k")
-		first := answerTo(t, stand, request)
-		if second := answerTo(t, stand, request); first != second || !strings.HasPrefix(first, "201 ") {
-			t.Errorf("the same key: got %s and then %s, want the same 201 twice", first, second)
-		}
-	})
+	for _, r := range rivals {
+		t.Run(r.String(), func(t *testing.T) {
+			_, stand := r.open(t, 1)
+			if err := stand.shop.offer(t.Context(), "sku-1", 1, time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			request := stand.shop.post("/v1/orders", `{"user_id":"u-1","lines":[{"product_id":"sku-1","quantity":1}]}`, "Idempotency-Key: k")
+			first := answerTo(t, stand, request)
+			if second := answerTo(t, stand, request); first != second || !strings.HasPrefix(first, "201 ") {
+				t.Errorf("the same key: got %s and then %s, want the same 201 twice", first, second)
+			}
+		})
+	}
 }
 
 // An order of several units and products is all or nothing, and each of its rows is there.
 func TestRivalsTakeAllOfAnOrderOrNothing(t *testing.T) {
-	onEachRival(t, 4, func(t *testing.T, _ *rival, stand *stand) {
-		for product, units := range map[string]int64{"sku-1": 5, "sku-2": 1} {
-			if err := stand.shop.offer(t.Context(), product, units, time.Minute); err != nil {
-				t.Fatal(err)
+	for _, r := range rivals {
+		t.Run(r.String(), func(t *testing.T) {
+			_, stand := r.open(t, 4)
+			for product, units := range map[string]int64{"sku-1": 5, "sku-2": 1} {
+				if err := stand.shop.offer(t.Context(), product, units, time.Minute); err != nil {
+					t.Fatal(err)
+				}
 			}
-		}
-		for i, want := range []string{"201 ", "409 "} {
-			request := stand.shop.post("/v1/orders", `{"user_id":"u-1","lines":[{"product_id":"sku-2","quantity":1},{"product_id":"sku-1","quantity":2}]}`,
-				fmt.Sprintf("Idempotency-Key: k-%d", i))
-			if got := answerTo(t, stand, request); !strings.HasPrefix(got, want) {
-				t.Errorf("order %d: got %s, want %s", i, got, want)
+			for i, want := range []string{"201 ", "409 "} {
+				request := stand.shop.post("/v1/orders", `{"user_id":"u-1","lines":[{"product_id":"sku-2","quantity":1},{"product_id":"sku-1","quantity":2}]}`,
+					fmt.Sprintf("Idempotency-Key: k-%d", i))
+				if got := answerTo(t, stand, request); !strings.HasPrefix(got, want) {
+					t.Errorf("order %d: got %s, want %s", i, got, want)
+				}
 			}
-		}
-		for product, want := range map[string]stockLevel{"sku-1": {5, 3, 2, 0}, "sku-2": {1, 0, 1, 0}} {
-			if got, err := stand.shop.stock(t.Context(), product); got != want || err != nil {
-				t.Errorf("%s: got %+v, %v, want %+v", product, got, err, want)
+			for product, want := range map[string]stockLevel{"sku-1": {5, 3, 2, 0}, "sku-2": {1, 0, 1, 0}} {
+				if got, err := stand.shop.stock(t.Context(), product); got != want || err != nil {
+					t.Errorf("%s: got %+v, %v, want %+v", product, got, err, want)
+				}
 			}
-		}
-	})
+		})
+	}
 }
 
 func answerTo(t *testing.T, stand *stand, request []byte) string {
@@ -210,11 +219,7 @@ func TestRivalsHaveTheTablesOfHoldfast(t *testing.T) {
 			if done, err := migrations.Up(t.Context()); err != nil || len(done) == 0 {
 				t.Fatalf("%d migrations, %v", len(done), err)
 			}
-			rival, err := openRival(t.Context(), RivalOptions{Scenario: r.scenario, Database: r.database(t), Pool: 1})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer rival.db.Close() //nolint:errcheck // it was only looked at
+			rival, _ := r.open(t, 1)
 			for _, table := range []string{
 				"products", "stock", "stock_ledger", "orders", "order_lines", "order_transitions", "idempotency_keys", "outbox", "outbox_waiting",
 			} {
