@@ -15,6 +15,8 @@ const (
 	portLow  = 12000
 	portHigh = 30000
 	portsMax = 1000 // tried before giving up
+
+	answerMax = 5 * time.Second
 )
 
 // reservePort finds a free TCP port. It is held against other test processes by the UDP port of the same number, also while the server
@@ -39,10 +41,28 @@ func reservePort() (int, io.Closer, error) {
 
 // portTaken tells whether anybody listens.
 func portTaken(addr string) bool {
-	conn, err := net.DialTimeout("tcp", addr, time.Second)
+	conn, err := net.DialTimeout("tcp", addr, answerMax)
 	if err != nil {
 		return false
 	}
 	conn.Close()
 	return true
+}
+
+// exchange says something to whoever listens, and gives the first bytes of the answer.
+func exchange(addr, say string, n int) (string, error) {
+	conn, err := net.DialTimeout("tcp", addr, answerMax)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(answerMax)); err != nil {
+		return "", err
+	}
+	if _, err := io.WriteString(conn, say); err != nil {
+		return "", err
+	}
+	answer := make([]byte, n)
+	got, err := io.ReadFull(conn, answer)
+	return string(answer[:got]), err
 }

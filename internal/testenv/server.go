@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +21,8 @@ const (
 
 	startMax  = 60 * time.Second // a database that was killed may have much to recover
 	stopMax   = 60 * time.Second
-	pause     = 10 * time.Millisecond // between two looks
+	pauseMin  = 5 * time.Millisecond // between two looks, longer each time
+	pauseMax  = 100 * time.Millisecond
 	portTries = 5
 	logTail   = 4 << 10 // bytes of a server's log shown with an error
 )
@@ -56,8 +58,9 @@ type Server struct {
 	folder   string
 	password string
 	port     int
-	held     io.Closer
-	made     atomic.Int64 // databases
+	held     io.Closer      // the port
+	beside   []func() error // ends what was started for the server
+	made     atomic.Int64   // databases
 
 	mu  sync.Mutex
 	pid int // 0: it is not running
@@ -83,7 +86,7 @@ func startFor(t testing.TB, e engine, o Options) *Server {
 }
 
 func start(e engine, o Options) (*Server, error) {
-	s := &Server{engine: e, settings: o.Settings}
+	s := &Server{engine: e, settings: o.Settings, password: rand.Text()}
 	err := s.begin()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", e.name(), err), s.discard())
@@ -264,6 +267,9 @@ func (s *Server) discard() error {
 	if s.held != nil {
 		s.held.Close()
 	}
+	for _, end := range s.beside {
+		err = errors.Join(err, end())
+	}
 	if s.folder != "" {
 		err = errors.Join(err, os.RemoveAll(s.folder))
 	}
@@ -276,7 +282,7 @@ func last(s string) string { return s[max(0, len(s)-logTail):] }
 func waitFor(limit time.Duration, look func() (met bool, err error)) (bool, error) {
 	late := time.NewTimer(limit)
 	defer late.Stop()
-	for {
+	for pause := pauseMin; ; pause = min(2*pause, pauseMax) {
 		if met, err := look(); met || err != nil {
 			return met, err
 		}

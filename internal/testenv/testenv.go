@@ -11,7 +11,8 @@ import (
 
 // Options change how a server of a test's own is started.
 type Options struct {
-	// Settings are the server's own, by its own names, like "fsync": "off". What is not set here is as durable as Holdfast asks for.
+	// Settings are the server's own, by its own names, like "fsync": "off"; for RabbitMQ lines of its
+	// rabbitmq.conf. What is not set here is as durable as Holdfast asks for.
 	Settings map[string]string
 }
 
@@ -25,6 +26,18 @@ func StartPostgres(t testing.TB, o Options) *Server {
 func StartMariaDB(t testing.TB, o Options) *Server {
 	t.Helper()
 	return startFor(t, mariadb{}, o)
+}
+
+// StartRedis starts a Redis of the test's own, empty.
+func StartRedis(t testing.TB, o Options) *Server {
+	t.Helper()
+	return startFor(t, redis{}, o)
+}
+
+// StartRabbitMQ starts a RabbitMQ of the test's own, empty. It takes some seconds.
+func StartRabbitMQ(t testing.TB, o Options) *Server {
+	t.Helper()
+	return startFor(t, &rabbitmq{}, o)
 }
 
 // PostgresURL gives a new, empty database on a PostgreSQL that all tests of the process share. It is dropped when the test ends.
