@@ -70,6 +70,9 @@ func ownBars(r *Result) []Bar {
 	case "streams":
 		add(figureStreamLag, "ms", true, 200, nil)
 		add(figureStreamMissed, "", true, 0, nil)
+	case historyScenario:
+		add(figureHistoryRatio, "", false, 0.8, nil)
+		add(figureSlowestList, "ms", true, 100, nil)
 	case "overload":
 		add(figureOverPeak, "", false, 0.8, nil)
 		add(figureNoticeP99, "ms", true, 500, nil)

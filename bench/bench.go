@@ -29,6 +29,7 @@ func Scenarios() []Scenario {
 		{unitRowsScenario, "the other rival: a row for each unit, SKIP LOCKED; not on SQLite, which has none", (*runner).unitRows},
 		{"expiry-lag", "how late orders expire while others are placed, and 10 000 in one second", (*runner).expiryLag},
 		{"streams", "2 000 open streams while orders are placed: every event in each, in order", (*runner).streams},
+		{historyScenario, "flash-sale and lists with 5 000 000 orders before, beside a new record", (*runner).history},
 		{"overload", "ten times the orders that can be placed, for a minute", (*runner).overload},
 	}
 }

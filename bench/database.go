@@ -30,15 +30,17 @@ const (
 // dialect is what differs between databases for whoever in the bench speaks SQL: the rivals, and history.
 type dialect struct {
 	title     string
-	folder    string // of its tables
-	numbered  bool   // placeholders are $1, $2, … and not ?
-	text      string // the type that makes a text of a number
-	lastID    string // the id that this session's last insert was given
-	returning bool   // an UPDATE can return a row
-	skips     bool   // it has FOR UPDATE SKIP LOCKED
-	series    string // a source of rows with i = 1, 2, … up to its one parameter, which is at most seriesMax
-	version   string // asks for its version
-	drop      string // drops a database with whoever is still connected to it
+	folder    string   // of its tables
+	numbered  bool     // placeholders are $1, $2, … and not ?
+	text      string   // the type that makes a text of a number
+	eventID   string   // a new id for the outbox; NULL: the table gives one
+	lastID    string   // the id that this session's last insert was given
+	returning bool     // an UPDATE can return a row
+	skips     bool     // it has FOR UPDATE SKIP LOCKED
+	series    string   // a source of rows with i = 1, 2, … up to its one parameter, which is at most seriesMax
+	version   string   // asks for its version
+	drop      string   // drops a database with whoever is still connected to it
+	settle    []string // what a database does by itself some time after much was written to it
 	transient func(error) bool
 	echo      target // flash-sale ÷ echo
 	rowLock   target // flash-sale ÷ row-lock
@@ -52,7 +54,7 @@ type target struct{ bar, goal float64 }
 
 var (
 	onSQLite = &dialect{
-		title: "SQLite", folder: "sqlite", text: "TEXT", lastID: "last_insert_rowid()", returning: true,
+		title: "SQLite", folder: "sqlite", text: "TEXT", eventID: "NULL", lastID: "last_insert_rowid()", returning: true,
 		series:  "(WITH RECURSIVE series (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM series WHERE i < ?) SELECT i FROM series)",
 		version: "SELECT sqlite_version()",
 		transient: func(err error) bool {
@@ -62,8 +64,10 @@ var (
 		echo: target{0.20, 0.50}, rowLock: target{3, 10},
 	}
 	onPostgres = &dialect{
-		title: "PostgreSQL", folder: "postgres", numbered: true, text: "TEXT", lastID: "lastval()", returning: true, skips: true,
+		title: "PostgreSQL", folder: "postgres", numbered: true, text: "TEXT", eventID: "nextval('outbox_ids')", lastID: "lastval()",
+		returning: true, skips: true,
 		series:  "generate_series(1, CAST(? AS bigint)) AS series (i)",
+		settle:  []string{"VACUUM (ANALYZE)"},
 		version: "SHOW server_version", drop: "DROP DATABASE %s WITH (FORCE)",
 		transient: func(err error) bool { // serialization failure, deadlock
 			var failure *pgconn.PgError
@@ -72,10 +76,11 @@ var (
 		echo: target{0.22, 0.45}, rowLock: target{7, 18},
 	}
 	onMySQL = &dialect{
-		title: "MySQL", folder: "mysql", text: "CHAR", lastID: "LAST_INSERT_ID()", skips: true,
+		title: "MySQL", folder: "mysql", text: "CHAR", eventID: "NULL", lastID: "LAST_INSERT_ID()", skips: true,
 		// A recursion of the two ends after 1 000 rows unless a setting, which each calls otherwise, lets it go on.
 		series: `(WITH RECURSIVE k (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM k WHERE i < 999)
 		    SELECT 1000 * a.i + b.i + 1 AS i FROM k AS a CROSS JOIN k AS b WHERE 1000 * a.i + b.i < ?) AS series`,
+		settle:  []string{"ANALYZE TABLE orders, order_lines, order_transitions, payments, stock, stock_ledger, products"},
 		version: "SELECT version()", drop: "DROP DATABASE %s",
 		transient: func(err error) bool { // lock wait timeout, deadlock, record changed since it was read
 			var failure *mysql.MySQLError

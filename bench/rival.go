@@ -31,8 +31,8 @@ const (
 	    close_reason, paid_late, reminded, version, events, metadata) VALUES (?, ?, 'pending', ?, ?, ?, ?, '', 0, 0, 1, 1, ?)`
 	sqlAddTransition = `INSERT INTO order_transitions (order_no, seq, from_status, to_status, reason, event_sequence, at)
 	    VALUES (?, 1, '', 'pending', '', 1, ?)`
-	sqlAddEvent = `INSERT INTO outbox (subject_kind, subject, sequence, type, at, data)
-	    VALUES ('order', ?, 1, 'order.placed', ?, ?)`
+	sqlAddEvent = `INSERT INTO outbox (id, subject_kind, subject, sequence, type, at, data)
+	    VALUES (%s, 'order', ?, 1, 'order.placed', ?, ?)`
 	sqlAddWaiting = `INSERT INTO outbox_waiting (shard, event_id) VALUES (?, %s)`
 	sqlAddKey     = `INSERT INTO idempotency_keys VALUES (?, ?, ?)` // key is a word of MySQL's own
 )
@@ -83,7 +83,7 @@ type rival struct {
 	mu       sync.RWMutex
 	products map[string]rivalProduct
 
-	keyLookup, addWaiting string
+	keyLookup, addEvent, addWaiting string
 }
 
 type rivalProduct struct {
@@ -103,7 +103,8 @@ func openRival(ctx context.Context, o RivalOptions) (*rival, error) {
 	}
 	s := &rival{
 		db: db, dialect: dialect, prepared: make(map[string]*sql.Stmt), products: make(map[string]rivalProduct),
-		keyLookup: fmt.Sprintf(sqlKeyLookup, dialect.text), addWaiting: fmt.Sprintf(sqlAddWaiting, dialect.lastID),
+		keyLookup: fmt.Sprintf(sqlKeyLookup, dialect.text),
+		addEvent:  fmt.Sprintf(sqlAddEvent, dialect.eventID), addWaiting: fmt.Sprintf(sqlAddWaiting, dialect.lastID),
 	}
 	s.stock = keeper.make(s)
 	today, _ := strconv.ParseInt(time.Now().UTC().Format("20060102"), 10, 64)
@@ -120,7 +121,7 @@ func openRival(ctx context.Context, o RivalOptions) (*rival, error) {
 }
 
 func (s *rival) prepare(ctx context.Context) error {
-	all := []string{s.keyLookup, sqlAddLine, sqlAddOrder, sqlAddTransition, sqlAddEvent, s.addWaiting, sqlAddKey}
+	all := []string{s.keyLookup, sqlAddLine, sqlAddOrder, sqlAddTransition, s.addEvent, s.addWaiting, sqlAddKey}
 	for _, text := range append(all, s.stock.statements()...) {
 		statement, err := s.db.PrepareContext(ctx, s.dialect.placeholders(text)) //nolint:sqlclosecheck // kept as long as the database is open
 		if err != nil {
@@ -224,7 +225,7 @@ func (s *rival) place(ctx context.Context, in *placeShape, key, fingerprint []by
 	}
 	tx.run(sqlAddOrder, number, order.UserID, order.Total.Currency, order.Total.Amount, now.UnixMilli(), payBy.UnixMilli(), "{}")
 	tx.run(sqlAddTransition, number, now.UnixMilli())
-	tx.run(sqlAddEvent, order.OrderNo, now.UnixMilli(), string(answer))
+	tx.run(s.addEvent, order.OrderNo, now.UnixMilli(), string(answer))
 	tx.run(s.addWaiting, number%rivalShards)
 	tx.run(sqlAddKey, key, fingerprint, number)
 	if tx.err != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -16,7 +15,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/pressly/goose/v3"
 
 	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
@@ -202,23 +200,11 @@ func answerTo(t *testing.T, stand *stand, request []byte) string {
 // A rival is fair only as long as it writes the same rows as Holdfast.
 func TestRivalsHaveTheTablesOfHoldfast(t *testing.T) {
 	for _, r := range rivals {
-		if r.scenario != rowLockScenario || r.on != onSQLite {
+		if r.scenario != rowLockScenario {
 			continue
 		}
 		t.Run(r.on.title, func(t *testing.T) {
-			theirs, _, err := openDatabase(t.Context(), r.database(t), 1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer theirs.Close() //nolint:errcheck // it was only looked at
-			speaks := map[*dialect]goose.Dialect{onSQLite: goose.DialectSQLite3, onPostgres: goose.DialectPostgres, onMySQL: goose.DialectMySQL}
-			migrations, err := goose.NewProvider(speaks[r.on], theirs, os.DirFS("../internal/sqlstore/migrations/"+r.on.folder))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if done, err := migrations.Up(t.Context()); err != nil || len(done) == 0 {
-				t.Fatalf("%d migrations, %v", len(done), err)
-			}
+			theirs := migrated(t, r)
 			rival, _ := r.open(t, 1)
 			for _, table := range []string{
 				"products", "stock", "stock_ledger", "orders", "order_lines", "order_transitions", "idempotency_keys", "outbox", "outbox_waiting",
@@ -239,6 +225,7 @@ var layouts = map[*dialect]string{
 		SELECT concat_ws(' ', column_name, data_type, collation_name, is_nullable, column_default, identity_generation, generation_expression)
 		FROM information_schema.columns WHERE table_name = $1 AND table_schema = 'public'
 		UNION ALL SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = $1::regclass
+		UNION ALL SELECT array_to_string(reloptions, ' ') FROM pg_class WHERE oid = $1::regclass AND reloptions IS NOT NULL
 		UNION ALL SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = $1::regclass
 		ORDER BY 1`,
 	onMySQL: `

@@ -94,11 +94,10 @@ func (r *runner) onRival(ctx context.Context, scenario string, pool int, work wo
 	}, work)
 }
 
-// onServer starts a server in a directory of its own, does the work, and cleans up. When the server ends in between, so
-// does the context of the work.
+// onServer starts a server in a directory of its own, does the work, and cleans up.
 func (r *runner) onServer(ctx context.Context, start func(*stand) error, work work) (result *Result, err error) {
-	s := &stand{keep: r.o.Keep}
-	if s.dir, err = os.MkdirTemp(r.o.Dir, "holdfast-bench-"); err != nil {
+	s, err := r.newStand()
+	if err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -110,6 +109,16 @@ func (r *runner) onServer(ctx context.Context, start func(*stand) error, work wo
 	if err := start(s); err != nil {
 		return nil, err
 	}
+	return s.during(ctx, work)
+}
+
+func (r *runner) newStand() (*stand, error) {
+	dir, err := os.MkdirTemp(r.o.Dir, "holdfast-bench-")
+	return &stand{keep: r.o.Keep, dir: dir}, err
+}
+
+// during does the work while the server runs. When the server ends in between, so does the context of the work.
+func (s *stand) during(ctx context.Context, work work) (*Result, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {

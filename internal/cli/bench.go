@@ -27,10 +27,11 @@ type benchCommand struct {
 	Rate        float64       `placeholder:"N" help:"flash-sale, catalogue: so many orders a second, come what may, instead of as many as can be; streams: instead of 1000."`
 	Units       int64         `placeholder:"N" help:"flash-sale: units for sale, instead of more than a run can sell."`
 	Buyers      int64         `placeholder:"N" help:"flash-sale: so many orders, however long they take."`
-	Rounds      int           `placeholder:"3" help:"Rounds of the suite."`
+	Rounds      int           `placeholder:"3" help:"Rounds of the suite, and of history."`
 	Pool        int           `placeholder:"N" help:"row-lock, unit-rows: its connections to the database, instead of the best of 1, 4, 16 and 64."`
 	Pending     int           `placeholder:"100000" help:"expiry-lag: orders that stay pending."`
 	Due         int           `placeholder:"10000" help:"expiry-lag: orders that come due, twice."`
+	Orders      int           `placeholder:"5000000" help:"history: orders that there are already."`
 	Crowd       int           `placeholder:"8192" help:"overload: connections, about as many as the desk lets wait, or more."`
 	Streams     int           `placeholder:"2000" help:"streams: open at a time."`
 
@@ -77,7 +78,7 @@ func (c *benchCommand) Run(ctx context.Context, in *invocation) error {
 		URL: c.URL, APIKey: c.APIKey, SandboxSecret: c.SandboxSecret,
 		Executable: c.Executable, DatabaseURL: c.DatabaseURL, ServeFlags: c.ServeFlag, Dir: c.Dir, Keep: c.Keep,
 		Connections: c.Connections, Crowd: c.Crowd, Duration: c.Duration, Rate: c.Rate, Rounds: c.Rounds, Units: c.Units,
-		Buyers: c.Buyers, Pool: c.Pool, Streams: c.Streams, Pending: c.Pending, Due: c.Due, Output: c.Output,
+		Buyers: c.Buyers, Pool: c.Pool, Streams: c.Streams, Pending: c.Pending, Due: c.Due, Orders: c.Orders, Output: c.Output,
 	}
 	if c.URL != "" {
 		cfg, _, err := in.settings(settings{})
