@@ -153,7 +153,7 @@ func (a *auditor) readOrders(ctx context.Context) (err error) {
 		}
 	}()
 	for _, c := range all {
-		if c.stream, err = a.stream(ctx, c.query); err != nil {
+		if c.stream, err = a.s.dialect.stream(ctx, a.snapshot, c.query); err != nil {
 			return err
 		}
 		if err := a.turn(c); err != nil {
@@ -185,7 +185,7 @@ func (a *auditor) turn(c *chapter) (err error) {
 		if c.more, err = c.next(); err != nil || !c.more {
 			return err
 		}
-		subject, named := c.values[0].(string)
+		subject, named := c.named(0)
 		switch {
 		case !named:
 			c.no = c.number(0)
