@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"os/exec"
+	"strings"
 	"time"
 )
 
@@ -60,6 +62,9 @@ func (r *runner) history(ctx context.Context) (result *Result, err error) {
 	result.figure(figureHistoryRatio, median(ratios(with, without)), "")
 	_, err = r.onPast(ctx, old, database, func(ctx context.Context, s *stand) (*Result, error) {
 		if err := r.lookBack(ctx, s, past, result); err != nil {
+			return nil, err
+		}
+		if result.Plans, err = r.plans(ctx, database); err != nil {
 			return nil, err
 		}
 		r.progress.stage("history: audit of all of it")
@@ -147,6 +152,19 @@ func (r *runner) lookBack(ctx context.Context, s *stand, past *past, result *Res
 	}
 	result.figure(figureSlowestList, slowest, "ms")
 	return nil
+}
+
+// plans are those of Holdfast's own lists, which only it knows: a hidden mode of the same binary shows them.
+func (r *runner) plans(ctx context.Context, database string) (string, error) {
+	command := exec.CommandContext(ctx, r.executable, "bench", "show-plans", "--database", database) //nolint:gosec // the operator's own binary
+	command.Env = environment()
+	var problem strings.Builder
+	command.Stderr = &problem
+	plans, err := command.Output()
+	if err != nil {
+		return "", fmt.Errorf("query plans: %w: %s", err, problem.String())
+	}
+	return string(plans), nil
 }
 
 // look is a list that somebody asks for, each time for another one's.

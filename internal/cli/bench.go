@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
 	"github.com/holdfast-oms/holdfast/bench"
+	"github.com/holdfast-oms/holdfast/internal/server"
 )
 
 // The servers that Holdfast is compared with are modes of this same program, so that the comparison needs nothing else.
@@ -15,6 +17,8 @@ const (
 	serveEcho     = "serve-echo"
 	serveRowLock  = "serve-row-lock"
 	serveUnitRows = "serve-unit-rows"
+
+	showPlans = "show-plans" // what history asks of the record that it made
 )
 
 type benchCommand struct {
@@ -70,6 +74,9 @@ func (c *benchCommand) Run(ctx context.Context, in *invocation) error {
 			Scenario: strings.TrimPrefix(c.Scenario, "serve-"), Listen: c.Listen, Database: c.Database, Pool: c.Pool,
 		}, in.Stdout)
 	}
+	if c.Scenario == showPlans {
+		return c.showPlans(ctx, in.Stdout)
+	}
 	if err := c.check(); err != nil {
 		return failure{exitUsage, err}
 	}
@@ -89,6 +96,17 @@ func (c *benchCommand) Run(ctx context.Context, in *invocation) error {
 		options.SandboxSecret = first(c.SandboxSecret, cfg.SandboxSecret)
 	}
 	return orStopped(ctx, bench.Run(ctx, options, in.Stdout, in.Stderr))
+}
+
+func (c *benchCommand) showPlans(ctx context.Context, out io.Writer) error {
+	plans, err := server.Plans(ctx, c.Database)
+	if err != nil {
+		return err
+	}
+	for _, p := range plans {
+		fmt.Fprintf(out, "%s\n    %s\n", p.Look, strings.ReplaceAll(p.Steps, "\n", "\n    "))
+	}
+	return nil
 }
 
 // check says what to run instead of a scenario that there is not.
