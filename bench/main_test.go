@@ -20,7 +20,20 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(runTests(m))
+}
+
+// built is where the real binary is built, when a test asks for it.
+var built string
+
+func runTests(m *testing.M) int {
+	var err error
+	if built, err = os.MkdirTemp("", "holdfast-bench-test-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(built) //nolint:errcheck // only the binary
+	return m.Run()
 }
 
 func serveForTest(mode string, args []string) error {
