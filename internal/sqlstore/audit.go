@@ -243,11 +243,13 @@ func (s *snapshot) each(ctx context.Context, query string, do func(*stream)) err
 // stream reads a query's rows one by one, several streams side by side on one connection. Values are taken as the driver gives
 // them: for millions of rows, converting into typed variables costs as much as reading.
 type stream struct {
-	rows   *rows
 	values []any
-	into   []any
-	refill func() (*rows, error) // gets the next rows, where they come some at a time; nil: these are all
-	spool  *spool                // has them all, where an answer must be read to its end before the next query; nil: it need not
+
+	rows *rows // read as the database finds them; nil: they come some at a time, for a server's connection has one answer at once
+	into []any
+	page [][]any
+	more func() ([][]any, error) // gets the next page; an empty one is the end
+	end  func()                  // lets go what the pages come from; nil: there is nothing
 }
 
 // streamRows reads rows as the database finds them.
@@ -256,45 +258,59 @@ func streamRows(ctx context.Context, s *snapshot, query string) (*stream, error)
 	if err != nil {
 		return nil, err
 	}
-	return newStream(found), nil
+	r := &stream{rows: found}
+	columns, _ := found.Columns() // an error would be that they are closed
+	r.values, r.into = room(len(columns))
+	return r, nil
 }
 
-func newStream(found *rows) *stream {
-	columns, _ := found.Columns() // an error would be that they are closed
-	r := &stream{rows: found, values: make([]any, len(columns)), into: make([]any, len(columns))}
-	for i := range r.values {
-		r.into[i] = &r.values[i]
+// room is for the values of a row, with where each goes.
+func room(columns int) (values, into []any) {
+	values, into = make([]any, columns), make([]any, columns)
+	for i := range values {
+		into[i] = &values[i]
 	}
-	return r
+	return values, into
+}
+
+// pageOf reads all rows there are.
+func pageOf(found *rows, err error) (page [][]any, _ error) {
+	columns := 0
+	err = scan(found, err, func(r *sql.Rows) error {
+		if page == nil {
+			all, _ := r.Columns() // an error would be that they are closed
+			columns = len(all)
+		}
+		values, into := room(columns)
+		page = append(page, values)
+		return r.Scan(into...)
+	})
+	return page, err
 }
 
 func (r *stream) next() (more bool, err error) {
-	if r.spool != nil {
-		return r.spool.next(r.values)
-	}
-	return r.fetch()
-}
-
-func (r *stream) fetch() (more bool, err error) {
-	for !r.rows.Next() {
-		if err := r.rows.Err(); err != nil || r.refill == nil {
-			return false, classify(err)
+	if r.rows != nil {
+		if !r.rows.Next() {
+			return false, classify(r.rows.Err())
 		}
-		r.rows.close()
-		found, err := r.refill()
-		if err != nil || found == nil {
+		return true, r.rows.Scan(r.into...)
+	}
+	if len(r.page) == 0 {
+		if r.page, err = r.more(); err != nil || len(r.page) == 0 {
 			return false, err
 		}
-		r.rows = found
 	}
-	return true, r.rows.Scan(r.into...)
+	r.values, r.page = r.page[0], r.page[1:]
+	return true, nil
 }
 
 func (r *stream) close() {
-	if r.spool != nil {
-		r.spool.close()
+	if r.rows != nil {
+		r.rows.close()
 	}
-	r.rows.close()
+	if r.end != nil {
+		r.end()
+	}
 }
 
 func (r *stream) text(i int) string {

@@ -10,12 +10,16 @@ import (
 	"os"
 )
 
-// spool is a query's rows in a temporary file, for databases whose connection carries one answer at a time: each is read to its end,
-// and then all of them side by side. The file is some 200 bytes for every order in the record.
+// spoolPage is how many rows of a spool are looked at together.
+const spoolPage = 500
+
+// spool is a query's rows in a temporary file, for databases whose connection carries one answer at a time and has no cursors: each
+// answer is read to its end, and then all of them side by side. The files are some 200 bytes for every order in the record.
 type spool struct {
-	file *os.File
-	from *bufio.Reader
-	text []byte // reused
+	file    *os.File
+	from    *bufio.Reader
+	columns int
+	text    []byte // reused
 }
 
 // How a value is written: what it is, then a number or a length and its bytes.
@@ -31,24 +35,24 @@ func streamSpooled(ctx context.Context, s *snapshot, query string) (*stream, err
 	if err != nil {
 		return nil, err
 	}
-	defer r.rows.close()
+	defer r.close()
 	file, err := os.CreateTemp("", "holdfast-audit-*")
 	if err != nil {
 		return nil, fmt.Errorf("keep the rows of an audit: %w", err)
 	}
-	r.spool = &spool{file: file}
-	if err := r.spool.fill(r); err != nil {
-		r.spool.close()
+	kept := &spool{file: file, columns: len(r.values)}
+	if err := kept.fill(r); err != nil {
+		kept.discard()
 		return nil, fmt.Errorf("keep the rows of an audit: %w", err)
 	}
-	return r, nil
+	return &stream{more: kept.page, end: kept.discard}, nil
 }
 
 func (f *spool) fill(r *stream) error {
 	to := bufio.NewWriterSize(f.file, 64<<10)
 	var b []byte
 	for {
-		more, err := r.fetch()
+		more, err := r.next()
 		if err != nil {
 			return err
 		}
@@ -77,39 +81,40 @@ func (f *spool) fill(r *stream) error {
 	return err
 }
 
-func (f *spool) next(values []any) (more bool, err error) {
-	for i := range values {
-		what, err := f.from.ReadByte()
-		if err != nil {
-			if i == 0 && errors.Is(err, io.EOF) {
-				return false, nil
+// page gives the next rows, none at the end.
+func (f *spool) page() (page [][]any, err error) {
+	for len(page) < spoolPage {
+		if _, err := f.from.Peek(1); errors.Is(err, io.EOF) {
+			return page, nil
+		}
+		row := make([]any, f.columns)
+		for i := range row {
+			if row[i], err = f.value(); err != nil {
+				return nil, fmt.Errorf("read the rows of an audit again: %w", err)
 			}
-			return false, err
 		}
-		values[i] = nil
-		if what == spooledNull {
-			continue
-		}
-		n, err := binary.ReadVarint(f.from)
-		if err != nil {
-			return false, err
-		}
-		if what == spooledNumber {
-			values[i] = n
-			continue
-		}
-		if int64(cap(f.text)) < n {
-			f.text = make([]byte, n)
-		}
-		if _, err := io.ReadFull(f.from, f.text[:n]); err != nil {
-			return false, err
-		}
-		values[i] = string(f.text[:n])
+		page = append(page, row)
 	}
-	return true, nil
+	return page, nil
 }
 
-func (f *spool) close() {
+func (f *spool) value() (any, error) {
+	what, err := f.from.ReadByte()
+	if err != nil || what == spooledNull {
+		return nil, err
+	}
+	n, err := binary.ReadVarint(f.from)
+	if err != nil || what == spooledNumber {
+		return n, err
+	}
+	if int64(cap(f.text)) < n {
+		f.text = make([]byte, n)
+	}
+	_, err = io.ReadFull(f.from, f.text[:n])
+	return string(f.text[:n]), err
+}
+
+func (f *spool) discard() {
 	_ = f.file.Close()
 	_ = os.Remove(f.file.Name())
 }

@@ -189,7 +189,7 @@ func setting(table, set, key, was, also string) updater {
 	up.fromRows = map[int]string{}
 	for _, n := range mysqlSizes {
 		up.fromRows[n] = "UPDATE (SELECT " + strings.Join(literals, ", ") + strings.Repeat(" UNION ALL SELECT "+marks(len(up.columns)), n-1) +
-			") AS c STRAIGHT_JOIN " + table + " AS t SET t." + strings.Join(joined, ", t.") + on
+			") AS c STRAIGHT_JOIN " + table + " AS t FORCE INDEX (PRIMARY) SET t." + strings.Join(joined, ", t.") + on
 	}
 	up.fromArrays = "UPDATE " + table + " AS t SET " + strings.Join(joined, ", ") + " FROM " + unnested("c", up.columns) + on
 	return up

@@ -18,12 +18,15 @@ type dialect struct {
 	name  string // of its folder of migrations
 	goose goose.Dialect
 
+	locksMigrations func() (goose.ProviderOption, error) // nil: the file's lock is enough
+
 	alone    bool // one connection writes, in turns
 	prepares bool // statements are prepared once for each connection; else the driver keeps them, or needs none
 	arrays   bool // lists and rows are passed as arrays, one for each column
 
-	begin    string   // opens a transaction that writes
-	snapshot []string // open a transaction that sees the record as it is at its first look
+	begin    string               // opens a transaction that writes
+	snapshot []string             // open a transaction that sees the record as it is at its first look
+	breaks   func(err error) bool // whether a connection that said this is not to be used again
 	commit   func(ctx context.Context, one *session) error
 	claim    string // writes a batch's id, and when: NULL is now
 

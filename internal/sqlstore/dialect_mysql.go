@@ -4,9 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"net"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,11 +46,13 @@ const (
 // mysqlDialect is MySQL from 8.0.16 and MariaDB from 10.6.
 var mysqlDialect = dialect{
 	name: "mysql", goose: goose.DialectMySQL,
-	begin:    `START TRANSACTION READ WRITE`,
-	snapshot: []string{`SET TRANSACTION ISOLATION LEVEL REPEATABLE READ`, `START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY`},
-	commit:   commitMySQL,
-	claim:    `INSERT INTO ledger_batches (batch_id, at) VALUES (?, COALESCE(?, ` + mysqlNow + `))`,
-	spell:    spellMySQL,
+	locksMigrations: lockMySQLMigrations,
+	begin:           `START TRANSACTION READ WRITE`,
+	snapshot:        []string{`SET TRANSACTION ISOLATION LEVEL REPEATABLE READ`, `START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY`},
+	breaks:          breaksMySQL,
+	commit:          commitMySQL,
+	claim:           `INSERT INTO ledger_batches (batch_id, at) VALUES (?, COALESCE(?, ` + mysqlNow + `))`,
+	spell:           spellMySQL,
 
 	lock:        " FOR UPDATE",
 	join:        "STRAIGHT_JOIN",
@@ -95,7 +99,7 @@ func spellMySQL(query string) string {
 	query = mysqlLocked.ReplaceAllString(query, "$1 FORCE INDEX (PRIMARY)$2")
 	query = mysqlConflict.ReplaceAllString(query, "ON DUPLICATE KEY UPDATE")
 	query = mysqlExcluded.ReplaceAllString(query, "VALUES($1)")
-	query = mysqlForget.ReplaceAllString(query, "DELETE $1 FROM ($3) AS gone STRAIGHT_JOIN $1 ON $1.$2 = gone.$4$5")
+	query = mysqlForget.ReplaceAllString(query, "DELETE $1 FROM ($3) AS gone STRAIGHT_JOIN $1 FORCE INDEX (PRIMARY) ON $1.$2 = gone.$4$5")
 	return mysqlKey.ReplaceAllString(query, "`key`")
 }
 
@@ -114,15 +118,17 @@ func (s *Store) openMySQL(ctx context.Context, url string, opt Options) error {
 	if s.read, err = openMySQLPool(cfg, mysqlReaders, mysqlIsolation, mysqlSession, mysqlLooking); err != nil {
 		return err
 	}
-	if err := s.read.PingContext(ctx); err != nil {
+	writing := mysqlWriting
+	if opt.ReadOnly {
+		writing = mysqlLooking
+	}
+	if s.write, err = openMySQLPool(cfg, mysqlWriters, mysqlIsolation, mysqlSession, writing); err != nil {
 		return err
 	}
-	if opt.ReadOnly {
-		s.write = s.read
-		return nil
+	if s.patient, err = openMySQLPool(cfg, 2, mysqlIsolation, mysqlSession); err != nil {
+		return err
 	}
-	s.write, err = openMySQLPool(cfg, mysqlWriters, mysqlIsolation, mysqlSession, mysqlWriting)
-	return err
+	return s.checkMySQL(ctx)
 }
 
 func openMySQLPool(cfg *mysql.Config, most int, first ...string) (*sql.DB, error) {
@@ -134,6 +140,84 @@ func openMySQLPool(cfg *mysql.Config, most int, first ...string) (*sql.DB, error
 	db.SetMaxOpenConns(most)
 	db.SetMaxIdleConns(most)
 	return db, nil
+}
+
+// checkMySQL looks whether the server can be what the promises rest on.
+func (s *Store) checkMySQL(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, mysqlStatementMax)
+	settings := map[string]string{}
+	found, err := s.read.QueryContext(ctx, `SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'innodb_flush_log_at_trx_commit',
+		'innodb_doublewrite', 'innodb_flush_method', 'log_bin', 'sync_binlog', 'binlog_format')`) //nolint:rowserrcheck,sqlclosecheck // scan does
+	if err != nil {
+		cancel()
+		return classify(err)
+	}
+	err = scan(&rows{found, cancel}, nil, func(r *sql.Rows) error {
+		var name, setting string
+		err := r.Scan(&name, &setting)
+		settings[name] = strings.ToUpper(setting)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if !mysqlIsRecent(settings["version"]) {
+		return fmt.Errorf("MySQL 8.0.16 or MariaDB 10.6 or later is needed; this is %s", settings["version"])
+	}
+	logged := settings["log_bin"] == "ON"
+	if logged && settings["binlog_format"] == "STATEMENT" {
+		return errors.New("binlog_format is STATEMENT; it must be ROW or MIXED, for transactions are READ COMMITTED")
+	}
+	for _, c := range []struct {
+		name, must string
+		weak       bool
+	}{
+		{"innodb_flush_log_at_trx_commit", "1", settings["innodb_flush_log_at_trx_commit"] != "1"},
+		{"innodb_doublewrite", "ON", settings["innodb_doublewrite"] == "OFF" || settings["innodb_doublewrite"] == "DETECT_ONLY"},
+		{"innodb_flush_method", "fsync or O_DIRECT", settings["innodb_flush_method"] == "NOSYNC"},
+		{"sync_binlog", "1", logged && settings["sync_binlog"] != "1"},
+	} {
+		if c.weak {
+			s.weak = append(s.weak, fmt.Sprintf("%s is %s, and must be %s", c.name, settings[c.name], c.must))
+		}
+	}
+	return nil
+}
+
+// mysqlIsRecent reports whether a server checks what a CHECK says, and knows what the queries are made of. A MariaDB calls itself
+// 10.11.19-MariaDB, to some 5.5.5-10.11.19-MariaDB.
+func mysqlIsRecent(version string) bool {
+	least := [3]int{8, 0, 16}
+	if strings.Contains(strings.ToUpper(version), "MARIADB") {
+		version, least = strings.TrimPrefix(version, "5.5.5-"), [3]int{10, 6, 0}
+	}
+	var is [3]int
+	if n, _ := fmt.Sscanf(version, "%d.%d.%d", &is[0], &is[1], &is[2]); n < len(is) {
+		return false
+	}
+	return slices.Compare(is[:], least[:]) >= 0
+}
+
+// lockMySQLMigrations lets one of several processes migrate at a time, whoever comes first; the others wait and find it done.
+func lockMySQLMigrations() (goose.ProviderOption, error) {
+	return goose.WithSessionLocker(mysqlMigrations{}), nil
+}
+
+// mysqlMigrations is a lock by the database's name: names of locks are the whole server's.
+type mysqlMigrations struct{}
+
+func (mysqlMigrations) SessionLock(ctx context.Context, conn *sql.Conn) error {
+	var got sql.NullInt64
+	err := conn.QueryRowContext(ctx, `SELECT GET_LOCK(CONCAT('holdfast ', MD5(DATABASE())), 600)`).Scan(&got)
+	if err == nil && got.Int64 != 1 {
+		err = errors.New("another process has been migrating for ten minutes")
+	}
+	return err
+}
+
+func (mysqlMigrations) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
+	var gone sql.NullInt64
+	return conn.QueryRowContext(ctx, `SELECT RELEASE_LOCK(CONCAT('holdfast ', MD5(DATABASE())))`).Scan(&gone)
 }
 
 // mysqlSessions opens connections that have said what every session says first.

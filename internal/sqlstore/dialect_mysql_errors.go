@@ -1,11 +1,9 @@
 package sqlstore
 
 import (
-	"database/sql/driver"
+	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 
 	"github.com/go-sql-driver/mysql"
 
@@ -62,16 +60,21 @@ func mysqlKindOf(err error) mysqlKind {
 	if errors.As(err, &e) {
 		return mysqlKinds[e.Number]
 	}
-	var n net.Error
-	for _, broken := range []error{mysql.ErrInvalidConn, mysql.ErrMalformPkt, mysql.ErrPktSync, mysql.ErrBusyBuffer, driver.ErrBadConn, io.EOF, io.ErrUnexpectedEOF} {
+	for _, broken := range []error{mysql.ErrInvalidConn, mysql.ErrMalformPkt, mysql.ErrPktSync, mysql.ErrBusyBuffer} {
 		if errors.Is(err, broken) {
 			return mysqlBroken
 		}
 	}
-	if errors.As(err, &n) {
-		return mysqlBroken
+	if errors.Is(err, mysql.ErrPktTooLarge) {
+		return mysqlRefused
 	}
 	return mysqlOther
+}
+
+// breaksMySQL reports whether a connection that said this is not to be used again.
+func breaksMySQL(err error) bool {
+	kind := mysqlKindOf(err)
+	return kind == mysqlBroken || kind == mysqlReadOnly || lost(err) || errors.Is(err, context.Canceled)
 }
 
 // classifyMySQL turns a driver's or a server's error into what the ledger knows of, or into the fault of a record that cannot be

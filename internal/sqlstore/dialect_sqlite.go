@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -38,6 +39,7 @@ var sqliteDialect = dialect{
 	alone: true, prepares: true,
 	begin:    `BEGIN IMMEDIATE`,
 	snapshot: []string{`BEGIN DEFERRED`},
+	breaks:   func(err error) bool { return errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) },
 	commit:   commitSQLite,
 	claim:    `INSERT INTO ledger_batches (batch_id, at) VALUES (?, ?)`,
 

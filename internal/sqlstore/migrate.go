@@ -25,7 +25,14 @@ func (s *Store) migrator() (*goose.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return goose.NewProvider(s.dialect.goose, s.write, folder)
+	if s.dialect.locksMigrations == nil {
+		return goose.NewProvider(s.dialect.goose, s.write, folder)
+	}
+	locked, err := s.dialect.locksMigrations()
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(s.dialect.goose, s.patient, folder, locked)
 }
 
 // Migrate brings the schema up to date and gives the number of steps taken. Shards leased by a process that was killed are

@@ -8,6 +8,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,8 @@ type Options struct {
 	Clock func() time.Time
 	// ReadOnly opens an existing record for looking only, beside whoever serves it.
 	ReadOnly bool
+	// Degraded opens a server although its settings may lose what was committed. Which, is told by Weaknesses.
+	Degraded bool
 }
 
 // Store is an open record.
@@ -29,6 +32,8 @@ type Store struct {
 	read    *sql.DB
 	clock   func() time.Time // nil: the database's
 	lock    *fileLock
+	patient *sql.DB  // of a server: for migrations
+	weak    []string // settings by which a commit may be lost
 
 	path       string // of the file; "": none
 	statements kinds
@@ -37,32 +42,53 @@ type Store struct {
 	looking    prepared // on read
 }
 
-// Open opens the record that url names. SQLite: sqlite:PATH, or sqlite::memory: for tests; it is taken for this process, and
-// another process that holds it is an error that says so.
-func Open(ctx context.Context, url string, opt Options) (*Store, error) {
+// Open opens the record with a name. SQLite: sqlite:PATH, or sqlite::memory: for tests; it is taken for this process, and another
+// process that holds it is an error that says so. PostgreSQL: postgres://USER:PASSWORD@HOST:PORT/DATABASE, and what its own URLs
+// know besides. The name is shown without its secrets.
+func Open(ctx context.Context, named string, opt Options) (*Store, error) {
 	s := &Store{clock: opt.Clock}
-	if err := s.open(ctx, url, opt); err != nil {
+	if err := s.open(ctx, named, opt); err != nil {
 		_ = s.Close()
-		return nil, fmt.Errorf("open %s: %w", url, err)
+		return nil, fmt.Errorf("open %s: %w", shown(named), err)
 	}
 	return s, nil
 }
 
-var errUnknown = errors.New("only sqlite:PATH is known so far")
+var errUnknown = errors.New("a record is named sqlite:PATH, postgres://… or mysql://…")
 
-func (s *Store) open(ctx context.Context, url string, opt Options) (err error) {
-	switch kind, rest, _ := strings.Cut(url, ":"); {
+// shown is a URL without what nobody may read.
+func shown(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		kind, _, _ := strings.Cut(text, ":")
+		return kind + ":…"
+	}
+	if u.Opaque != "" || u.RawQuery == "" {
+		return u.Redacted()
+	}
+	u.RawQuery = "…"
+	return u.Redacted()
+}
+
+func (s *Store) open(ctx context.Context, named string, opt Options) (err error) {
+	switch kind, rest, _ := strings.Cut(named, ":"); {
 	case kind == "sqlite" && rest != "":
 		s.dialect = &sqliteDialect
 		err = s.openSQLite(ctx, rest, opt)
 	case kind == "mysql":
 		s.dialect = &mysqlDialect
-		err = s.openMySQL(ctx, url, opt)
+		err = s.openMySQL(ctx, named, opt)
+	case kind == "postgres" || kind == "postgresql":
+		s.dialect = &postgresDialect
+		err = s.openPostgres(ctx, named, opt)
 	default:
 		err = errUnknown
 	}
 	if err != nil {
 		return err
+	}
+	if len(s.weak) > 0 && !opt.Degraded {
+		return fmt.Errorf("commits would not be durable: %s", strings.Join(s.weak, "; "))
 	}
 	if s.dialect.now == "" && s.clock == nil {
 		s.clock = time.Now
@@ -71,12 +97,15 @@ func (s *Store) open(ctx context.Context, url string, opt Options) (err error) {
 	return nil
 }
 
+// Weaknesses are the database's settings by which it may lose what it has committed, each with what it must be. None on SQLite.
+func (s *Store) Weaknesses() []string { return s.weak }
+
 // Close ends all connections and lets the record go.
 func (s *Store) Close() error {
 	s.looking.close()
 	s.writer.close()
 	var first error
-	for _, db := range []*sql.DB{s.read, s.write} {
+	for _, db := range []*sql.DB{s.read, s.write, s.patient} {
 		if db == nil {
 			continue
 		}

@@ -208,7 +208,7 @@ func (one *session) query(ctx context.Context, query string, args ...any) (*rows
 
 // checked classifies an error, and drops the connection when it is the connection that failed.
 func (one *session) checked(err error) error {
-	if err != nil && breaks(err) {
+	if err != nil && one.w.s.dialect.breaks(err) {
 		one.drop()
 	}
 	return classify(err)
