@@ -20,9 +20,10 @@ type dialect struct {
 
 	locksMigrations func() (goose.ProviderOption, error) // nil: the file's lock is enough
 
-	alone    bool // one connection writes, in turns
-	prepares bool // statements are prepared once for each connection; else the driver keeps them, or needs none
-	arrays   bool // lists and rows are passed as arrays, one for each column
+	backup   string // how the record is copied, where Holdfast does not do it
+	alone    bool   // one connection writes, in turns
+	prepares bool   // statements are prepared once for each connection; else the driver keeps them, or needs none
+	arrays   bool   // lists and rows are passed as arrays, one for each column
 
 	begin    string               // opens a transaction that writes
 	snapshot []string             // open a transaction that sees the record as it is at its first look
