@@ -43,8 +43,11 @@ func (s *Store) Plans(ctx context.Context) ([]Plan, error) {
 		list("cancelled orders since a day", checkout.OrderFilter{Status: order.Cancelled, CreatedAfter: since}),
 		list("orders of a user", checkout.OrderFilter{UserID: "u-1"}),
 		list("fulfilled orders of a user", checkout.OrderFilter{UserID: "u-1", Status: order.Fulfilled}),
-		{"events of a user", with + `SELECT ` + eventColumns + ` FROM ` + events + ` WHERE l.position > ? ORDER BY l.position LIMIT ?`,
-			[]any{int64(math.MaxInt64), int64(0), "u-1", 0, 50}},
+		{
+			"events of a user", with + `SELECT ` + eventColumns + ` FROM ` + events + ` WHERE l.position > ? ORDER BY l.position LIMIT ?`,
+			[]any{int64(math.MaxInt64), int64(0), "u-1", 0, 50},
+		},
+		{"pending orders that are due", dueText(``), []any{int64(0), ms(since), int64(0), int64(0), 50}},
 		{"payments of an order", `SELECT ` + paymentColumns + ` FROM payments WHERE order_no = ? ORDER BY created_at, payment_id`, []any{1}},
 	} {
 		steps, err := s.explain(ctx, l.text, l.args...)
