@@ -37,8 +37,13 @@ run: build ## Start an order desk with sample products and say where to go
 	$(BIN) serve --demo
 
 .PHONY: bench
-bench: build ## Measure Holdfast beside its floor and its rival, and print the ratios
-	$(BIN) bench --suite
+bench: build ## Measure Holdfast beside its floor and its rivals (DB=postgres, DB=mariadb: on a server of its own; SCENARIO=history)
+ifeq ($(DB),)
+	$(BIN) bench $(or $(SCENARIO),--suite)
+else
+	$(GO) test ./bench -run '^$$' -bench Holdfast -benchtime 1x -timeout 2h -count 1 \
+		-bench.on $(DB) -bench.binary "$$PWD/$(BIN)" -bench.scenario '$(SCENARIO)'
+endif
 
 ## Tests
 

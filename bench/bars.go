@@ -20,18 +20,23 @@ type Bar struct {
 
 // bars holds what was measured against what must be reached. A missed bar is no failed check: a benchmark on a noisy
 // machine proves nothing by itself.
-func bars(rounds map[string][]*Result, steady, lag *Result) []Bar {
-	ratio := func(of, to string, bar, goal float64) Bar {
-		return barOf(of+" ÷ "+to, "", ratios(rounds[of], rounds[to]), false, bar, &goal)
+func (r *runner) bars(rounds map[string][]*Result, steady, lag *Result) []Bar {
+	d, _ := dialectOf(r.o.DatabaseURL) // the options were validated
+	ratio := func(of, to string, t target) Bar {
+		bar := barOf(of+" ÷ "+to, "", ratios(rounds[of], rounds[to]), false, t.bar, nil)
+		if t.goal > 0 {
+			bar.Goal = goal(t.goal)
+		}
+		return bar
 	}
 	sale := rounds["flash-sale"]
 	p99 := each(sale, func(r *Result) float64 { return r.Latency.P99 })
 	all := []Bar{
-		ratio("flash-sale", "echo", 0.20, 0.50),
-		ratio("flash-sale", "row-lock", 3, 10),
-		ratio("catalogue", "flash-sale", 0.8, 0.9),
-		ratio("read", "echo", 0.6, 0.9),
-		ratio("sold-out", "echo", 0.5, 0.9),
+		ratio("flash-sale", "echo", d.echo),
+		ratio("flash-sale", rowLockScenario, d.rowLock),
+		ratio("catalogue", "flash-sale", target{0.8, 0.9}),
+		ratio("read", "echo", target{0.6, 0.9}),
+		ratio("sold-out", "echo", target{0.5, 0.9}),
 		barOf(fmt.Sprintf("flash-sale p99 at %d connections", sale[0].Connections), "ms", p99, true, 80, nil),
 		barOf("flash-sale p99 at 70 % of its peak", "ms", []float64{steady.Latency.P99}, true, 40, goal(15)),
 	}
@@ -65,6 +70,9 @@ func ownBars(r *Result) []Bar {
 	case "streams":
 		add(figureStreamLag, "ms", true, 200, nil)
 		add(figureStreamMissed, "", true, 0, nil)
+	case historyScenario:
+		add(figureHistoryRatio, "", false, 0.8, nil)
+		add(figureSlowestList, "ms", true, 100, nil)
 	case "overload":
 		add(figureOverPeak, "", false, 0.8, nil)
 		add(figureNoticeP99, "ms", true, 500, nil)

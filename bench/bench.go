@@ -25,9 +25,11 @@ func Scenarios() []Scenario {
 		{"read", "one placed order read again and again, then a mix of many", (*runner).read},
 		{"sold-out", "orders for a product that is sold out: all are refused", (*runner).soldOut},
 		{"echo", "the floor: a plain handler that decodes and encodes an order", (*runner).echo},
-		{"row-lock", "the rival: a shop's own code, one transaction an order, its pool tuned", (*runner).rowLock},
+		{rowLockScenario, "the rival: a shop's own code, one transaction an order, its pool tuned", (*runner).rowLock},
+		{unitRowsScenario, "the other rival: a row for each unit, SKIP LOCKED; not on SQLite, which has none", (*runner).unitRows},
 		{"expiry-lag", "how late orders expire while others are placed, and 10 000 in one second", (*runner).expiryLag},
 		{"streams", "2 000 open streams while orders are placed: every event in each, in order", (*runner).streams},
+		{historyScenario, "flash-sale and lists with 5 000 000 orders before, beside a new record", (*runner).history},
 		{"overload", "ten times the orders that can be placed, for a minute", (*runner).overload},
 	}
 }
@@ -53,7 +55,7 @@ func Run(ctx context.Context, o Options, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	report := Report{Machine: r.machine(), Results: []*Result{result}, Bars: ownBars(result)}
+	report := Report{Machine: r.machine(ctx), Results: []*Result{result}, Bars: ownBars(result)}
 	if err := report.write(stdout, o.Output); err != nil {
 		return err
 	}

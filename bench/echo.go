@@ -76,7 +76,7 @@ func serveRival(ctx context.Context, addr string, out io.Writer, handler http.Ha
 
 // echo is the same orders as in a flash sale, to the floor.
 func (r *runner) echo(ctx context.Context) (*Result, error) {
-	return r.onRival(ctx, "serve-echo", nil, func(ctx context.Context, s *stand) (*Result, error) {
+	return r.onRival(ctx, "echo", 0, func(ctx context.Context, s *stand) (*Result, error) {
 		r.progress.stage("echo")
 		sale := &sale{stand: s, products: []string{"bench-" + r.id + "-00000"}}
 		l := r.newLoad(s)

@@ -3,6 +3,7 @@ package bench
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"fmt"
 	"os"
 	"runtime"
@@ -11,27 +12,32 @@ import (
 
 // Machine is what the figures were made on. Without it they mean nothing.
 type Machine struct {
-	Cores  int    `json:"cores"`
-	CPU    string `json:"cpu"`
-	System string `json:"system"`
-	Go     string `json:"go"`
-	Disk   string `json:"disk"`
-	Shared string `json:"shared"`
+	Cores    int    `json:"cores"`
+	CPU      string `json:"cpu"`
+	System   string `json:"system"`
+	Go       string `json:"go"`
+	Disk     string `json:"disk"`
+	Database string `json:"database"`
+	Shared   string `json:"shared"`
 }
 
-func (r *runner) machine() Machine {
+func (r *runner) machine(ctx context.Context) Machine {
 	m := Machine{
 		Cores: runtime.NumCPU(), CPU: cpuModel(), System: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(),
-		Disk: fileSystem(cmp.Or(r.o.Dir, os.TempDir())), Shared: "generator, server and database share these cores",
+		Disk: fileSystem(cmp.Or(r.o.Dir, os.TempDir())), Database: "SQLite in the server's process", Shared: "generator, server and database share these cores",
+	}
+	if r.o.DatabaseURL != "" {
+		m.Disk, m.Database = "the database server's own", r.databaseVersion(ctx)
+		m.Shared = "generator and server share these cores, and the database if it runs here"
 	}
 	if r.o.URL != "" {
-		m.Disk, m.Shared = "unknown", "the generator's cores; the server was already running and may be elsewhere"
+		m.Disk, m.Database, m.Shared = "unknown", "unknown", "the generator's cores; the server was already running and may be elsewhere"
 	}
 	return m
 }
 
 func (m Machine) String() string {
-	return fmt.Sprintf("%d cores, %s, %s, %s, disk %s; %s", m.Cores, m.CPU, m.System, m.Go, m.Disk, m.Shared)
+	return fmt.Sprintf("%d cores, %s, %s, %s, disk %s, database %s; %s", m.Cores, m.CPU, m.System, m.Go, m.Disk, m.Database, m.Shared)
 }
 
 func cpuModel() string {

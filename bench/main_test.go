@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -19,7 +20,20 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(runTests(m))
+}
+
+// built is where the real binary is built, when a test asks for it.
+var built string
+
+func runTests(m *testing.M) int {
+	var err error
+	if built, err = os.MkdirTemp("", "holdfast-bench-test-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(built) //nolint:errcheck // only the binary
+	return m.Run()
 }
 
 func serveForTest(mode string, args []string) error {
@@ -35,8 +49,9 @@ func serveForTest(mode string, args []string) error {
 	switch mode {
 	case "serve-echo":
 		return ServeEcho(ctx, *listen, os.Stdout)
-	case "serve-row-lock":
-		return ServeRowLock(ctx, *listen, *database, *pool, os.Stdout)
+	case serveMode + rowLockScenario, serveMode + unitRowsScenario:
+		scenario := strings.TrimPrefix(mode, serveMode)
+		return ServeRival(ctx, RivalOptions{Scenario: scenario, Listen: *listen, Database: *database, Pool: *pool}, os.Stdout)
 	default:
 		return fmt.Errorf("no mode %q", mode)
 	}

@@ -23,6 +23,7 @@ const (
 	DefaultDue         = 10_000
 	DefaultCrowd       = 8192
 	DefaultStreams     = 2000
+	DefaultOrders      = 5_000_000
 
 	plenty         = 100_000_000 // units that no run sells out
 	warmUpMax      = 2 * time.Second
@@ -44,7 +45,7 @@ type Options struct {
 	SandboxSecret string // of the running server; overload sends no notices without it
 
 	Executable  string   // the holdfast binary to start; empty: this one
-	DatabaseURL string   // of the server that is started; empty: a new SQLite file in Dir
+	DatabaseURL string   // on a server where each run makes a database of its own and drops it; empty: a new SQLite file in Dir
 	ServeFlags  []string // more flags for it
 	Dir         string   // where databases are made; empty: the system's temporary directory
 	Keep        bool     // leave databases and logs there
@@ -53,13 +54,14 @@ type Options struct {
 	Crowd       int           // connections of overload: about as many as the server lets wait, or more
 	Duration    time.Duration // measured, after a warm-up of a fifth of it, 2 s at most
 	Rate        float64       // flash-sale, catalogue, streams (1 000): open loop, so many a second; 0 is as many as can be
-	Rounds      int           // of the suite
+	Rounds      int           // of the suite and of history
 	Units       int64         // flash-sale: units for sale; 0 is more than a run can sell
 	Buyers      int64         // flash-sale: so many orders, however long they take; 0 goes by Duration
-	Pool        int           // row-lock: connections to the database; 0 tries 1, 4, 16 and 64
+	Pool        int           // row-lock, unit-rows: connections to the database; 0 tries 1, 4, 16 and 64
 	Streams     int           // streams: open at a time
 	Pending     int           // expiry-lag: orders that stay pending
 	Due         int           // expiry-lag: orders that come due, twice
+	Orders      int           // history: orders that there are already
 	Output      string        // table or json
 }
 
@@ -71,18 +73,29 @@ func (o Options) Validate() error {
 	switch {
 	case o.Suite == (o.Scenario != ""):
 		return fmt.Errorf("%w: want a scenario or the suite", ErrOptions)
-	case o.URL != "" && (o.Suite || o.Scenario == "echo" || o.Scenario == "row-lock"):
-		return fmt.Errorf("%w: the suite, echo and row-lock start their own servers", ErrOptions)
+	case o.URL != "" && (o.Suite || o.Scenario == "echo" || o.Scenario == historyScenario || keepers[o.Scenario].make != nil):
+		return fmt.Errorf("%w: the suite, echo, row-lock, unit-rows and history start their own servers", ErrOptions)
 	case o.URL != "" && o.APIKey == "":
 		return fmt.Errorf("%w: a running server needs an API key", ErrOptions)
 	case o.Connections < 0 || o.Connections > connectionsMax || o.Crowd < 0 || o.Crowd > connectionsMax:
 		return fmt.Errorf("%w: connections are 1 to %d", ErrOptions, connectionsMax)
-	case o.Duration < 0 || o.Rate < 0 || o.Rounds < 0 || o.Units < 0 || o.Buyers < 0 || o.Pool < 0 || o.Streams < 0 || o.Pending < 0 || o.Due < 0:
+	case o.Duration < 0 || o.Rate < 0 || o.Rounds < 0 || o.Units < 0 || o.Buyers < 0 || o.Pool < 0 || o.Streams < 0 || o.Pending < 0 || o.Due < 0 || o.Orders < 0:
 		return fmt.Errorf("%w: nothing may be below zero", ErrOptions)
+	case o.Orders > ordersMax:
+		return fmt.Errorf("%w: history loads at most %d orders", ErrOptions, ordersMax)
 	case o.Rate > 0 && o.Buyers > 0:
 		return fmt.Errorf("%w: a rate goes by time, buyers by number: want one of them", ErrOptions)
 	case o.Output != "" && o.Output != OutputTable && o.Output != OutputJSON:
 		return fmt.Errorf("%w: output is table or json", ErrOptions)
+	}
+	d, err := dialectOf(o.DatabaseURL)
+	switch {
+	case err != nil:
+		return err
+	case o.DatabaseURL != "" && d == onSQLite:
+		return fmt.Errorf("%w: a SQLite file is made for each run, in a folder that may be named", ErrOptions)
+	case o.Scenario == unitRowsScenario && !d.skips:
+		return fmt.Errorf("%w: %s has no SKIP LOCKED: unit-rows wants PostgreSQL, MySQL or MariaDB", ErrOptions, d.title)
 	}
 	return nil
 }
@@ -95,6 +108,7 @@ func (o Options) withDefaults() Options {
 	o.Streams = cmp.Or(o.Streams, DefaultStreams)
 	o.Pending = cmp.Or(o.Pending, DefaultPending)
 	o.Due = cmp.Or(o.Due, DefaultDue)
+	o.Orders = cmp.Or(o.Orders, DefaultOrders)
 	o.Output = cmp.Or(o.Output, OutputTable)
 	if o.Scenario == "overload" {
 		o.Duration = cmp.Or(o.Duration, DefaultOverload)

@@ -16,6 +16,7 @@ type Result struct {
 	ServerCPU   float64  `json:"server_cpu_seconds_total,omitempty"` // of all its life
 	Figures     []Figure `json:"figures,omitempty"`
 	Checks      []Check  `json:"checks,omitempty"`
+	Plans       string   `json:"plans,omitempty"` // of queries, as the database tells them
 
 	once bool // of a suite: not part of the rounds, so shown by itself
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -16,6 +15,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
 func runJSON(t *testing.T, o Options) Report {
@@ -59,16 +60,33 @@ func TestEchoAnswersWithAWholeOrder(t *testing.T) {
 }
 
 func TestRowLockIsMeasuredAndChecked(t *testing.T) {
-	report := runJSON(t, Options{Scenario: "row-lock", Duration: 300 * time.Millisecond, Connections: 8, Pool: 4})
+	report := runJSON(t, Options{Scenario: rowLockScenario, Duration: 300 * time.Millisecond, Connections: 8, Pool: 4})
 	result := report.Results[0]
 	if result.PerSecond == 0 || len(result.Checks) < 3 {
 		t.Errorf("got %+v, want orders and checks", result)
 	}
 }
 
-func testRowLock(t *testing.T, pool int) (*rowLock, *stand) {
+// rivals are all that there are, each on a new database.
+var rivals = []rivalOn{
+	{rowLockScenario, onSQLite, sqliteURL},
+	{rowLockScenario, onPostgres, testenv.PostgresURL},
+	{rowLockScenario, onMySQL, testenv.MariaDBURL},
+	{unitRowsScenario, onPostgres, testenv.PostgresURL},
+	{unitRowsScenario, onMySQL, testenv.MariaDBURL},
+}
+
+type rivalOn struct {
+	scenario string
+	on       *dialect
+	database func(testing.TB) string
+}
+
+func (r rivalOn) String() string { return r.scenario + " on " + r.on.title }
+
+func (r rivalOn) open(t *testing.T, pool int) (*rival, *stand) {
 	t.Helper()
-	rival, err := openRowLock(t.Context(), filepath.Join(t.TempDir(), "row-lock.db"), pool)
+	rival, err := openRival(t.Context(), RivalOptions{Scenario: r.scenario, Database: r.database(t), Pool: pool})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,46 +94,92 @@ func testRowLock(t *testing.T, pool int) (*rowLock, *stand) {
 	return rival, testStand(t, rival.routes())
 }
 
-func TestRowLockDoesNotOversell(t *testing.T) {
-	rival, stand := testRowLock(t, 4)
-	r := &runner{id: "test", progress: newProgress(io.Discard)}
-	sale, err := r.newSale(t.Context(), stand, 1, 50, unhurried)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := sale.place(t.Context(), &load{connections: 8, requests: 120, progress: r.progress}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if m.count(done) != 50 || m.count(outOfStock) != 70 {
-		t.Errorf("got %d placed and %d refused, want 50 and 70; %s", m.count(done), m.count(outOfStock), m.strange.String())
-	}
-	checks, err := sale.check(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range checks {
-		if !c.OK {
-			t.Errorf("%s: %s", c.Name, c.Detail)
-		}
-	}
-	for _, table := range []string{"orders", "order_lines", "order_transitions", "stock_ledger", "outbox", "idempotency_keys"} {
-		var rows int
-		if err := rival.db.QueryRowContext(t.Context(), "SELECT count(*) FROM "+table).Scan(&rows); err != nil || rows != 50 {
-			t.Errorf("%s: got %d rows, %v, want 50", table, rows, err)
-		}
+func sqliteURL(tb testing.TB) string {
+	tb.Helper()
+	return "sqlite:" + filepath.Join(tb.TempDir(), "rival.db")
+}
+
+func TestRivalsDoNotOversell(t *testing.T) {
+	for _, r := range rivals {
+		t.Run(r.String(), func(t *testing.T) {
+			rival, stand := r.open(t, 4)
+			run := &runner{id: "test", progress: newProgress(io.Discard)}
+			sale, err := run.newSale(t.Context(), stand, 1, 50, unhurried)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := sale.place(t.Context(), &load{connections: 8, requests: 120, progress: run.progress}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.count(done) != 50 || m.count(outOfStock) != 70 {
+				t.Errorf("got %d placed and %d refused, want 50 and 70; %s", m.count(done), m.count(outOfStock), m.strange.String())
+			}
+			checks, err := sale.check(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range checks {
+				if !c.OK {
+					t.Errorf("%s: %s", c.Name, c.Detail)
+				}
+			}
+			tables := []string{"orders", "order_lines", "order_transitions", "outbox", "outbox_waiting", "idempotency_keys"}
+			switch rival.stock.(type) {
+			case *stockRows:
+				tables = append(tables, "stock_ledger")
+			case *unitRows:
+				tables = append(tables, "held_units")
+			}
+			for _, table := range tables {
+				var rows int
+				if err := rival.row(t.Context(), "SELECT count(*) FROM "+table).Scan(&rows); err != nil || rows != 50 {
+					t.Errorf("%s: got %d rows, %v, want 50", table, rows, err)
+				}
+			}
+		})
 	}
 }
 
-func TestRowLockAnswersAKeyAgain(t *testing.T) {
-	_, stand := testRowLock(t, 1)
-	if err := stand.shop.offer(t.Context(), "sku-1", 1, time.Minute); err != nil {
-		t.Fatal(err)
+func TestRivalsAnswerAKeyAgain(t *testing.T) {
+	for _, r := range rivals {
+		t.Run(r.String(), func(t *testing.T) {
+			_, stand := r.open(t, 1)
+			if err := stand.shop.offer(t.Context(), "sku-1", 1, time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			request := stand.shop.post("/v1/orders", `{"user_id":"u-1","lines":[{"product_id":"sku-1","quantity":1}]}`, "Idempotency-Key: k")
+			first := answerTo(t, stand, request)
+			if second := answerTo(t, stand, request); first != second || !strings.HasPrefix(first, "201 ") {
+				t.Errorf("the same key: got %s and then %s, want the same 201 twice", first, second)
+			}
+		})
 	}
-	request := stand.shop.post("/v1/orders", `{"user_id":"u-1","lines":[{"product_id":"sku-1","quantity":1}]}`, "Idempotency-Key: k")
-	first := answerTo(t, stand, request)
-	if second := answerTo(t, stand, request); first != second || !strings.HasPrefix(first, "201 ") {
-		t.Errorf("the same key: got %s and then %s, want the same 201 twice", first, second)
+}
+
+// An order of several units and products is all or nothing, and each of its rows is there.
+func TestRivalsTakeAllOfAnOrderOrNothing(t *testing.T) {
+	for _, r := range rivals {
+		t.Run(r.String(), func(t *testing.T) {
+			_, stand := r.open(t, 4)
+			for product, units := range map[string]int64{"sku-1": 5, "sku-2": 1} {
+				if err := stand.shop.offer(t.Context(), product, units, time.Minute); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i, want := range []string{"201 ", "409 "} {
+				request := stand.shop.post("/v1/orders", `{"user_id":"u-1","lines":[{"product_id":"sku-2","quantity":1},{"product_id":"sku-1","quantity":2}]}`,
+					fmt.Sprintf("Idempotency-Key: k-%d", i))
+				if got := answerTo(t, stand, request); !strings.HasPrefix(got, want) {
+					t.Errorf("order %d: got %s, want %s", i, got, want)
+				}
+			}
+			for product, want := range map[string]stockLevel{"sku-1": {5, 3, 2, 0}, "sku-2": {1, 0, 1, 0}} {
+				if got, err := stand.shop.stock(t.Context(), product); got != want || err != nil {
+					t.Errorf("%s: got %+v, %v, want %+v", product, got, err, want)
+				}
+			}
+		})
 	}
 }
 
@@ -133,42 +197,53 @@ func answerTo(t *testing.T, stand *stand, request []byte) string {
 	return fmt.Sprintf("%d %s", status, body)
 }
 
-// The rival is fair only as long as it writes the same rows as Holdfast.
-func TestRowLockHasTheTablesOfHoldfast(t *testing.T) {
-	theirs, err := sql.Open("sqlite", ":memory:")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer theirs.Close() //nolint:errcheck // in memory
-	theirs.SetMaxOpenConns(1)
-	migrations, err := filepath.Glob("../internal/sqlstore/migrations/sqlite/*.sql")
-	if err != nil || len(migrations) == 0 {
-		t.Fatalf("no migrations found: %v", err)
-	}
-	slices.Sort(migrations)
-	for _, file := range migrations {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
+// A rival is fair only as long as it writes the same rows as Holdfast.
+func TestRivalsHaveTheTablesOfHoldfast(t *testing.T) {
+	for _, r := range rivals {
+		if r.scenario != rowLockScenario {
+			continue
 		}
-		up, _, _ := strings.Cut(string(text), "-- +goose Down")
-		if _, err := theirs.ExecContext(t.Context(), up); err != nil {
-			t.Fatalf("%s: %v", file, err)
-		}
-	}
-	rival, _ := testRowLock(t, 1)
-	for _, table := range []string{"products", "stock", "stock_ledger", "orders", "order_lines", "order_transitions", "idempotency_keys", "outbox"} {
-		want, got := layout(t, theirs, table), layout(t, rival.db, table)
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s differs from Holdfast's (-want +got):\n%s", table, diff)
-		}
+		t.Run(r.on.title, func(t *testing.T) {
+			theirs := migrated(t, r)
+			rival, _ := r.open(t, 1)
+			for _, table := range []string{
+				"products", "stock", "stock_ledger", "orders", "order_lines", "order_transitions", "idempotency_keys", "outbox", "outbox_waiting",
+			} {
+				want, got := layout(t, theirs, r.on, table), layout(t, rival.db, r.on, table)
+				if diff := cmp.Diff(want, got); diff != "" || len(want) == 0 {
+					t.Errorf("%s differs from Holdfast's (-want +got):\n%s", table, diff)
+				}
+			}
+		})
 	}
 }
 
-// layout is every definition that belongs to a table, without comments and line breaks.
-func layout(t *testing.T, db *sql.DB, table string) []string {
+// layouts ask for every definition that belongs to a table.
+var layouts = map[*dialect]string{
+	onSQLite: `SELECT sql FROM sqlite_schema WHERE tbl_name = ? AND sql IS NOT NULL ORDER BY name`,
+	onPostgres: `
+		SELECT concat_ws(' ', column_name, data_type, collation_name, is_nullable, column_default, identity_generation, generation_expression)
+		FROM information_schema.columns WHERE table_name = $1 AND table_schema = 'public'
+		UNION ALL SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = $1::regclass
+		UNION ALL SELECT array_to_string(reloptions, ' ') FROM pg_class WHERE oid = $1::regclass AND reloptions IS NOT NULL
+		UNION ALL SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = $1::regclass
+		ORDER BY 1`,
+	onMySQL: `
+		SELECT CONCAT_WS(' ', column_name, column_type, collation_name, is_nullable, column_default, extra, generation_expression) AS definition
+		FROM information_schema.columns WHERE table_name = ? AND table_schema = DATABASE()
+		UNION ALL SELECT CONCAT_WS(' ', index_name, non_unique, seq_in_index, column_name, sub_part)
+		FROM information_schema.statistics WHERE table_name = ? AND table_schema = DATABASE()
+		UNION ALL SELECT CONCAT_WS(' ', c.constraint_name, c.check_clause) FROM information_schema.check_constraints c
+		WHERE c.table_name = ? AND c.constraint_schema = DATABASE()
+		ORDER BY definition`,
+}
+
+// layout is without comments and line breaks.
+func layout(t *testing.T, db *sql.DB, d *dialect, table string) []string {
 	t.Helper()
-	rows, err := db.QueryContext(t.Context(), "SELECT sql FROM sqlite_schema WHERE tbl_name = ? AND sql IS NOT NULL ORDER BY name", table)
+	query := layouts[d]
+	args := slices.Repeat([]any{table}, max(1, strings.Count(query, "?")))
+	rows, err := db.QueryContext(t.Context(), query, args...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -17,8 +17,9 @@ type runner struct {
 	o          Options
 	executable string
 	progress   *progress
-	products   int    // made so far
-	id         string // of this run, part of every product's id: a running server may have seen others
+	products   int            // made so far
+	id         string         // of this run, part of every product's id: a running server may have seen others
+	pools      map[string]int // of a suite: the best one of each rival
 }
 
 func newRunner(o Options, stderr io.Writer) (*runner, error) {
@@ -40,7 +41,8 @@ func randomHex(bytes int) string {
 // stand is a server under test with what belongs to it.
 type stand struct {
 	shop    *shop
-	process *process // nil: it was running already
+	process *process     // nil: it was running already
+	drop    func() error // removes its database, when it is on a server
 	dir     string
 	keep    bool
 }
@@ -57,33 +59,45 @@ func (r *runner) onHoldfast(ctx context.Context, work work) (*Result, error) {
 		}
 		return work(ctx, &stand{shop: shop})
 	}
-	key, secret := "bench_"+randomHex(20), randomHex(20)
 	return r.onServer(ctx, func(s *stand) error {
-		database := r.o.DatabaseURL
-		if database == "" {
-			database = "sqlite:" + filepath.Join(s.dir, "holdfast.db")
-		}
-		command := append([]string{"serve", "--listen", "127.0.0.1:0", "--database-url", database}, r.o.ServeFlags...)
-		if err := r.spawn(ctx, s, key, secret, command...); err != nil {
+		database, err := r.newDatabase(ctx, s, "holdfast")
+		if err != nil {
 			return err
 		}
-		return s.shop.ready(ctx, startTimeout)
+		return r.serve(ctx, s, database)
 	}, work)
 }
 
-// onRival does work against one of the servers Holdfast is compared with, which are hidden modes of the same binary.
-func (r *runner) onRival(ctx context.Context, mode string, flags []string, work work) (*Result, error) {
+// serve starts Holdfast on a database and waits until it is ready.
+func (r *runner) serve(ctx context.Context, s *stand, database string) error {
+	key, secret := "bench_"+randomHex(20), randomHex(20)
+	command := append([]string{"serve", "--listen", "127.0.0.1:0", "--database-url", database}, r.o.ServeFlags...)
+	if err := r.spawn(ctx, s, key, secret, command...); err != nil {
+		return err
+	}
+	return s.shop.ready(ctx, startTimeout)
+}
+
+// onRival does work against one of the servers Holdfast is compared with, which are hidden modes of the same binary. Those with a
+// pool have a database.
+func (r *runner) onRival(ctx context.Context, scenario string, pool int, work work) (*Result, error) {
 	return r.onServer(ctx, func(s *stand) error {
-		command := append([]string{"bench", mode, "--listen", "127.0.0.1:0"}, flags...)
+		command := []string{"bench", serveMode + scenario, "--listen", "127.0.0.1:0"}
+		if pool > 0 {
+			database, err := r.newDatabase(ctx, s, scenario)
+			if err != nil {
+				return err
+			}
+			command = append(command, "--database", database, "--pool", strconv.Itoa(pool))
+		}
 		return r.spawn(ctx, s, "", "", command...)
 	}, work)
 }
 
-// onServer starts a server in a directory of its own, does the work, and cleans up. When the server ends in between, so
-// does the context of the work.
+// onServer starts a server in a directory of its own, does the work, and cleans up.
 func (r *runner) onServer(ctx context.Context, start func(*stand) error, work work) (result *Result, err error) {
-	s := &stand{keep: r.o.Keep}
-	if s.dir, err = os.MkdirTemp(r.o.Dir, "holdfast-bench-"); err != nil {
+	s, err := r.newStand()
+	if err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -95,6 +109,16 @@ func (r *runner) onServer(ctx context.Context, start func(*stand) error, work wo
 	if err := start(s); err != nil {
 		return nil, err
 	}
+	return s.during(ctx, work)
+}
+
+func (r *runner) newStand() (*stand, error) {
+	dir, err := os.MkdirTemp(r.o.Dir, "holdfast-bench-")
+	return &stand{keep: r.o.Keep, dir: dir}, err
+}
+
+// during does the work while the server runs. When the server ends in between, so does the context of the work.
+func (s *stand) during(ctx context.Context, work work) (*Result, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
@@ -134,7 +158,11 @@ func (s *stand) close() error {
 	if s.keep {
 		return nil
 	}
-	return os.RemoveAll(s.dir)
+	var err error
+	if s.drop != nil {
+		err = s.drop()
+	}
+	return errors.Join(err, os.RemoveAll(s.dir))
 }
 
 // meter is of the server; nil when it is not on this machine.

@@ -8,7 +8,7 @@ import (
 )
 
 // The scenarios of a round, in their order. What is compared stands close together.
-var suiteScenarios = []string{"echo", "flash-sale", "row-lock", "catalogue", "read", "sold-out"}
+var suiteScenarios = []string{"echo", "flash-sale", rowLockScenario, unitRowsScenario, "catalogue", "read", "sold-out"}
 
 const steadyShare = 0.7 // of the peak: where latency is looked at with an open loop
 
@@ -27,15 +27,18 @@ type Summary struct {
 // runSuite runs every comparison in rounds (A B C, A B C, …), so that a machine that gets slower does so for all of them,
 // then what is run once: a steady open loop, and the deadlines.
 func (r *runner) runSuite(ctx context.Context, stdout io.Writer) error {
-	pool, err := r.tunedPool(ctx)
-	if err != nil {
+	scenarios := suiteScenarios
+	if d, _ := dialectOf(r.o.DatabaseURL); !d.skips { // the options were validated
+		scenarios = slices.DeleteFunc(slices.Clone(scenarios), func(name string) bool { return name == unitRowsScenario })
+	}
+	if err := r.tuneAll(ctx, scenarios); err != nil {
 		return err
 	}
 	rounds := make(map[string][]*Result)
-	report := Report{Machine: r.machine()}
+	report := Report{Machine: r.machine(ctx)}
 	for round := range r.o.Rounds {
-		for _, name := range suiteScenarios {
-			one := r.with(fmt.Sprintf("round %d of %d, ", round+1, r.o.Rounds), func(o *Options) { o.Pool = pool })
+		for _, name := range scenarios {
+			one := r.with(fmt.Sprintf("round %d of %d, ", round+1, r.o.Rounds), func(*Options) {})
 			result, err := one.scenario(ctx, name)
 			if err != nil {
 				return err
@@ -44,7 +47,7 @@ func (r *runner) runSuite(ctx context.Context, stdout io.Writer) error {
 			report.Results = append(report.Results, result)
 		}
 	}
-	for _, name := range suiteScenarios {
+	for _, name := range scenarios {
 		report.Summary = append(report.Summary, summarize(name, rounds[name]))
 	}
 	peak := median(each(rounds["flash-sale"], func(r *Result) float64 { return r.PerSecond }))
@@ -59,7 +62,7 @@ func (r *runner) runSuite(ctx context.Context, stdout io.Writer) error {
 	}
 	lag.once = true
 	report.Results = append(report.Results, steady, lag)
-	report.Bars = bars(rounds, steady, lag)
+	report.Bars = r.bars(rounds, steady, lag)
 	r.progress.clear()
 	if err := report.write(stdout, r.o.Output); err != nil {
 		return err
@@ -75,16 +78,21 @@ func (r *runner) with(prefix string, change func(*Options)) *runner {
 	return &other
 }
 
-// tunedPool finds the rival's best pool with short runs.
-func (r *runner) tunedPool(ctx context.Context) (int, error) {
-	if r.o.Pool > 0 {
-		return r.o.Pool, nil
+// tuneAll finds the best pool of each rival with short runs.
+func (r *runner) tuneAll(ctx context.Context, scenarios []string) error {
+	r.pools = make(map[string]int)
+	short := r.with("tuning, ", func(o *Options) { o.Duration = min(o.Duration, tuningRun) })
+	for _, name := range scenarios {
+		if keepers[name].make == nil || r.o.Pool > 0 {
+			continue
+		}
+		tried, err := short.tune(ctx, name)
+		if err != nil {
+			return err
+		}
+		r.pools[name] = bestPool(tried).pool
 	}
-	tried, err := r.with("tuning, ", func(o *Options) { o.Duration = min(o.Duration, tuningRun) }).tune(ctx)
-	if err != nil {
-		return 0, err
-	}
-	return bestPool(tried).pool, nil
+	return nil
 }
 
 func summarize(name string, results []*Result) Summary {
@@ -96,7 +104,7 @@ func summarize(name string, results []*Result) Summary {
 		GeneratorMicros: median(each(results, func(r *Result) float64 { return r.Generator.micros() })),
 		PeakMemoryMB:    slices.Max(each(results, func(r *Result) float64 { return r.Server.peak() })),
 	}
-	if name == "row-lock" {
+	if keepers[name].make != nil {
 		s.Scenario += ", " + results[0].Note
 	}
 	return s

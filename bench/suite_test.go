@@ -56,6 +56,10 @@ func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 		{Scenario: "read", Connections: connectionsMax + 1},
 		{Scenario: "flash-sale", Rate: 10, Buyers: 10},
 		{Scenario: "read", Output: "xml"},
+		{Scenario: "read", DatabaseURL: "oracle://localhost/orders"},
+		{Scenario: "read", DatabaseURL: "sqlite:orders.db"},
+		{Scenario: "unit-rows"},
+		{Scenario: "unit-rows", URL: "http://localhost:8080", APIKey: "k", DatabaseURL: "postgres://localhost/orders"},
 	} {
 		if err := o.Validate(); !errors.Is(err, ErrOptions) {
 			t.Errorf("%+v: got %v, want %v", o, err, ErrOptions)

@@ -64,6 +64,9 @@ func (w *printer) result(r *Result) {
 	for _, c := range r.Checks {
 		w.row("  "+verdict(c.OK), c.Name+": "+c.Detail)
 	}
+	if r.Plans != "" {
+		w.heading("query plans\n" + r.Plans)
+	}
 }
 
 func (w *printer) use(name string, u *Use) {

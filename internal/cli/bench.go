@@ -4,16 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
 	"github.com/holdfast-oms/holdfast/bench"
+	"github.com/holdfast-oms/holdfast/internal/server"
 )
 
 // The servers that Holdfast is compared with are modes of this same program, so that the comparison needs nothing else.
 const (
-	serveEcho    = "serve-echo"
-	serveRowLock = "serve-row-lock"
+	serveEcho     = "serve-echo"
+	serveRowLock  = "serve-row-lock"
+	serveUnitRows = "serve-unit-rows"
+
+	showPlans = "show-plans" // what history asks of the record that it made
 )
 
 type benchCommand struct {
@@ -26,10 +31,11 @@ type benchCommand struct {
 	Rate        float64       `placeholder:"N" help:"flash-sale, catalogue: so many orders a second, come what may, instead of as many as can be; streams: instead of 1000."`
 	Units       int64         `placeholder:"N" help:"flash-sale: units for sale, instead of more than a run can sell."`
 	Buyers      int64         `placeholder:"N" help:"flash-sale: so many orders, however long they take."`
-	Rounds      int           `placeholder:"3" help:"Rounds of the suite."`
-	Pool        int           `placeholder:"N" help:"row-lock: its connections to the database, instead of the best of 1, 4, 16 and 64."`
+	Rounds      int           `placeholder:"3" help:"Rounds of the suite, and of history."`
+	Pool        int           `placeholder:"N" help:"row-lock, unit-rows: its connections to the database, instead of the best of 1, 4, 16 and 64."`
 	Pending     int           `placeholder:"100000" help:"expiry-lag: orders that stay pending."`
 	Due         int           `placeholder:"10000" help:"expiry-lag: orders that come due, twice."`
+	Orders      int           `placeholder:"5000000" help:"history: orders that there are already."`
 	Crowd       int           `placeholder:"8192" help:"overload: connections, about as many as the desk lets wait, or more."`
 	Streams     int           `placeholder:"2000" help:"streams: open at a time."`
 
@@ -37,14 +43,14 @@ type benchCommand struct {
 	APIKey        string `group:"running" placeholder:"KEY" help:"Its API key, with every scope (HOLDFAST_API_KEY)."`
 	SandboxSecret string `group:"running" placeholder:"SECRET" help:"Its sandbox secret; overload sends no notices without it (HOLDFAST_SANDBOX_SECRET)."`
 
-	DatabaseURL string   `group:"own" placeholder:"URL" help:"Its record, instead of a new SQLite file."`
+	DatabaseURL string   `group:"own" placeholder:"URL" help:"Run on this server (postgres://…, mysql://…) instead of SQLite: each run makes a database of its own there and drops it; the one that is named stays as it is."`
 	ServeFlag   []string `group:"own" sep:"none" placeholder:"FLAG" help:"A further flag for it, such as --serve-flag=--batch-max=64. May be given again."`
 	Executable  string   `group:"own" placeholder:"FILE" help:"The program to start, instead of this one."`
 	Dir         string   `group:"own" placeholder:"FOLDER" help:"Where databases are made, instead of the folder for temporary files."`
 	Keep        bool     `group:"own" help:"Leave databases and logs where they are."`
 
-	Listen   string `hidden:"" default:"127.0.0.1:0" help:"serve-echo, serve-row-lock: where to listen."`
-	Database string `hidden:"" default:"row-lock.db" help:"serve-row-lock: the file of its database."`
+	Listen   string `hidden:"" default:"127.0.0.1:0" help:"serve-echo, serve-row-lock, serve-unit-rows: where to listen."`
+	Database string `hidden:"" help:"serve-echo, serve-row-lock, serve-unit-rows: the URL of a new database."`
 }
 
 // Help is the longer text.
@@ -63,8 +69,13 @@ func (c *benchCommand) Run(ctx context.Context, in *invocation) error {
 	switch c.Scenario {
 	case serveEcho:
 		return bench.ServeEcho(ctx, c.Listen, in.Stdout)
-	case serveRowLock:
-		return bench.ServeRowLock(ctx, c.Listen, c.Database, c.Pool, in.Stdout)
+	case serveRowLock, serveUnitRows:
+		return bench.ServeRival(ctx, bench.RivalOptions{
+			Scenario: strings.TrimPrefix(c.Scenario, "serve-"), Listen: c.Listen, Database: c.Database, Pool: c.Pool,
+		}, in.Stdout)
+	}
+	if c.Scenario == showPlans {
+		return c.showPlans(ctx, in.Stdout)
 	}
 	if err := c.check(); err != nil {
 		return failure{exitUsage, err}
@@ -74,7 +85,7 @@ func (c *benchCommand) Run(ctx context.Context, in *invocation) error {
 		URL: c.URL, APIKey: c.APIKey, SandboxSecret: c.SandboxSecret,
 		Executable: c.Executable, DatabaseURL: c.DatabaseURL, ServeFlags: c.ServeFlag, Dir: c.Dir, Keep: c.Keep,
 		Connections: c.Connections, Crowd: c.Crowd, Duration: c.Duration, Rate: c.Rate, Rounds: c.Rounds, Units: c.Units,
-		Buyers: c.Buyers, Pool: c.Pool, Streams: c.Streams, Pending: c.Pending, Due: c.Due, Output: c.Output,
+		Buyers: c.Buyers, Pool: c.Pool, Streams: c.Streams, Pending: c.Pending, Due: c.Due, Orders: c.Orders, Output: c.Output,
 	}
 	if c.URL != "" {
 		cfg, _, err := in.settings(settings{})
@@ -85,6 +96,17 @@ func (c *benchCommand) Run(ctx context.Context, in *invocation) error {
 		options.SandboxSecret = first(c.SandboxSecret, cfg.SandboxSecret)
 	}
 	return orStopped(ctx, bench.Run(ctx, options, in.Stdout, in.Stderr))
+}
+
+func (c *benchCommand) showPlans(ctx context.Context, out io.Writer) error {
+	plans, err := server.Plans(ctx, c.Database)
+	if err != nil {
+		return err
+	}
+	for _, p := range plans {
+		fmt.Fprintf(out, "%s\n    %s\n", p.Look, strings.ReplaceAll(p.Steps, "\n", "\n    "))
+	}
+	return nil
 }
 
 // check says what to run instead of a scenario that there is not.

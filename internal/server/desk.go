@@ -104,6 +104,19 @@ func Audit(ctx context.Context, cfg config.Config, progress func(done, total int
 	return report, nil
 }
 
+// Plan is how the database would find what a look asks for.
+type Plan = sqlstore.Plan
+
+// Plans asks the database how it would find what lists ask for, beside whoever serves the record.
+func Plans(ctx context.Context, databaseURL string) ([]Plan, error) {
+	store, err := sqlstore.Open(ctx, databaseURL, sqlstore.Options{ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close() //nolint:errcheck // nothing was written
+	return store.Plans(ctx)
+}
+
 // Backup copies the record into a new file, beside whoever serves it, and gives the size of the copy.
 func Backup(ctx context.Context, cfg config.Config, file string, progress func(done, total int, about string)) (bytes int64, err error) {
 	store, err := sqlstore.Open(ctx, cfg.DatabaseURL, sqlstore.Options{ReadOnly: true, Degraded: true})

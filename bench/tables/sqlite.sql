@@ -1,8 +1,5 @@
-package bench
+-- Holdfast's own tables (internal/sqlstore/migrations/sqlite), as far as placing an order writes them.
 
-// rowLockTables are Holdfast's own tables (internal/sqlstore/migrations), as far as placing an order writes them: the rival
-// stores the same rows under the same constraints and indexes. A test compares the two.
-const rowLockTables = `
 CREATE TABLE products (
     product_id    TEXT    NOT NULL PRIMARY KEY,
     title         TEXT    NOT NULL,
@@ -122,4 +119,3 @@ CREATE TABLE outbox_waiting (
     event_id INTEGER NOT NULL,
     PRIMARY KEY (shard, event_id)
 ) STRICT, WITHOUT ROWID;
-`

@@ -1,0 +1,54 @@
+package bench
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/testenv"
+)
+
+// Every scenario that goes by its duration runs on every database, and what it checks at its end holds: Run fails when it does not.
+func TestScenariosRunOnEachDatabase(t *testing.T) {
+	executable, err := holdfast()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, on := range []struct {
+		title string
+		url   func(*testing.T) string
+	}{
+		{onSQLite.title, func(*testing.T) string { return "" }},
+		{onPostgres.title, func(t *testing.T) string { t.Helper(); return testenv.StartPostgres(t, testenv.Options{}).AdminURL() }},
+		{onMySQL.title, func(t *testing.T) string { t.Helper(); return testenv.StartMariaDB(t, testenv.Options{}).AdminURL() }},
+	} {
+		t.Run(on.title, func(t *testing.T) {
+			url := on.url(t)
+			for _, scenario := range []string{"flash-sale", "catalogue", "read", "sold-out", historyScenario} {
+				o := Options{
+					Scenario: scenario, DatabaseURL: url, Executable: executable, Duration: 300 * time.Millisecond, Connections: 16,
+					Rounds: 1, Orders: 3000,
+				}
+				result := runJSON(t, o).Results[0]
+				if result.PerSecond == 0 || result.Answers.Unexpected+result.Answers.Broken > 0 {
+					t.Errorf("%s: got %+v, want answers and nothing else", scenario, result)
+				}
+				if scenario == historyScenario && (result.Plans == "" || result.values(figureSlowestList) == nil) {
+					t.Errorf("history: got %+v, want lists with their plans", result)
+				}
+			}
+		})
+	}
+}
+
+// holdfast builds the binary once; TestMain throws it away.
+var holdfast = sync.OnceValues(func() (string, error) {
+	binary := filepath.Join(built, "holdfast")
+	if out, err := exec.Command("go", "build", "-o", binary, "../cmd/holdfast").CombinedOutput(); err != nil { //nolint:gosec // see above
+		return "", fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return binary, nil
+})
