@@ -168,7 +168,8 @@ func (s *Store) checkPostgres(ctx context.Context) error {
 }
 
 // commitPostgres commits. A server that has said ERROR has rolled the transaction back, and so it has when COMMIT is answered by
-// ROLLBACK; one that ended the session for having been idle never saw the COMMIT. Of all else nobody knows.
+// ROLLBACK; one that ended the session for having been idle never saw the COMMIT. Of all else nobody knows: that the driver calls an
+// error safe to retry proves nothing, for it says so, too, of a connection that was lost between a COMMIT and its answer.
 func commitPostgres(ctx context.Context, one *session) error {
 	if one.conn == nil {
 		return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, classify(sql.ErrConnDone))
@@ -187,7 +188,7 @@ func commitPostgres(ctx context.Context, one *session) error {
 		return nil
 	case err == nil:
 		return fmt.Errorf("%w: the transaction had failed, and was ended with %s", ledger.ErrNotCommitted, tag)
-	case errors.As(err, &said) && (said.SeverityUnlocalized == "ERROR" || said.Code == "25P03"), pgconn.SafeToRetry(err):
+	case errors.As(err, &said) && (said.SeverityUnlocalized == "ERROR" || said.Code == "25P03"):
 		return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, one.checked(err))
 	}
 	return one.checked(err)
