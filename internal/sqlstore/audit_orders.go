@@ -185,7 +185,7 @@ func (a *auditor) turn(c *chapter) (err error) {
 		if c.more, err = c.next(); err != nil || !c.more {
 			return err
 		}
-		subject, named := c.values[0].(string)
+		subject, named := c.named(0)
 		switch {
 		case !named:
 			c.no = c.number(0)

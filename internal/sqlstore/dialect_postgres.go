@@ -64,7 +64,7 @@ var postgresDialect = dialect{
 	numberText: `CAST(orders.order_no / 10000000000 AS TEXT) || to_char(orders.order_no % 10000000000, 'FM9990000000')`,
 
 	now:    postgresNow,
-	events: nextEventsPostgres,
+	events: insertEvents(nextEventsPostgres),
 	stream: streamCursor,
 	insert: insertArrays,
 	update: updateArrays,
