@@ -19,7 +19,7 @@ import (
 
 func TestThreeProcessesOnPostgreSQLNeverWaitInACircle(t *testing.T) {
 	t.Parallel()
-	rivals(t, testenv.PostgresURL(t)+"&synchronous_commit=off", 5000)
+	rivals(t, testenv.PostgresURL(t))
 }
 
 // counter sells one product over a server that something happens to.
