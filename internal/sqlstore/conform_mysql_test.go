@@ -22,5 +22,5 @@ func onMariaDB(t *testing.T, clock func() time.Time) conform.Record {
 
 func TestThreeProcessesOnMariaDBNeverWaitInACircle(t *testing.T) {
 	t.Parallel()
-	rivals(t, testenv.MariaDBURL(t), 2000)
+	rivals(t, testenv.MariaDBURL(t))
 }
