@@ -15,12 +15,15 @@ const readyMax = 2 * time.Second
 // getHealth says that the process answers, whatever else is wrong: restarting it would not help the others.
 func (s *Server) getHealth(x *exchange) error { return s.health(x, "ok") }
 
-// getReady says whether requests should be sent here.
+// getReady says whether requests should be sent here, and whether the record may lose what it has committed.
 func (s *Server) getReady(x *exchange) error {
 	ctx, cancel := context.WithTimeout(x.ctx, readyMax)
 	defer cancel()
 	if err := s.opt.Ready(ctx); err != nil {
 		return notReady(err)
+	}
+	if s.opt.Degraded {
+		return s.health(x, "degraded")
 	}
 	return s.health(x, "ready")
 }

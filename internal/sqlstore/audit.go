@@ -61,15 +61,19 @@ var checkNames = [checks]string{
 // an index, all that speaks of one order side by side, and keeps no more than a few sums per product and per counter of a
 // user. Nobody waits for it, but while it runs the write-ahead log cannot start anew.
 func (s *Store) Audit(ctx context.Context, opt AuditOptions) (audit.Report, error) {
-	setDefault(&opt.LateBy, lateBy)
-	if opt.Progress == nil {
-		opt.Progress = func(int, int, string) {}
-	}
 	snap, err := s.snapshot(ctx)
 	if err != nil {
 		return audit.Report{}, fmt.Errorf("audit: %w", err)
 	}
 	defer snap.end()
+	return s.audit(ctx, snap, opt)
+}
+
+func (s *Store) audit(ctx context.Context, snap *snapshot, opt AuditOptions) (audit.Report, error) {
+	setDefault(&opt.LateBy, lateBy)
+	if opt.Progress == nil {
+		opt.Progress = func(int, int, string) {}
+	}
 	now, err := s.now(ctx, snap)
 	if err != nil {
 		return audit.Report{}, fmt.Errorf("audit: %w", err)

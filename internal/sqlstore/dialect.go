@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,11 +19,13 @@ type dialect struct {
 	name  string // of its folder of migrations
 	goose goose.Dialect
 
-	locksMigrations func() (goose.ProviderOption, error) // nil: the file's lock is enough
+	locksMigrations func() (goose.ProviderOption, error)                          // nil: the file's lock is enough
+	migrating       func(ctx context.Context, db *sql.DB) (end func(), err error) // waits until no other process migrates; nil: locksMigrations does
 
-	alone    bool // one connection writes, in turns
-	prepares bool // statements are prepared once for each connection; else the driver keeps them, or needs none
-	arrays   bool // lists and rows are passed as arrays, one for each column
+	backup   string // how the record is copied, where Holdfast does not do it
+	alone    bool   // one connection writes, in turns
+	prepares bool   // statements are prepared once for each connection; else the driver keeps them, or needs none
+	arrays   bool   // lists and rows are passed as arrays, one for each column
 
 	begin    string               // opens a transaction that writes
 	snapshot []string             // open a transaction that sees the record as it is at its first look

@@ -40,6 +40,7 @@ var postgresDialect = dialect{
 	name: "postgres", goose: goose.DialectPostgres,
 	locksMigrations: lockPostgresMigrations,
 	arrays:          true,
+	backup:          "the record is on PostgreSQL: copy it with pg_dump, or with pg_basebackup and the write-ahead log, and check the copy with holdfast audit",
 	begin:           `BEGIN ISOLATION LEVEL READ COMMITTED`,
 	snapshot: []string{
 		`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`,

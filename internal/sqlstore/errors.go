@@ -29,6 +29,8 @@ func classify(err error) error {
 		return classifyPostgres(postgres, err)
 	case mysqlKindOf(err) != mysqlOther:
 		return classifyMySQL(err)
+	case errors.Is(err, context.Canceled): // whoever asked has left
+		return err
 	case lost(err):
 		return fault.ErrUnavailable.Because(err)
 	}

@@ -2,7 +2,6 @@ package testenv_test
 
 import (
 	"database/sql"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -12,12 +11,14 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
-// engines are the two that hold databases.
-var engines = []struct {
+type engine struct {
 	name  string
 	start func(testing.TB, testenv.Options) *testenv.Server
 	fresh func(testing.TB) string
-}{
+}
+
+// engines are the two that hold databases.
+var engines = []engine{
 	{"PostgreSQL", testenv.StartPostgres, testenv.PostgresURL},
 	{"MariaDB", testenv.StartMariaDB, testenv.MariaDBURL},
 }
@@ -36,24 +37,25 @@ func TestEachTestHasADatabaseOfItsOwn(t *testing.T) {
 	}
 }
 
-// open opens a database as its URL says.
 func open(t *testing.T, address string) *sql.DB {
 	t.Helper()
-	driver, source := "pgx", address
-	if rest, ok := strings.CutPrefix(address, "mysql://"); ok {
-		u, err := url.Parse(address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, path, _ := strings.Cut(rest, "/")
-		driver, source = "mysql", u.User.String()+"@tcp("+u.Host+")/"+path
-	}
-	db, err := sql.Open(driver, source)
+	db, err := sql.Open(driver(address))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { db.Close() })
+	t.Cleanup(func() { _ = db.Close() }) // its server may be gone
 	return db
+}
+
+// driver gives the driver's name and the address in its own form.
+func driver(address string) (name, source string) {
+	rest, ok := strings.CutPrefix(address, "mysql://")
+	if !ok {
+		return "pgx", address
+	}
+	account, place, _ := strings.Cut(rest, "@")
+	host, database, _ := strings.Cut(place, "/")
+	return "mysql", account + "@tcp(" + host + ")/" + database
 }
 
 func execute(t *testing.T, db *sql.DB, statement string) {

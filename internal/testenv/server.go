@@ -21,7 +21,8 @@ const (
 
 	startMax  = 60 * time.Second // a database that was killed may have much to recover
 	stopMax   = 60 * time.Second
-	pause     = 10 * time.Millisecond // between two looks
+	pauseMin  = 5 * time.Millisecond // between two looks, longer each time
+	pauseMax  = 100 * time.Millisecond
 	portTries = 5
 	logTail   = 4 << 10 // bytes of a server's log shown with an error
 )
@@ -66,19 +67,19 @@ type Server struct {
 }
 
 // startFor starts a server that ends with its test.
-func startFor(t testing.TB, e engine, o Options) *Server {
-	t.Helper()
+func startFor(tb testing.TB, e engine, o Options) *Server {
+	tb.Helper()
 	s, err := start(e, o)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	s.t = t
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("%s said at last:\n%s", e.name(), last(s.Log()))
+	s.t = tb
+	tb.Cleanup(func() {
+		if tb.Failed() {
+			tb.Logf("%s said at last:\n%s", e.name(), last(s.Log()))
 		}
 		if err := s.discard(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return s
@@ -97,7 +98,7 @@ func (s *Server) begin() (err error) {
 	if s.folder, err = newFolder(s.engine.name()); err != nil {
 		return err
 	}
-	if err = s.engine.prepare(s); err != nil {
+	if err := s.engine.prepare(s); err != nil {
 		return err
 	}
 	for range portTries {
@@ -281,7 +282,7 @@ func last(s string) string { return s[max(0, len(s)-logTail):] }
 func waitFor(limit time.Duration, look func() (met bool, err error)) (bool, error) {
 	late := time.NewTimer(limit)
 	defer late.Stop()
-	for {
+	for pause := pauseMin; ; pause = min(2*pause, pauseMax) {
 		if met, err := look(); met || err != nil {
 			return met, err
 		}
