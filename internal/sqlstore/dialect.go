@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,7 +19,8 @@ type dialect struct {
 	name  string // of its folder of migrations
 	goose goose.Dialect
 
-	locksMigrations func() (goose.ProviderOption, error) // nil: the file's lock is enough
+	locksMigrations func() (goose.ProviderOption, error)                          // nil: the file's lock is enough
+	migrating       func(ctx context.Context, db *sql.DB) (end func(), err error) // waits until no other process migrates; nil: locksMigrations does
 
 	backup   string // how the record is copied, where Holdfast does not do it
 	alone    bool   // one connection writes, in turns

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"embed"
@@ -26,7 +27,7 @@ func (s *Store) migrator() (*goose.Provider, error) {
 		return nil, err
 	}
 	if s.dialect.locksMigrations == nil {
-		return goose.NewProvider(s.dialect.goose, s.write, folder)
+		return goose.NewProvider(s.dialect.goose, cmp.Or(s.patient, s.write), folder)
 	}
 	locked, err := s.dialect.locksMigrations()
 	if err != nil {
@@ -38,6 +39,13 @@ func (s *Store) migrator() (*goose.Provider, error) {
 // Migrate brings the schema up to date and gives the number of steps taken. Shards leased by a process that was killed are
 // free again: with the file's lock it is certain that nobody holds them, and events need not wait for the leases to lapse.
 func (s *Store) Migrate(ctx context.Context) (int, error) {
+	if s.dialect.migrating != nil {
+		end, err := s.dialect.migrating(ctx, s.patient)
+		if err != nil {
+			return 0, fmt.Errorf("migrate: %w", err)
+		}
+		defer end()
+	}
 	m, err := s.migrator()
 	if err != nil {
 		return 0, fmt.Errorf("migrate: %w", err)
