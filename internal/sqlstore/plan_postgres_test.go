@@ -38,7 +38,7 @@ func TestPostgreSQLLooksByItsIndexes(t *testing.T) {
 		}
 		for _, c := range []struct{ about, query, want string }{
 			{"refunded orders", filter(checkout.OrderFilter{Status: order.Refunded}), "orders_status"},
-			{"paid orders before one", filter(checkout.OrderFilter{Status: order.Paid, Before: 7}), "orders_status"},
+			{"refunded orders before one", filter(checkout.OrderFilter{Status: order.Refunded, Before: 7}), "orders_status"},
 			{"orders of a user", filter(checkout.OrderFilter{UserID: "u-1"}), "orders_user"},
 			{"paid orders of a user", filter(checkout.OrderFilter{UserID: "u-1", Status: order.Paid, Before: 7}), "orders_user"},
 			{"orders of lately", filter(checkout.OrderFilter{CreatedAfter: time.UnixMilli(1)}), "orders_pkey"},
