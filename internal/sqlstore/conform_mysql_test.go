@@ -51,7 +51,10 @@ func TestEachCheckFindsWhatBreaksItOnMariaDB(t *testing.T) {
 		}
 		defer s.Close() //nolint:errcheck // a test
 		plant = rebuiltTable.ReplaceAllString(v.fill(plant), inFront)
-		plant = strings.ReplaceAll(plant, "randomblob(16)", "UNHEX(MD5(RAND()))")
+		plant = strings.NewReplacer(
+			"randomblob(16)", "UNHEX(MD5(RAND()))",
+			"DROP INDEX outbox_subject", strings.ReplaceAll(inFront, "$1", "outbox"),
+		).Replace(plant)
 		statements := []string{`SET check_constraint_checks = 0`}
 		for statement := range strings.SplitSeq(plant, ";") {
 			if strings.TrimSpace(statement) != "" {
