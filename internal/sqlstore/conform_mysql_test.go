@@ -26,7 +26,7 @@ func onMariaDB(t *testing.T, clock func() time.Time) conform.Record {
 
 func TestThreeProcessesOnMariaDBNeverWaitInACircle(t *testing.T) {
 	t.Parallel()
-	rivals(t, testenv.MariaDBURL(t), 2000)
+	rivals(t, testenv.MariaDBURL(t))
 }
 
 // A table without its keys, for plants that need one, is a temporary one in front of it: dropping a table would end the transaction.
