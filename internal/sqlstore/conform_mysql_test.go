@@ -72,3 +72,18 @@ func TestEachCheckFindsWhatBreaksItOnMariaDB(t *testing.T) {
 	}
 	findsEach(t, v, audited)
 }
+
+func TestMariaDBCommitWhoseAnswerIsLostCountsOnce(t *testing.T) {
+	t.Parallel()
+	losesAnswers(t, testenv.StartMariaDB(t, testenv.Options{}))
+}
+
+func TestMariaDBThatIsSilentIsNoticedInFiveSeconds(t *testing.T) {
+	t.Parallel()
+	fallsSilent(t, testenv.StartMariaDB(t, testenv.Options{}))
+}
+
+func TestMariaDBThatWasKilledIsUsedAgainWithoutARestart(t *testing.T) {
+	t.Parallel()
+	isKilled(t, testenv.StartMariaDB(t, testenv.Options{}))
+}

@@ -25,7 +25,7 @@ const (
 	mysqlWriters      = 8
 	mysqlReaders      = 8
 	mysqlDialMax      = 3 * time.Second
-	mysqlStatementMax = 5 * time.Second
+	mysqlStatementMax = 4 * time.Second
 	mysqlMigratingMax = 10 * time.Minute
 	mysqlRowsMax      = 256     // in one statement: more gain nothing
 	mysqlBytesMax     = 4 << 20 // or as many, and a row more: a server takes 16 MB (MariaDB) or 64 MB

@@ -101,7 +101,11 @@ func through(t *testing.T, server *testenv.Server) (string, *testenv.Proxy) {
 // told so within the time it takes to notice.
 func TestPostgreSQLCommitWhoseAnswerIsLostCountsOnce(t *testing.T) {
 	t.Parallel()
-	server := testenv.StartPostgres(t, testenv.Options{})
+	losesAnswers(t, testenv.StartPostgres(t, testenv.Options{}))
+}
+
+func losesAnswers(t *testing.T, server *testenv.Server) {
+	t.Helper()
 	url, proxy := through(t, server)
 	c := openCounter(t, url)
 	var held int64
@@ -152,7 +156,11 @@ func TestPostgreSQLCommitWhoseAnswerIsLostCountsOnce(t *testing.T) {
 // Silence anywhere else ends, too: the desk says 503 and is back once the way is free, with connections of its own.
 func TestPostgreSQLThatIsSilentIsNoticedInFiveSeconds(t *testing.T) {
 	t.Parallel()
-	server := testenv.StartPostgres(t, testenv.Options{})
+	fallsSilent(t, testenv.StartPostgres(t, testenv.Options{}))
+}
+
+func fallsSilent(t *testing.T, server *testenv.Server) {
+	t.Helper()
 	url, proxy := through(t, server)
 	c := openCounter(t, url)
 	proxy.Blackhole(true)
@@ -171,7 +179,11 @@ func TestPostgreSQLThatIsSilentIsNoticedInFiveSeconds(t *testing.T) {
 
 func TestPostgreSQLThatWasKilledIsUsedAgainWithoutARestart(t *testing.T) {
 	t.Parallel()
-	server := testenv.StartPostgres(t, testenv.Options{})
+	isKilled(t, testenv.StartPostgres(t, testenv.Options{}))
+}
+
+func isKilled(t *testing.T, server *testenv.Server) {
+	t.Helper()
 	c := openCounter(t, server.URL())
 	for range 2 {
 		server.Kill()
