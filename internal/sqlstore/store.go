@@ -44,7 +44,8 @@ type Store struct {
 
 // Open opens the record with a name. SQLite: sqlite:PATH, or sqlite::memory: for tests; it is taken for this process, and another
 // process that holds it is an error that says so. PostgreSQL: postgres://USER:PASSWORD@HOST:PORT/DATABASE, and what its own URLs
-// know besides. The name is shown without its secrets.
+// know besides. MySQL and MariaDB: mysql://USER:PASSWORD@HOST:PORT/DATABASE, see parseMySQL.
+// The name is shown without its secrets.
 func Open(ctx context.Context, named string, opt Options) (*Store, error) {
 	s := &Store{clock: opt.Clock}
 	if err := s.open(ctx, named, opt); err != nil {
