@@ -56,6 +56,7 @@ test: has-compiler $(SERVERS) has-browser ## Vet and run every test under the ra
 .PHONY: chaos
 chaos: has-compiler $(SERVERS) ## Kill the server N times under load (N=300), and run SEEDS simulated worlds (SEEDS=100000)
 	GOGC=400 $(GO) test -tags failpoint -timeout 6h -count=1 -v -run Whatever ./internal/sim -sim.seeds=$(SEEDS)
+	$(GO) test -timeout 2h -count=1 -v -run NeverWaitInACircle ./internal/sqlstore -rivals.orders=100000
 	CGO_ENABLED=1 $(GO) test -race -timeout 3h -count=1 -run Chaos ./e2e -chaos.n=$(N)
 
 # One target after the other, each with the whole machine. A fuzz_test.go runs without the other tests of its package (but with

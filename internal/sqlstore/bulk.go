@@ -16,13 +16,14 @@ const listMax = 512
 func lists[T, V any](q querier, values []T, arg func(T) V, run func(in string, args []any) error) error {
 	for len(values) > 0 {
 		n := min(len(values), listMax)
-		in, args := " = ANY (?)", []any(nil)
+		var in string
+		var args []any
 		if q.speaks().arrays {
 			array := make([]V, n)
 			for i := range array {
 				array[i] = arg(values[i])
 			}
-			args = []any{array}
+			in, args = " = ANY (?)", []any{array}
 		} else {
 			size := 1
 			for size < n {

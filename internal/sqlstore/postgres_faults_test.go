@@ -76,7 +76,7 @@ func (c counter) comesBack() {
 		if !errors.Is(err, fault.ErrUnavailable) || time.Now().After(until) {
 			c.Fatalf("the desk does not come back: %v", err)
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) //nolint:forbidigo // between two looks at a condition
 	}
 }
 
@@ -135,7 +135,7 @@ func losesAnswers(t *testing.T, server *testenv.Server) {
 	go func() {
 		defer close(ended)
 		<-silent
-		time.Sleep(2 * time.Second)
+		time.Sleep(2 * time.Second) //nolint:forbidigo // that is how long the network is silent
 		proxy.Blackhole(false)
 	}()
 	wish := wishOf()
