@@ -101,12 +101,20 @@ func (s *Server) begin() (err error) {
 	if err := s.engine.prepare(s); err != nil {
 		return err
 	}
+	if err := s.runSomewhere(); err != nil {
+		return err
+	}
+	return s.engine.settle(s)
+}
+
+// runSomewhere starts the process on a free port.
+func (s *Server) runSomewhere() (err error) {
 	for range portTries {
 		if s.port, s.held, err = reservePort(); err != nil {
 			return err
 		}
 		if err = s.run(); err == nil {
-			return s.engine.settle(s)
+			return nil
 		}
 		if !portTaken(s.Addr()) {
 			return err
@@ -172,8 +180,14 @@ func (s *Server) Stop() {
 	s.t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.stop(); err != nil {
+		s.t.Errorf("stop %s: %v", s.engine.name(), err)
+	}
+}
+
+func (s *Server) stop() error {
 	if s.pid == 0 {
-		return
+		return nil
 	}
 	err := syscall.Kill(s.pid, s.engine.stop())
 	met := false
@@ -183,9 +197,7 @@ func (s *Server) Stop() {
 	if err == nil && !met {
 		err = errors.Join(fmt.Errorf("it had not ended after %v", stopMax), s.kill())
 	}
-	if err != nil {
-		s.t.Errorf("stop %s: %v", s.engine.name(), err)
-	}
+	return err
 }
 
 // Start starts a server again that was killed or stopped: on its port, with its data. It waits until the server answers.
