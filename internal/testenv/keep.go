@@ -87,6 +87,17 @@ func (k *Kept) forget() error {
 	return err
 }
 
+// Clear throws everything away that is kept. Nothing may have been started.
+func (k *Kept) Clear() error {
+	entries, err := os.ReadDir(k.folder)
+	for _, entry := range entries {
+		if entry.IsDir() { // all but the lock
+			err = errors.Join(err, os.RemoveAll(filepath.Join(k.folder, entry.Name())))
+		}
+	}
+	return err
+}
+
 // Postgres starts the folder's PostgreSQL. See StartPostgres.
 func (k *Kept) Postgres(o Options) (*Server, error) { return k.start(postgres{}, o) }
 
@@ -179,6 +190,9 @@ func (s *Server) Name() string { return s.engine.name() }
 
 // Folder is where its data, its log and its password are.
 func (s *Server) Folder() string { return s.folder }
+
+// LogPath is the file with what it says.
+func (s *Server) LogPath() string { return filepath.Join(s.folder, logName) }
 
 var versionNumber = regexp.MustCompile(`\d+(\.\d+)+`)
 

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -231,18 +230,16 @@ func (s *Server) Resume() {
 // Log is what the server has said since it was first started.
 func (s *Server) Log() string {
 	s.t.Helper()
-	text, err := os.ReadFile(s.logPath())
+	text, err := os.ReadFile(s.LogPath())
 	if err != nil {
 		s.t.Errorf("read the log of %s: %v", s.engine.name(), err)
 	}
 	return string(text)
 }
 
-func (s *Server) logPath() string { return filepath.Join(s.folder, logName) }
-
 // log is for errors: what cannot be read is told in its place.
 func (s *Server) log() string {
-	text, err := os.ReadFile(s.logPath())
+	text, err := os.ReadFile(s.LogPath())
 	if err != nil {
 		return err.Error()
 	}
