@@ -36,19 +36,20 @@ build: ## Build bin/holdfast, one static binary
 run: build ## Start an order desk with sample products and say where to go
 	$(BIN) serve --demo
 
-# What the stack is made of. STACK is its folder; nobody, as whom root's servers run, must get at it.
 DB_STACK    = $(or $(DB),mariadb)
-STACK      ?= .stack
-stack_flags = -db $(DB_STACK) $(if $(WORKERS),-workers $(WORKERS)) $(if $(REDIS),-redis) $(if $(FRESH),-fresh) -folder $(STACK)
+STACK_FLAGS = -db $(DB_STACK) $(if $(WORKERS),-workers $(WORKERS)) $(if $(filter 1,$(REDIS)),-redis) $(if $(filter 1,$(FRESH)),-fresh) \
+	$(if $(STACK),-folder '$(STACK)')
 
-# Where the servers cannot be had from packages and a container engine runs, that is where they run.
+# Where the servers cannot be had from packages and a container engine runs, that is where they run. Their password is made once.
 .PHONY: stack
-stack: ## The same on MariaDB (DB=postgres): WORKERS=3 processes, REDIS=1 with Redis, FRESH=1 without old data, in STACK=.stack
-	@if $(MAKE) has-$(DB_STACK) $(if $(REDIS),has-redis); then \
-		$(MAKE) build && $(GO) build -o bin/stack ./cmd/stack && exec bin/stack $(stack_flags); \
+stack: ## The same on MariaDB (DB=postgres): WORKERS=3 processes, REDIS=1 with Redis, FRESH=1 without old data
+	@if $(MAKE) has-$(DB_STACK) $(if $(filter 1,$(REDIS)),has-redis); then \
+		$(MAKE) build && $(GO) build -o bin/stack ./cmd/stack && exec bin/stack $(STACK_FLAGS); \
 	elif docker compose version >/dev/null 2>&1 && docker info >/dev/null 2>&1; then \
 		echo 'A container engine runs: starting deploy/compose.yaml in it.'; \
-		exec docker compose -f deploy/compose.yaml --profile $(DB_STACK) up --build; \
+		password=.stack/compose.env; mkdir -p .stack; \
+		[ -s $$password ] || (umask 077; echo "DB_PASSWORD=$$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')" >$$password) || exit 1; \
+		exec docker compose --env-file $$password -f deploy/compose.yaml --profile $(DB_STACK) up --build; \
 	else \
 		exit 1; \
 	fi

@@ -22,6 +22,9 @@ const (
 	exitUsage  = 2
 
 	desksMax = 32
+
+	folderUsual = ".stack"
+	folderElse  = "/var/tmp/holdfast-stack"
 )
 
 func main() {
@@ -30,7 +33,7 @@ func main() {
 	flag.BoolVar(&s.redis, "redis", false, "start Redis, too, and tell the desk of it")
 	flag.IntVar(&s.desks, "workers", 1, "how many Holdfast processes")
 	flag.StringVar(&s.listen, "listen", "127.0.0.1:8080", "where the first of them listens; each of the others one port further. Port 0: all take free ones")
-	flag.StringVar(&s.folder, "folder", ".stack", "where data is kept between runs")
+	flag.StringVar(&s.folder, "folder", "", "where data is kept between runs; if not said "+folderUsual+", or "+folderElse+" where root's servers do not get at that")
 	flag.BoolVar(&s.fresh, "fresh", false, "throw away what the runs before have left there")
 	flag.StringVar(&s.binary, "holdfast", "bin/holdfast", "the program")
 	flag.Parse()
@@ -107,7 +110,15 @@ func (s *stack) run(ctx context.Context) (err error) {
 
 // keep takes the folder, empty if asked to.
 func (s *stack) keep() (*testenv.Kept, error) {
+	given := s.folder
+	if given == "" {
+		s.folder = folderUsual
+	}
 	kept, err := testenv.Keep(s.folder)
+	if given == "" && errors.Is(err, testenv.ErrUnreachable) {
+		s.folder = folderElse
+		kept, err = testenv.Keep(s.folder)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,11 @@ const (
 	lockMax  = 3 * time.Second // for the servers of a process that was killed
 )
 
-// Keep takes a folder of servers for this process, and makes it where it is missing. One process at a time may have it.
+// ErrUnreachable is the error of a folder that servers of root cannot use, because nobody, as whom they run, does not get at it.
+var ErrUnreachable = errors.New("the servers of root run as nobody, who does not get at it")
+
+// Keep takes a folder of servers for this process, and makes it where it is missing. One process at a time may have it, and its user
+// only. Errors: ErrUnreachable.
 func Keep(folder string) (*Kept, error) {
 	folder, err := filepath.Abs(folder)
 	if err != nil {
@@ -66,14 +70,21 @@ func Keep(folder string) (*Kept, error) {
 	return k, nil
 }
 
-// reachable makes sure that nobody, as whom root's servers run, gets at the folder.
+// reachable makes sure that the folder is the user's own, and that those get at it who run his servers.
 func reachable(folder string) error {
+	info, err := os.Stat(folder)
+	if err != nil {
+		return err
+	}
+	if is, ok := info.Sys().(*syscall.Stat_t); ok && int(is.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s belongs to another user", folder)
+	}
 	cmd, err := unprivileged(folder, nil, "true")
 	if err == nil {
 		err = cmd.Run()
 	}
 	if err != nil {
-		return fmt.Errorf("root's servers run as nobody, who cannot get at %s: choose another folder, or open those above it: %w", folder, err)
+		return fmt.Errorf("%s: %w: %w", folder, ErrUnreachable, err)
 	}
 	return nil
 }

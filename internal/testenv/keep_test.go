@@ -103,6 +103,26 @@ func TestAKeptFolderIsForOneProcessAtATime(t *testing.T) {
 	}
 }
 
+func TestAFolderThatServersCannotUseIsRefused(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return // who runs servers as himself gets at his own folders, and cannot give one away
+	}
+	folder := keptFolder(t)
+	if err := os.Chmod(filepath.Dir(folder), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Keep(folder); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("got %v, want ErrUnreachable", err)
+	}
+	foreign := keptFolder(t)
+	if err := errors.Join(os.Mkdir(foreign, 0o711), own(foreign)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Keep(foreign); err == nil || !strings.Contains(err.Error(), "another user") {
+		t.Errorf("got %v, want it to say that it is another user's", err)
+	}
+}
+
 func TestAKeptServerThatWasNotFinishedIsNotTakenForWhole(t *testing.T) {
 	folder := keptFolder(t)
 	k := keep(t, folder)
