@@ -18,7 +18,7 @@ const (
 	darkness = 6 * time.Second // of a black hole: longer than a connection that fell silent is believed in
 	killsOf  = 10              // of -chaos.n, one is made of each kind of database
 
-	lossesEach = 2 // of commits, in each way
+	lossesMax = 50 // of commits, until one of the ledger's was among them
 )
 
 // ofItsOwn is a record that a test may kill.
@@ -69,53 +69,69 @@ func TestChaosTheDatabaseIsKilled(t *testing.T) {
 // so, before it has even heard of it, or without anybody noticing that they are lost. Everyone gets the one right answer.
 func TestCommitsThatAreCutOffAreToldAsTheyAre(t *testing.T) {
 	for _, record := range records {
-		for _, loss := range []struct {
-			name  string
-			next  func(*testenv.Proxy, func([]byte) bool) <-chan struct{}
-			lasts time.Duration // no connection gets anything through
-		}{
-			{"the reply swallowed", (*testenv.Proxy).SwallowReply, 0},
-			{"cut before", (*testenv.Proxy).CutRequest, 0},
-			{"a black hole before", (*testenv.Proxy).BlackholeRequest, darkness},
-			{"a black hole after", (*testenv.Proxy).BlackholeReply, darkness},
-		} {
-			t.Run(record.name+", "+loss.name, func(t *testing.T) {
-				database := record.start(t, testenv.Options{})
-				proxy := testenv.NewProxy(t, database.Addr())
-				through := strings.Replace(database.URL(), database.Addr(), proxy.Addr(), 1)
-				w := where{record.name, func(*testing.T) string { return through }, 1}
-				c := newCrowd(t, w)
-				f := w.serve(t, shipped, c.database)
-				stop := make(chan struct{})
-				go func() {
-					defer close(stop)
-					for range lossesEach {
-						lost := loss.next(proxy, testenv.Saying("commit"))
-						select {
-						case <-lost:
-						case <-time.After(startMax):
-							t.Error("no commit passed by")
-							return
-						}
-						pass(loss.lasts)
-						proxy.Blackhole(false)
-						back := time.Now()
-						until(t, startMax, "orders to go on", func() bool { return c.boughtSince(back) })
-						if took := time.Since(back); took > backSoon {
-							t.Errorf("orders went on %v after a commit was lost, want at most %v", took, backSoon)
-						}
-					}
-				}()
-				c.rush(f.desk, stop)
-				<-stop
+		t.Run(record.name, func(t *testing.T) {
+			database := record.start(t, testenv.Options{})
+			proxy := testenv.NewProxy(t, database.Addr())
+			through := strings.Replace(database.URL(), database.Addr(), proxy.Addr(), 1)
+			w := where{record.name, func(*testing.T) string { return through }, 1}
+			c := newCrowd(t, w)
+			f := w.serve(t, shipped, c.database)
+			for _, loss := range []loss{
+				{"the reply swallowed", (*testenv.Proxy).SwallowReply, 0},
+				{"cut before", (*testenv.Proxy).CutRequest, 0},
+				{"a black hole before", (*testenv.Proxy).BlackholeRequest, darkness},
+				{"a black hole after", (*testenv.Proxy).BlackholeReply, darkness},
+			} {
+				c.loseCommits(f, proxy, loss)
 				c.check(f.desk, oldPurchases)
-				if f.metric("holdfast_ledger_in_doubt_total") == 0 {
-					t.Error("no commit was in doubt")
+				if t.Failed() {
+					t.Fatalf("after %s", loss.name)
 				}
-				c.finish(f.desk)
-			})
-		}
+			}
+			c.finish(f.desk)
+		})
 	}
+}
+
+// loss is a way to lose the connection at a commit.
+type loss struct {
+	name  string
+	next  func(*testenv.Proxy, func(request []byte) bool) (lost <-chan struct{})
+	lasts time.Duration // nothing passes on any connection
+}
+
+// loseCommits lets the crowd buy while commits are lost, until one of the ledger's was among them: others commit, too.
+func (c *crowd) loseCommits(f *fleet, proxy *testenv.Proxy, l loss) {
+	c.t.Helper()
+	const inDoubt = "holdfast_ledger_in_doubt_total"
+	before, stop := f.metric(inDoubt), make(chan struct{})
+	go func() {
+		defer close(stop)
+		for range lossesMax {
+			select {
+			case <-l.next(proxy, testenv.Saying("commit")):
+			case <-time.After(startMax):
+				c.t.Error("no commit passed by")
+				return
+			}
+			pass(l.lasts)
+			proxy.Blackhole(false)
+			back := time.Now()
+			until(c.t, startMax, "orders to go on", func() bool { return c.boughtSince(back) })
+			if took := time.Since(back); took > backSoon {
+				c.t.Errorf("%s: orders went on after %v, want at most %v", l.name, took, backSoon)
+			}
+			if f.metric(inDoubt) > before {
+				return
+			}
+			if l.lasts > 0 {
+				return // all connections were in it, whatever they said
+			}
+		}
+		c.t.Errorf("%s: no commit of the ledger was in doubt in %d losses", l.name, lossesMax)
+	}()
+	c.rush(f.desk, stop)
+	<-stop
 }
 
 // One of three processes is stopped inside its transaction, with the hot row locked. The others sell within three seconds; when

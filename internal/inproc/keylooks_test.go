@@ -19,7 +19,7 @@ func TestWhoeverAsksDuringALookSharesTheNext(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
 		used := randomKey(r)
 		k := inproc.NewKeyLooks(func(_ context.Context, keys []ledger.Key) (found []ledger.Key, err error) {
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(10 * time.Millisecond) //nolint:forbidigo // in a bubble: a record that takes its time
 			for _, key := range keys {
 				if key == used {
 					found = append(found, key)

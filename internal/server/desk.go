@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/audit"
 	"github.com/holdfast-oms/holdfast/internal/checkout"
 	"github.com/holdfast-oms/holdfast/internal/config"
+	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/sqlstore"
 )
 
@@ -46,7 +47,12 @@ func adminKey(ctx context.Context, store *sqlstore.Store, configured string, now
 	}
 	_, made = apikey.Make()
 	key.Hash = apikey.HashOf(made)
-	return made, store.SetKey(ctx, key)
+	if err := store.AddKey(ctx, key); errors.Is(err, ledger.ErrDuplicate) {
+		return "", nil // another process that starts beside this one has made it, and shows it
+	} else if err != nil {
+		return "", err
+	}
+	return made, nil
 }
 
 // sandboxSecret gives the secret that signs the sandbox's notices: the operator's, else one that is made at the first start and

@@ -86,6 +86,7 @@ type inserter struct {
 	conflict     string         // what becomes of a row that is there already; "": an error
 	texts        map[int]string // by number of rows
 	fromArrays   string
+	literals     [3]string // what comes before the rows, a row, and what comes after
 }
 
 // into prepares the texts that write into a table.
@@ -109,9 +110,10 @@ func (ins inserter) prepared() inserter {
 	head := "INSERT INTO " + ins.table + " (" + names("", ins.columns) + ins.same + ") "
 	one := "(" + marks(len(ins.columns)) + ins.values + "),"
 	ins.texts = map[int]string{}
-	for _, n := range append(rowsPerInsert, mysqlSizes...) {
+	for _, n := range rowsPerInsert {
 		ins.texts[n] = head + "VALUES " + strings.TrimSuffix(strings.Repeat(one, n), ",") + ins.conflict
 	}
+	ins.literals = [3]string{head + "VALUES ", one, ins.conflict}
 	ins.fromArrays = head + "SELECT " + names("r.", ins.columns) + ins.values + " FROM " + unnested("r", ins.columns) + ins.conflict
 	return ins
 }
@@ -154,9 +156,9 @@ func insertRows(ctx context.Context, t *tx, ins *inserter, n int, row func(args 
 // updater changes rows of one table in bulk. A row is found by its key, and must still be as it was loaded.
 type updater struct {
 	table      string
-	columns    []column       // those that are set, the key, and what the row must still be
-	one        string         // the statement that changes one row
-	fromRows   map[int]string // those that change several, joined from literals
+	columns    []column  // those that are set, the key, and what the row must still be
+	one        string    // the statement that changes one row
+	literals   [3]string // what comes before the second row and holds the first, a further row, and what comes after
 	fromArrays string
 }
 
@@ -186,10 +188,9 @@ func setting(table, set, key, was, also string) updater {
 		literals[i] = "? AS " + c.name
 	}
 	up.one = "UPDATE " + table + " AS t SET " + strings.Join(one, ", ") + where
-	up.fromRows = map[int]string{}
-	for _, n := range mysqlSizes {
-		up.fromRows[n] = "UPDATE (SELECT " + strings.Join(literals, ", ") + strings.Repeat(" UNION ALL SELECT "+marks(len(up.columns)), n-1) +
-			") AS c STRAIGHT_JOIN " + table + " AS t FORCE INDEX (PRIMARY) SET t." + strings.Join(joined, ", t.") + on
+	up.literals = [3]string{
+		"UPDATE (SELECT " + strings.Join(literals, ", "), " UNION ALL SELECT " + marks(len(up.columns)),
+		") AS c STRAIGHT_JOIN " + table + " AS t FORCE INDEX (PRIMARY) SET t." + strings.Join(joined, ", t.") + on,
 	}
 	up.fromArrays = "UPDATE " + table + " AS t SET " + strings.Join(joined, ", ") + " FROM " + unnested("c", up.columns) + on
 	return up

@@ -25,8 +25,9 @@ const (
 	mysqlWriters      = 8
 	mysqlReaders      = 8
 	mysqlDialMax      = 3 * time.Second
-	mysqlStatementMax = 5 * time.Second
-	mysqlBytesMax     = 4 << 20 // of one statement: a server takes 16 MB (MariaDB) or 64 MB
+	mysqlStatementMax = 4 * time.Second
+	mysqlRowsMax      = 256     // in one statement: more gain nothing
+	mysqlBytesMax     = 4 << 20 // or as many, and a row more: a server takes 16 MB (MariaDB) or 64 MB
 )
 
 // mysqlSession is what every session says first. Comments of the form /*M!…*/ are read by MariaDB only, those of the form /*!80000…*/
@@ -236,73 +237,49 @@ func commitMySQL(ctx context.Context, one *session) error {
 	}
 }
 
-// insertRowsMySQL writes rows as lists of values: sixty-four to a statement, fewer where they are large.
+// insertRowsMySQL writes rows as lists of literals.
 func insertRowsMySQL(ctx context.Context, t *tx, ins *inserter, n int, row func(args []any, i int) []any) error {
-	for i := 0; i < n; {
-		size, err := t.insertSome(ctx, ins, i, n, row)
-		if err != nil {
-			return err
-		}
-		i += size
-	}
-	return nil
-}
-
-// mysqlSizes are those of statements that write several rows.
-var mysqlSizes = []int{64, 16, 4, 1}
-
-// insertSome writes the rows from the i-th on that one statement takes, and says how many.
-func (t *tx) insertSome(ctx context.Context, ins *inserter, i, n int, row func(args []any, i int) []any) (rows int, err error) {
-	for _, size := range mysqlSizes {
-		if size > n-i {
-			continue
-		}
-		t.args = t.args[:0]
-		for k := range size {
-			t.args = row(t.args, i+k)
-		}
-		if size == 1 || bytesOf(t.args) <= mysqlBytesMax {
-			_, err := t.exec(ctx, ins.texts[size], t.args...)
-			return size, err
-		}
-	}
-	return 0, nil
-}
-
-func bytesOf(args []any) (sum int) {
-	for _, a := range args {
-		switch v := a.(type) {
-		case string:
-			sum += len(v)
-		case []byte:
-			sum += len(v)
-		}
-	}
-	return sum
+	before, after := t.s.spelt(ins.literals[0]), t.s.spelt(ins.literals[2])
+	return t.byTheStatement(n, row, func(rows int) error {
+		_, err := t.send(ctx, before+strings.TrimSuffix(strings.Repeat(ins.literals[1], rows), ",")+after, t.args)
+		return err
+	})
 }
 
 // updateRowsMySQL changes rows by joining a table of literals.
 func updateRowsMySQL(ctx context.Context, t *tx, up *updater, n int, row func(args []any, i int) []any) (changed int64, err error) {
+	err = t.byTheStatement(n, row, func(rows int) error {
+		some, err := t.send(ctx, up.literals[0]+strings.Repeat(up.literals[1], rows-1)+up.literals[2], t.args)
+		changed += some
+		return err
+	})
+	return changed, err
+}
+
+// byTheStatement gathers the values of as many rows as one statement takes, and has them sent.
+func (t *tx) byTheStatement(n int, row func(args []any, i int) []any, send func(rows int) error) error {
 	for i := 0; i < n; {
-		size := 1
-		for _, s := range mysqlSizes {
-			if s <= n-i {
-				size = s
-				break
-			}
-		}
 		t.args = t.args[:0]
-		for range size {
+		rows, bytes := 0, 0
+		for i < n && rows < mysqlRowsMax && bytes < mysqlBytesMax {
+			was := len(t.args)
 			t.args = row(t.args, i)
+			for _, a := range t.args[was:] {
+				switch v := a.(type) {
+				case string:
+					bytes += len(v)
+				case []byte:
+					bytes += len(v)
+				}
+			}
+			rows++
 			i++
 		}
-		some, err := t.exec(ctx, up.fromRows[size], t.args...)
-		if err != nil {
-			return changed, err
+		if err := send(rows); err != nil {
+			return err
 		}
-		changed += some
 	}
-	return changed, nil
+	return nil
 }
 
 // intoOutboxMySQL leaves the ids to the server.
@@ -312,20 +289,17 @@ var intoOutboxMySQL = into(`outbox`, `subject_kind text, subject text, sequence 
 // consecutive ones depends on the server's settings. The server hands them out as rows come, so a subject's rise with its
 // sequence; that the batch's events were all found in the order in which they were written is checked, and fails it if not.
 func insertEventsMySQL(ctx context.Context, t *tx, events []event.Event) ([]int64, error) {
-	ids := make([]int64, 0, len(events))
-	for i := 0; i < len(events); {
-		size, err := t.insertSome(ctx, &intoOutboxMySQL, i, len(events), func(a []any, i int) []any {
-			e := &events[i]
-			return append(a, string(e.Subject.Kind), e.Subject.ID, e.Sequence, string(e.Type), ms(e.Time), string(e.Data))
-		})
-		if err != nil {
-			return nil, err
-		}
-		i += size
-	}
 	if len(events) == 0 {
 		return nil, nil
 	}
+	err := insertRowsMySQL(ctx, t, &intoOutboxMySQL, len(events), func(a []any, i int) []any {
+		e := &events[i]
+		return append(a, string(e.Subject.Kind), e.Subject.ID, e.Sequence, string(e.Type), ms(e.Time), string(e.Data))
+	})
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]int64, 0, len(events))
 	first := &events[0]
 	found, err := t.query(ctx, `SELECT id, subject_kind, subject, sequence FROM outbox WHERE id >=
 		(SELECT id FROM outbox WHERE subject_kind = ? AND subject = ? AND sequence = ?) ORDER BY id`,

@@ -58,8 +58,9 @@ var postgresDialect = dialect{
 	join:      "JOIN",
 	indexedBy: func(string) string { return "" },
 	present:   `SELECT COUNT(to_regclass(?))`,
+	// The numbers are not to be looked up in an index: what one user has ordered is fewer than what was ordered in a time.
 	orders: func(user string) (with, source string) {
-		return "", `(SELECT * FROM orders WHERE order_no < ? AND order_no >= ? AND user_id ` + user + `) AS orders`
+		return "", `(SELECT * FROM orders WHERE order_no + 0 < ? AND order_no + 0 >= ? AND user_id ` + user + `) AS orders`
 	},
 	numberText: `CAST(orders.order_no / 10000000000 AS TEXT) || to_char(orders.order_no % 10000000000, 'FM9990000000')`,
 
@@ -168,7 +169,8 @@ func (s *Store) checkPostgres(ctx context.Context) error {
 }
 
 // commitPostgres commits. A server that has said ERROR has rolled the transaction back, and so it has when COMMIT is answered by
-// ROLLBACK; one that ended the session for having been idle never saw the COMMIT. Of all else nobody knows.
+// ROLLBACK; one that ended the session for having been idle never saw the COMMIT. Of all else nobody knows: that the driver calls an
+// error safe to retry proves nothing, for it says so, too, of a connection that was lost between a COMMIT and its answer.
 func commitPostgres(ctx context.Context, one *session) error {
 	if one.conn == nil {
 		return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, classify(sql.ErrConnDone))
@@ -187,7 +189,7 @@ func commitPostgres(ctx context.Context, one *session) error {
 		return nil
 	case err == nil:
 		return fmt.Errorf("%w: the transaction had failed, and was ended with %s", ledger.ErrNotCommitted, tag)
-	case errors.As(err, &said) && (said.SeverityUnlocalized == "ERROR" || said.Code == "25P03"), pgconn.SafeToRetry(err):
+	case errors.As(err, &said) && (said.SeverityUnlocalized == "ERROR" || said.Code == "25P03"):
 		return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, one.checked(err))
 	}
 	return one.checked(err)

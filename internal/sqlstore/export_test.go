@@ -24,7 +24,7 @@ func (s *Store) AuditAfter(ctx context.Context, opt AuditOptions, plants ...stri
 	_, err = conn.ExecContext(ctx, `BEGIN`)
 	for _, p := range plants {
 		if err == nil {
-			_, err = conn.ExecContext(ctx, p)
+			_, err = conn.ExecContext(ctx, s.spelt(p))
 		}
 	}
 	if err == nil {

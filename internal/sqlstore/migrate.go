@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"embed"
@@ -26,11 +27,7 @@ func (s *Store) migrator() (*goose.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := s.patient
-	if db == nil {
-		db = s.write
-	}
-	return goose.NewProvider(s.dialect.goose, db, folder)
+	return goose.NewProvider(s.dialect.goose, cmp.Or(s.patient, s.write), folder)
 }
 
 // Several processes may start at once: one of them migrates, and the others wait and find it done.

@@ -160,3 +160,10 @@ func benchmarkPlace(b *testing.B, url string, products int, beside func(s *sqlst
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "orders/s")
 	b.ReportMetric(float64(commands.Load())/float64(batches.Load()), "orders/batch")
 }
+
+// BenchmarkPlaceOnMariaDB is the same on a server of this machine.
+func BenchmarkPlaceOnMariaDB(b *testing.B) {
+	for _, products := range []int{1, 1000} {
+		b.Run(fmt.Sprintf("products=%d", products), func(b *testing.B) { benchmarkPlace(b, testenv.MariaDBURL(b), products, nil) })
+	}
+}

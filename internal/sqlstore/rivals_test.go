@@ -2,6 +2,7 @@ package sqlstore_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,10 +23,13 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
+var rivalOrders = flag.Int("rivals.orders", 2000, "how many orders three processes place over one record (chaos: 100000)")
+
 // rivals lets three processes over one record sell the same few products: orders of several lines in any order, paid, cancelled and
 // expired, while each of them relays. No two may ever wait for each other in a circle; every event is in the log, in order.
-func rivals(t *testing.T, url string, orders int) {
+func rivals(t *testing.T, url string) {
 	t.Helper()
+	orders := *rivalOrders
 	const processes, buyers, products = 3, 8, 6
 	ctx := t.Context()
 	var log lockLog
@@ -80,7 +84,7 @@ func rivals(t *testing.T, url string, orders int) {
 				select {
 				case <-sold:
 					over = true
-				case <-time.After(time.Millisecond):
+				case <-time.After(5 * time.Millisecond):
 				}
 				leases, err := stores[p].LeaseShards(ctx, fmt.Sprint("relay-", p), 50*time.Millisecond)
 				moved := 0

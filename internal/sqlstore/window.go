@@ -199,7 +199,7 @@ func (l *look) compare(ctx context.Context, again []string) error {
 func (l *look) sumPending(ctx context.Context) error {
 	const pending = `(SELECT order_no FROM orders WHERE status = 'pending' LIMIT ?)`
 	n := int64(0)
-	err := l.some(ctx, func(r *stream) { n = r.int(0) }, `SELECT COUNT(*) FROM `+pending+` AS some`, windowPending+1)
+	err := l.some(ctx, func(r *stream) { n = r.int(0) }, `SELECT COUNT(*) FROM `+pending+` AS few`, windowPending+1)
 	if err != nil || n > windowPending {
 		return err
 	}

@@ -198,7 +198,7 @@ func newAuditing(t *testing.T) *auditing {
 	return a
 }
 
-// looks looks some times, a second apart.
+// looks takes some looks, a second apart.
 func (a *auditing) looks(n int) {
 	a.t.Helper()
 	for range n {

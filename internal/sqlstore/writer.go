@@ -140,6 +140,11 @@ func (one *session) statement(ctx context.Context, query string) (*sql.Stmt, err
 }
 
 func (one *session) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	return one.send(ctx, one.w.s.spelt(query), args)
+}
+
+// send is exec of a query that is spelled as the dialect has it.
+func (one *session) send(ctx context.Context, query string, args []any) (int64, error) {
 	if one.conn == nil {
 		return 0, classify(sql.ErrConnDone) // it broke earlier in this turn
 	}
@@ -159,7 +164,7 @@ func (one *session) exec(ctx context.Context, query string, args ...any) (int64,
 
 func (one *session) run(ctx context.Context, query string, args []any) (sql.Result, error) {
 	if one.by == nil {
-		return one.conn.ExecContext(ctx, one.w.s.spelt(query), args...)
+		return one.conn.ExecContext(ctx, query, args...)
 	}
 	stmt, err := one.statement(ctx, query) //nolint:sqlclosecheck // closed by drop
 	if err != nil {
