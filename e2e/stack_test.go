@@ -39,7 +39,7 @@ func startStack(t *testing.T, database, folder string) *stack {
 	}
 	s := &stack{program: setup{
 		binary: buildStack,
-		env:    []string{"XDG_CACHE_HOME=" + cache, "TMPDIR=" + os.TempDir()}, // where prepared servers are, and where nobody gets at
+		env:    []string{"XDG_CACHE_HOME=" + cache, "TMPDIR=" + os.TempDir()}, //nolint:usetesting // nobody does not get at t.TempDir's
 	}.launch(t, "-db", database, "-workers", "2", "-listen", "127.0.0.1:0", "-folder", folder, "-holdfast", holdfast)}
 	until(t, stackMax, "everything to be up", func() bool {
 		return strings.Contains(s.stdout.String(), "Everything is up") || s.ended()
@@ -139,11 +139,15 @@ func family(t *testing.T, pid int) []int {
 func TestTheStackServesAndLeavesNothingButItsData(t *testing.T) {
 	for _, database := range []string{"mariadb", "postgres"} {
 		t.Run(database, func(t *testing.T) {
-			folder, err := os.MkdirTemp("", "holdfast-stack-") // nobody, as whom root's servers run, does not get at t.TempDir's
+			folder, err := os.MkdirTemp("", "holdfast-stack-") //nolint:usetesting // nobody, as whom root's servers run, does not get at t.TempDir's
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(func() { os.RemoveAll(folder) })
+			t.Cleanup(func() {
+				if err := os.RemoveAll(folder); err != nil {
+					t.Error(err)
+				}
+			})
 			if err := os.Chmod(folder, 0o711); err != nil {
 				t.Fatal(err)
 			}

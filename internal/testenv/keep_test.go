@@ -14,11 +14,15 @@ import (
 // keptFolder is one that nobody gets at, too; t.TempDir's is not.
 func keptFolder(t *testing.T) string {
 	t.Helper()
-	folder, err := os.MkdirTemp("", "holdfast-kept-")
+	folder, err := os.MkdirTemp("", "holdfast-kept-") //nolint:usetesting // nobody does not get at t.TempDir's
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(folder) })
+	t.Cleanup(func() {
+		if err := os.RemoveAll(folder); err != nil {
+			t.Error(err)
+		}
+	})
 	if err := os.Chmod(folder, 0o711); err != nil {
 		t.Fatal(err)
 	}
