@@ -192,9 +192,19 @@ func TestMariaDBIsMigratedByOneOfSeveralProcesses(t *testing.T) {
 	for _, n := range taken {
 		sum += n
 	}
-	if sum != 3 {
+	if sum != stepsOf(t, "mysql") {
 		t.Errorf("steps taken: %v, want each once", taken)
 	}
+}
+
+// stepsOf is the number of a dialect's migrations.
+func stepsOf(t *testing.T, dialect string) int {
+	t.Helper()
+	steps, err := migrations.ReadDir("migrations/" + dialect)
+	if err != nil || len(steps) == 0 {
+		t.Fatalf("migrations of %s: %d, %v", dialect, len(steps), err)
+	}
+	return len(steps)
 }
 
 // DDL commits by itself there, so a migration can be cut off behind any of its statements. Run again, it does the rest.
@@ -213,7 +223,7 @@ func TestMariaDBMigrationsCanBeCutOffAnywhere(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", again, schema)
 	}
 	s.mustExec(t, `ALTER TABLE orders DROP INDEX orders_status`) // it was cut off before its last statement
-	s.mustExec(t, `DELETE FROM goose_db_version WHERE version_id = 3`)
+	s.mustExec(t, `DELETE FROM goose_db_version WHERE version_id >= 3`)
 	if _, err := s.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
