@@ -192,19 +192,9 @@ func TestMariaDBIsMigratedByOneOfSeveralProcesses(t *testing.T) {
 	for _, n := range taken {
 		sum += n
 	}
-	if sum != stepsOf(t, "mysql") {
+	if sum != StepsOf(t, "mysql") {
 		t.Errorf("steps taken: %v, want each once", taken)
 	}
-}
-
-// stepsOf is the number of a dialect's migrations.
-func stepsOf(t *testing.T, dialect string) int {
-	t.Helper()
-	steps, err := migrations.ReadDir("migrations/" + dialect)
-	if err != nil || len(steps) == 0 {
-		t.Fatalf("migrations of %s: %d, %v", dialect, len(steps), err)
-	}
-	return len(steps)
 }
 
 // DDL commits by itself there, so a migration can be cut off behind any of its statements. Run again, it does the rest.

@@ -351,7 +351,7 @@ func TestPostgreSQLIsMigratedByOneOfSeveralProcesses(t *testing.T) {
 	for range processes {
 		steps += <-took
 	}
-	if want := stepsOf(t, "postgres"); steps != want {
+	if want := sqlstore.StepsOf(t, "postgres"); steps != want {
 		t.Errorf("%d steps were taken, want each of %d once", steps, want)
 	}
 	db, err := sql.Open("pgx", url)
