@@ -14,6 +14,7 @@ type Config struct {
 	// The desk.
 	Listen        string
 	DatabaseURL   string
+	RedisURL      string // "": there is none
 	AdminKey      string // "": the desk makes one at its first start
 	SandboxSecret string // "": the desk makes one at its first start
 	Providers     []string

@@ -13,7 +13,7 @@ import (
 const readyMax = 2 * time.Second
 
 // getHealth says that the process answers, whatever else is wrong: restarting it would not help the others.
-func (s *Server) getHealth(x *exchange) error { return s.health(x, "ok") }
+func (s *Server) getHealth(x *exchange) error { return s.health(x, "ok", nil) }
 
 // getReady says whether requests should be sent here.
 func (s *Server) getReady(x *exchange) error {
@@ -22,7 +22,11 @@ func (s *Server) getReady(x *exchange) error {
 	if err := s.opt.Ready(ctx); err != nil {
 		return notReady(err)
 	}
-	return s.health(x, "ready")
+	var degraded []string
+	if s.opt.Degraded != nil {
+		degraded = s.opt.Degraded()
+	}
+	return s.health(x, "ready", degraded)
 }
 
 // notReady says what is not: in the words of the fault, where it is one; any other error is for the log.
@@ -34,9 +38,20 @@ func notReady(err error) error {
 	return fault.ErrUnavailable.Detailf("Not ready.").Because(err)
 }
 
-func (s *Server) health(x *exchange, status string) error {
+func (s *Server) health(x *exchange, status string, degraded []string) error {
 	b := wire.AppendString(append(x.out[:0], `{"status":`...), status)
 	b = wire.AppendString(append(b, `,"version":`...), s.opt.Version)
+	for i, reason := range degraded {
+		if i == 0 {
+			b = append(b, `,"degraded":[`...)
+		} else {
+			b = append(b, ',')
+		}
+		b = wire.AppendString(b, reason)
+	}
+	if len(degraded) > 0 {
+		b = append(b, ']')
+	}
 	b = append(b, '}')
 	x.out = b
 	x.ok(b)

@@ -24,10 +24,11 @@ import (
 
 // Options of a Server. The zero value of each is its default.
 type Options struct {
-	Log     *slog.Logger                // access at debug level, faults of ours above it; nil is silent
-	Clock   func() time.Time            // the desk's
-	Ready   func(context.Context) error // what is not ready yet; nil: always ready
-	Metrics http.Handler                // /metrics; nil: not found
+	Log      *slog.Logger                // access at debug level, faults of ours above it; nil is silent
+	Clock    func() time.Time            // the desk's
+	Ready    func(context.Context) error // what is not ready yet; nil: always ready
+	Degraded func() []string             // what a ready desk does without; nil: nothing
+	Metrics  http.Handler                // /metrics; nil: not found
 
 	// Observe is told of every answered request. It must not keep what it is given.
 	Observe func(*Answered)

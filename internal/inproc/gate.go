@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/product"
 	"github.com/holdfast-oms/holdfast/internal/stock"
+	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
 const (
@@ -60,10 +61,13 @@ func NewGate(look func(context.Context, product.ID) (checkout.Shelf, error), mar
 }
 
 // MayHaveUsed reports whether a key may have been answered already; false is certain.
-func (g *Gate) MayHaveUsed(key ledger.Key) bool { return g.marks.MayHave(key) }
+func (g *Gate) MayHaveUsed(_ context.Context, key ledger.Key) bool { return g.marks.MayHave(key) }
+
+// Answered teaches the gate nothing: it learns from commits.
+func (g *Gate) Answered(user.ID, []ledger.PlaceLine, error) {}
 
 // Admit gives the reason to refuse an order now, or nil. A product it does not know is admitted.
-func (g *Gate) Admit(ctx context.Context, lines []ledger.PlaceLine) error {
+func (g *Gate) Admit(ctx context.Context, _ user.ID, lines []ledger.PlaceLine) error {
 	for i := range lines {
 		known, ok := g.shelves.Load(lines[i].ProductID)
 		if !ok {

@@ -59,6 +59,7 @@ type Server struct {
 	desk    *checkout.Desk
 	metrics *telemetry.Metrics
 	tracer  *telemetry.Tracer // nil: nothing is traced
+	front   *front            // nil: there is no Redis
 
 	listener *limited
 	api      *httpapi.Server
@@ -142,10 +143,13 @@ func (s *Server) assemble(ctx context.Context) error {
 	}
 	marks := inproc.NewKeyMarks(clock)
 	gate := inproc.NewGate(s.store.Shelf, marks, clock)
+	if err := s.openFront(gate, clock); err != nil {
+		return err
+	}
 	orders := inproc.NewOrders()
 	countdown := inproc.NewCountdown()
 	host, _ := os.Hostname()
-	s.desk = &checkout.Desk{Record: record{s.store}, Gate: gate, Orders: orders, Clock: clock, Observe: s.metrics.Ordered}
+	s.desk = &checkout.Desk{Record: record{s.store}, Gate: s.front.over(gate), Orders: orders, Clock: clock, Observe: s.metrics.Ordered}
 	hub := feed.NewHub(s.store, s.desk, s.log)
 	relay := worker.NewRelay(s.store, fmt.Sprintf("%s:%d:%d", host, os.Getpid(), clock().UnixNano()), s.log, func(moved int) {
 		s.relayed(moved)
@@ -157,10 +161,11 @@ func (s *Server) assemble(ctx context.Context) error {
 		BlockSize: int64(s.cfg.NumberBlock), PayWindow: s.cfg.PayWindow, TimeZone: s.cfg.TimeZone, Log: s.log,
 		Observe:  s.batch,
 		Followed: s.followed(),
-		Using:    gate.Using,
+		Using:    s.front.using(gate.Using),
 		Doubted:  orders.Doubted,
 		Applied: func(a *ledger.Applied) {
 			gate.Applied(a)
+			s.front.applied(a)
 			orders.Applied(a)
 			countdown.Applied(a)
 			if a.Events > 0 {
@@ -185,7 +190,7 @@ func (s *Server) assemble(ctx context.Context) error {
 		Clock: clock, Log: s.log, Observe: s.metrics.Expired,
 	})
 	s.api = httpapi.New(s.desk, httpapi.Options{
-		Log: s.log, Clock: clock, Ready: s.readiness, Metrics: s.metrics.Handler(), Observe: s.answered, Trace: s.trace(),
+		Log: s.log, Clock: clock, Ready: s.readiness, Degraded: s.degraded, Metrics: s.metrics.Handler(), Observe: s.answered, Trace: s.trace(),
 		Version: s.version, Callbacks: callbacks, Pages: pages, CursorKey: []byte(cursorKey),
 		Feed: hub, StreamsMax: s.cfg.StreamsMax, Origins: s.cfg.CORSOrigins,
 		PublicURL: s.cfg.PublicAt(s.listener.Addr()),
@@ -201,6 +206,7 @@ func (s *Server) assemble(ctx context.Context) error {
 
 	loops, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stopLoops = stop
+	s.loops.Go(func() { s.front.run(loops) })
 	s.loops.Go(func() { expirer.Run(loops) })
 	s.loops.Go(func() { relay.Run(loops) })
 	s.loops.Go(func() { hub.Run(loops) })
