@@ -2,7 +2,6 @@ package testenv_test
 
 import (
 	"database/sql"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -36,24 +35,25 @@ func TestEachTestHasADatabaseOfItsOwn(t *testing.T) {
 	}
 }
 
-// open opens a database as its URL says.
 func open(t *testing.T, address string) *sql.DB {
 	t.Helper()
-	driver, source := "pgx", address
-	if rest, ok := strings.CutPrefix(address, "mysql://"); ok {
-		u, err := url.Parse(address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, path, _ := strings.Cut(rest, "/")
-		driver, source = "mysql", u.User.String()+"@tcp("+u.Host+")/"+path
-	}
-	db, err := sql.Open(driver, source)
+	db, err := sql.Open(driver(address))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
 	return db
+}
+
+// driver gives the driver's name and the address in its own form.
+func driver(address string) (name, source string) {
+	rest, ok := strings.CutPrefix(address, "mysql://")
+	if !ok {
+		return "pgx", address
+	}
+	account, place, _ := strings.Cut(rest, "@")
+	host, database, _ := strings.Cut(place, "/")
+	return "mysql", account + "@tcp(" + host + ")/" + database
 }
 
 func execute(t *testing.T, db *sql.DB, statement string) {

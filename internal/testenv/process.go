@@ -40,7 +40,7 @@ func spawn(folder string, c command) (pid int, err error) {
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr.Setpgid = true // Ctrl-C is for the tests; they end their servers
 	if err := cmd.Start(); err != nil {
-		return 0, err
+		return 0, fmt.Errorf("in %s, which must be open to servers of root that do not run as root: %w", folder, err)
 	}
 	pid = cmd.Process.Pid
 	return pid, cmd.Process.Release()

@@ -21,7 +21,8 @@ const (
 
 	startMax  = 60 * time.Second // a database that was killed may have much to recover
 	stopMax   = 60 * time.Second
-	pause     = 10 * time.Millisecond // between two looks
+	pauseMin  = 5 * time.Millisecond // between two looks, longer each time
+	pauseMax  = 100 * time.Millisecond
 	portTries = 5
 	logTail   = 4 << 10 // bytes of a server's log shown with an error
 )
@@ -281,7 +282,7 @@ func last(s string) string { return s[max(0, len(s)-logTail):] }
 func waitFor(limit time.Duration, look func() (met bool, err error)) (bool, error) {
 	late := time.NewTimer(limit)
 	defer late.Stop()
-	for {
+	for pause := pauseMin; ; pause = min(2*pause, pauseMax) {
 		if met, err := look(); met || err != nil {
 			return met, err
 		}
