@@ -4,5 +4,5 @@ package api
 type Health struct {
 	Status   string   `json:"status" enum:"ok,ready"`
 	Version  string   `json:"version"`
-	Degraded []string `json:"degraded,omitempty"`
+	Degraded []string `json:"degraded,omitempty" doc:"What a ready desk does without for now, and why."`
 }
