@@ -115,6 +115,13 @@ func (r *record) put(id product.ID, available int64, change func(*product.Produc
 	return &ledger.Applied{Products: []*product.Product{&p}, Stock: []*stock.Stock{&s}}
 }
 
+// use has keys used by committed orders.
+func (r *record) use(keys ...ledger.Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.used = append(r.used, keys...)
+}
+
 func (r *record) asked() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -348,4 +355,17 @@ func TestTheProductsOfTheRecordAreInRedisOnceTheFrontWorks(t *testing.T) {
 	if got := hash(t, c, "inventory:{a%7D%7Bb%25}"); got["quantity"] != "3" {
 		t.Errorf("a product with braces: got %v", got)
 	}
+}
+
+// callsOf reads how often a command was called from what INFO says.
+func callsOf(t *testing.T, info, command string) (calls int) {
+	t.Helper()
+	_, after, ok := strings.Cut(info, "cmdstat_"+command+":calls=")
+	if !ok {
+		return 0
+	}
+	if _, err := fmt.Sscanf(after, "%d,", &calls); err != nil {
+		t.Fatal(err)
+	}
+	return calls
 }

@@ -196,7 +196,7 @@ func (g *Gate) probe(ctx context.Context, l *ledger.PlaceLine) error {
 	g.probes.Add(1)
 	shelf, err := g.front.record.Shelf(ctx, l.ProductID)
 	if err != nil {
-		return nil // not knowing admits; the ledger will say what is wrong with the record
+		return nil //nolint:nilerr // not knowing admits; the ledger will say what is wrong with the record
 	}
 	g.news.tell(shelf.Product, shelf.Stock)
 	return refuses(shelf.Product, shelf.Stock, l, g.clock())
@@ -305,8 +305,11 @@ func (g *Gate) runsOf(epoch string, batch []*ask) (runs []run, of [][]*ask) {
 		if !ok || len(of[i]) == asksMax {
 			i = len(runs)
 			at[id] = i
-			runs = append(runs, run{&admitScript, []string{inventoryKey(id), limitsKey(id)},
-				[]string{epoch, g.front.self, strconv.FormatInt(g.flights.of(id), 10), strconv.Itoa(slack), now}})
+			runs = append(runs, run{
+				&admitScript,
+				[]string{inventoryKey(id), limitsKey(id)},
+				[]string{epoch, g.front.self, strconv.FormatInt(g.flights.of(id), 10), strconv.Itoa(slack), now},
+			})
 			of = append(of, nil)
 		}
 		runs[i].args = append(runs[i].args, strconv.FormatInt(a.line.Quantity, 10), string(a.by))

@@ -34,10 +34,10 @@ type marking struct {
 
 func markingOf(key ledger.Key) marking {
 	h, step := binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])|1 // it is a hash already
-	m := marking{shard: int(h % markShards)} //nolint:gosec // fits
+	m := marking{shard: int(h % markShards)}
 	h /= markShards
 	for i := range m.bits {
-		m.bits[i] = 1 + int64(h%(markBits-1)) //nolint:gosec // fits
+		m.bits[i] = 1 + int64(h%(markBits-1))
 		h += step
 	}
 	return m
@@ -78,7 +78,7 @@ func (f *Front) mark(ctx context.Context, c rueidis.Client, epoch string, keys [
 	return nil
 }
 
-// looks asks for many keys: one command for those of a shard. told hears of every key, in the order of its marking.
+// looks asks for many keys, put in order by shard: one command for those of a shard, and how many they are.
 func looks(b func() rueidis.Builder, epoch string, markings []marking) (commands rueidis.Commands, counts []int) {
 	for len(markings) > 0 {
 		shard, n := markings[0].shard, 0

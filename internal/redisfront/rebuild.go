@@ -21,7 +21,7 @@ const (
 	epochOld       = 72 * time.Hour   // an epoch is replaced, for its marks never forget
 	rebuildMax     = 10 * time.Minute // for all of it
 	rebuildWord    = 2 * time.Second  // for one word with Redis
-	rebuildLock    = 10 * time.Second // another may begin when this one has said nothing for so long
+	rebuildLock    = 5 * time.Second  // another may begin when this one has said nothing for so long
 	rebuildRestMin = time.Second      // after one that failed
 	rebuildRestMax = 15 * time.Second
 )
@@ -46,6 +46,40 @@ func readOpening(ctx context.Context, c rueidis.Client) (opening, error) {
 	}
 	at, _ := strconv.ParseInt(fields["opened_at"], 10, 64)
 	return opening{fields["epoch"], fields["servers"], time.UnixMilli(at)}, nil
+}
+
+// Rebuild fills the Redis at an address anew from the record, beside the desks that use it, and gives the number of products. It
+// tells how many there are so far.
+func Rebuild(ctx context.Context, record Record, o Options, progress func(products int)) (products int, err error) {
+	f, err := New(record, o)
+	if err != nil {
+		return 0, err
+	}
+	if f.connect(); f.client.Load() == nil {
+		return 0, errors.New(f.State().Reason)
+	}
+	defer f.close()
+	c := *f.client.Load()
+	for { // a desk may be rebuilding by itself
+		was, err := record.SharedSecret(ctx, epochName, randomName(16))
+		if err != nil {
+			return 0, err
+		}
+		opened, err := readOpening(ctx, c)
+		if err == nil {
+			err = f.rebuild(ctx, c, was, opened, func(n int) { products = n; progress(n) })
+		}
+		if !errors.Is(err, errBusy) || ctx.Err() != nil {
+			if err != nil {
+				err = errors.New(withoutSecrets(err, &f.option))
+			}
+			return products, err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(lookEvery):
+		}
+	}
 }
 
 // startRebuild builds the front anew in the background, unless this process or another is at it.
@@ -89,6 +123,9 @@ func (f *Front) rebuild(ctx context.Context, c rueidis.Client, was string, opene
 		return err
 	}
 	defer b.unlock()
+	if kept, err := f.record.SharedSecret(ctx, epochName, was); err != nil || kept != was {
+		return errors.Join(errBusy, err) // somebody was quicker
+	}
 	if err := b.prepare(ctx); err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
@@ -102,9 +139,6 @@ func (f *Front) rebuild(ctx context.Context, c rueidis.Client, was string, opene
 		return errSuperseded
 	}
 	begun := time.Now()
-	if err := b.forget(ctx, was, opened.epoch); err != nil {
-		return fmt.Errorf("forget: %w", err)
-	}
 	if err := b.fillShelves(ctx); err != nil {
 		return fmt.Errorf("products: %w", err)
 	}
@@ -115,6 +149,9 @@ func (f *Front) rebuild(ctx context.Context, c rueidis.Client, was string, opene
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(time.Until(begun.Add(f.opt.Lease + f.opt.Settle))):
+		}
+		if err := b.forget(ctx, was, opened.epoch); err != nil {
+			return fmt.Errorf("forget: %w", err)
 		}
 		if err := b.fillMarks(ctx); err != nil {
 			return fmt.Errorf("used keys: %w", err)
@@ -181,7 +218,7 @@ func (b *build) prepare(ctx context.Context) error {
 	return b.doAll(ctx, commands)
 }
 
-// forget drops the marks of epochs that nobody believes any more.
+// forget drops the marks of epochs that nobody believes, or marks keys in, any more.
 func (b *build) forget(ctx context.Context, epochs ...string) error {
 	var commands rueidis.Commands
 	for _, epoch := range epochs {

@@ -32,22 +32,16 @@ func (r *run) whole(b rueidis.Builder) rueidis.Completed {
 	return b.Eval().Script(r.script.text).Numkeys(int64(len(r.keys))).Key(r.keys...).Arg(r.args...).Build()
 }
 
-// runAll sends all in one go, in their order. A server that does not know a script yet is sent the whole of it, once for all that
-// asked for it: the others are asked for by name again.
+// runAll sends all in one go, in their order. What a server does not know by name yet it is sent whole.
 func runAll(ctx context.Context, c rueidis.Client, runs []run) []rueidis.RedisResult {
 	commands := make(rueidis.Commands, len(runs))
 	for i := range runs {
 		commands[i] = runs[i].byName(c.B())
 	}
 	results := c.DoMulti(ctx, commands...)
-	for i := range results {
-		if e, ok := rueidis.IsRedisErr(results[i].Error()); ok && e.IsNoScript() {
-			results[i] = c.Do(ctx, runs[i].whole(c.B()))
-			for k := i + 1; k < len(results); k++ {
-				if e, ok := rueidis.IsRedisErr(results[k].Error()); ok && e.IsNoScript() && runs[k].script == runs[i].script {
-					results[k] = c.Do(ctx, runs[k].byName(c.B()))
-				}
-			}
+	for i, r := range runs {
+		if e, ok := rueidis.IsRedisErr(results[i].Error()); ok && e.IsNoScript() { //nolint:gosec // there is a result for each
+			results[i] = c.Do(ctx, r.whole(c.B()))
 		}
 	}
 	return results

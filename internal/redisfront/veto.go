@@ -19,9 +19,10 @@ const (
 
 // veto is an epoch that this process put in the place of one that it could not mark keys in. Nobody opens it.
 type veto struct {
-	mu       sync.Mutex
-	epoch    string
-	free     time.Time // from then on nobody believes the epoch before
+	mu        sync.Mutex
+	epoch     string
+	free      time.Time // from then on nobody believes the epoch before
+	seen      time.Time // the record still had it then
 	awaySince time.Time
 }
 
@@ -63,15 +64,24 @@ func (f *Front) Using(keys []ledger.Key) {
 	f.forbid()
 }
 
+// inForce takes note that the record had an epoch at a time.
+func (v *veto) inForce(epoch string, asked time.Time) {
+	v.mu.Lock()
+	if v.epoch == epoch {
+		v.seen = asked
+	}
+	v.mu.Unlock()
+}
+
 // vetoed reports whether an epoch is this process' veto, and waits until the epoch before is believed by nobody.
 func (f *Front) vetoed(epoch string) bool {
 	f.veto.mu.Lock()
-	defer f.veto.mu.Unlock()
-	if f.veto.epoch == "" || f.veto.epoch != epoch {
-		return false
+	mine, free := f.veto.epoch == epoch, f.veto.free
+	f.veto.mu.Unlock()
+	if mine {
+		time.Sleep(time.Until(free))
 	}
-	time.Sleep(time.Until(f.veto.free))
-	return true
+	return mine
 }
 
 // forbid gives the record an epoch that nobody opens, and returns when nobody believes another. When the record does not answer
@@ -101,7 +111,10 @@ func (f *Front) replace(ctx context.Context, was string) bool {
 	}
 	if kept == fresh {
 		f.veto.mu.Lock()
-		f.veto.epoch, f.veto.free = fresh, time.Now().Add(f.opt.Lease)
+		if asked.Sub(f.veto.seen) > f.opt.Lease+f.opt.Settle { // else what was put in its place cannot have been opened yet
+			f.veto.free = time.Now().Add(f.opt.Lease)
+		}
+		f.veto.epoch = fresh
 		f.veto.mu.Unlock()
 	}
 	f.learn(kept, asked)
