@@ -47,14 +47,14 @@ OTHERS := -gcflags='modernc.org/sqlite/lib=-race=false -d=checkptr=0' -gcflags='
 	-gcflags='modernc.org/sqlite=-d=checkptr=0'
 
 .PHONY: test
-test: race-ready browser-ready ## Vet and run every test under the race detector
+test: has-compiler $(SERVERS) has-browser ## Vet and run every test under the race detector
 	$(GO) vet ./...
 	CGO_ENABLED=1 $(GO) test -race $(OTHERS) -timeout 15m ./...
 	$(GO) test ./internal/sim
 	$(GO) test -tags planted -run Planted ./internal/sim
 
 .PHONY: chaos
-chaos: race-ready ## Kill the server N times under load (N=300), and run SEEDS simulated worlds (SEEDS=100000)
+chaos: has-compiler $(SERVERS) ## Kill the server N times under load (N=300), and run SEEDS simulated worlds (SEEDS=100000)
 	GOGC=400 $(GO) test -tags failpoint -timeout 6h -count=1 -v -run Whatever ./internal/sim -sim.seeds=$(SEEDS)
 	CGO_ENABLED=1 $(GO) test -race -timeout 3h -count=1 -run Chaos ./e2e -chaos.n=$(N)
 
@@ -82,41 +82,62 @@ fuzz: ## Feed nonsense to everything that parses strangers' bytes (FUZZTIME=30s 
 		done; \
 	done
 
-# The race detector needs a C compiler with its headers. On Debian and Ubuntu root can have it at once.
-CC_WORKS = printf '\#include <stdlib.h>\n' | $$($(GO) env CC) -fsyntax-only -x c - >/dev/null 2>&1
+# What the tests need besides Go: how to see whether it is there, and its packages. On Debian and Ubuntu root can have them at once. No
+# server is started by that: the tests start their own.
+NEED_compiler := the race detector needs a C compiler with its headers
+HAS_compiler   = printf '\#include <stdlib.h>\n' | $$($(GO) env CC) -fsyntax-only -x c -
+APT_compiler  := gcc libc6-dev
+ELSE_compiler := Fedora: dnf install gcc; Alpine: apk add build-base
 
-.PHONY: race-ready
-race-ready:
-	@$(CC_WORKS) && exit 0; \
+NEED_browser := the pages are tested in a real browser, Chromium
+HAS_browser  := command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
+APT_browser  := chromium
+ELSE_browser := Ubuntu has a snap only: snap install chromium, or Google Chrome from its maker; Fedora: dnf install chromium; Alpine: apk add chromium
+
+NEED_postgres := the record is tested on PostgreSQL
+HAS_postgres  := ls /usr/lib/postgresql/*/bin/postgres || command -v postgres
+APT_postgres  := postgresql
+UNIT_postgres := postgresql
+ELSE_postgres := Fedora: dnf install postgresql-server; Alpine: apk add postgresql
+
+NEED_mariadb := the record is tested on MariaDB
+HAS_mariadb  := PATH="$$PATH:/usr/sbin" command -v mariadbd && command -v ps
+APT_mariadb  := mariadb-server procps
+UNIT_mariadb := mariadb
+ELSE_mariadb := Fedora: dnf install mariadb-server; Alpine: apk add mariadb mariadb-client procps
+
+NEED_redis := what stands in front is tested on Redis
+HAS_redis  := command -v redis-server
+APT_redis  := redis-server
+UNIT_redis := redis-server
+ELSE_redis := Fedora: dnf install redis; Alpine: apk add redis
+
+NEED_rabbitmq := what goes out is tested on RabbitMQ
+HAS_rabbitmq  := PATH="$$PATH:/usr/sbin" command -v rabbitmq-server
+APT_rabbitmq  := rabbitmq-server
+UNIT_rabbitmq := rabbitmq-server
+ELSE_rabbitmq := Fedora: dnf install rabbitmq-server; Alpine: apk add rabbitmq-server
+
+SERVERS := has-postgres has-mariadb has-redis has-rabbitmq
+
+# A package's service is kept from starting now by policy-rc.d, as in an image that is being built, and at the next boot by disabling it.
+.PHONY: has-compiler has-browser $(SERVERS)
+has-compiler has-browser $(SERVERS): has-%:
+	@{ $(HAS_$*); } >/dev/null 2>&1 && exit 0; \
+	how='Install it (Debian, Ubuntu: apt-get install $(APT_$*); $(ELSE_$*)) and run make again.'; \
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
-		echo 'The race detector needs a C compiler: install gcc with the C library headers' >&2; \
-		echo '(Debian, Ubuntu: apt-get install gcc libc6-dev; Fedora: dnf install gcc; Alpine: apk add build-base)' >&2; \
-		echo 'and run make again.' >&2; \
-		exit 1; \
+		echo 'Missing: $(NEED_$*).' "$$how" >&2; exit 1; \
 	fi; \
-	echo 'The race detector needs a C compiler: installing gcc.'; \
-	export DEBIAN_FRONTEND=noninteractive; log=$$(mktemp); \
-	{ apt-get update -qq; apt-get install -y -qq --no-install-recommends gcc libc6-dev; } >$$log 2>&1; \
-	$(CC_WORKS) || { cat $$log >&2; echo 'gcc could not be installed: install it and run make again.' >&2; exit 1; }; \
-	rm -f $$log
-
-# The pages are tested in a real browser. On Debian root can have it at once; Ubuntu has it as a snap only, which is asked for.
-BROWSER = { command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable; } >/dev/null 2>&1
-
-.PHONY: browser-ready
-browser-ready:
-	@$(BROWSER) && exit 0; \
-	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
-		echo 'The pages are tested in a real browser: install Chromium' >&2; \
-		echo '(Debian: apt-get install chromium; Ubuntu: snap install chromium; Fedora: dnf install chromium; Alpine: apk add chromium)' >&2; \
-		echo 'and run make again.' >&2; \
-		exit 1; \
-	fi; \
-	echo 'The pages are tested in a real browser: installing chromium.'; \
-	export DEBIAN_FRONTEND=noninteractive; log=$$(mktemp); \
-	{ apt-get update -qq; apt-get install -y -qq --no-install-recommends chromium; } >$$log 2>&1; \
-	$(BROWSER) || { cat $$log >&2; echo 'Chromium could not be installed: install it and run make again.' >&2; exit 1; }; \
-	rm -f $$log
+	echo 'Missing: $(NEED_$*). Installing $(APT_$*).'; \
+	log=$$(mktemp); policy=/usr/sbin/policy-rc.d; mine=; \
+	trap 'rm -f $$log $$mine' EXIT; trap 'exit 1' HUP INT TERM; \
+	if [ ! -e $$policy ]; then mine=$$policy; printf '#!/bin/sh\nexit 101\n' >$$policy; chmod +x $$policy; fi; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt='apt-get -qq -o DPkg::Lock::Timeout=300'; \
+	install="$$apt install -y --no-install-recommends $(APT_$*)"; \
+	{ $$install || { $$apt update && $$install; }; } >$$log 2>&1; \
+	{ $(HAS_$*); } >/dev/null 2>&1 || { cat $$log >&2; echo "It could not be installed. $$how" >&2; exit 1; }; \
+	if [ -n '$(UNIT_$*)' ] && command -v systemctl >/dev/null; then systemctl disable --quiet $(UNIT_$*) >/dev/null 2>&1 || :; fi
 
 ## Before a commit
 

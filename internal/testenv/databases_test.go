@@ -11,12 +11,14 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
-// engines are the two that hold databases.
-var engines = []struct {
+type engine struct {
 	name  string
 	start func(testing.TB, testenv.Options) *testenv.Server
 	fresh func(testing.TB) string
-}{
+}
+
+// engines are the two that hold databases.
+var engines = []engine{
 	{"PostgreSQL", testenv.StartPostgres, testenv.PostgresURL},
 	{"MariaDB", testenv.StartMariaDB, testenv.MariaDBURL},
 }
@@ -41,7 +43,7 @@ func open(t *testing.T, address string) *sql.DB {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { db.Close() })
+	t.Cleanup(func() { _ = db.Close() }) // its server may be gone
 	return db
 }
 

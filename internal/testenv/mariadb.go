@@ -39,7 +39,7 @@ func (e mariadb) prepare(s *Server) error {
 	if err != nil {
 		return err
 	}
-	version, err := exec.Command(binary, "--no-defaults", "--version").Output() //nolint:gosec,noctx // it answers at once
+	version, err := exec.Command(binary, "--no-defaults", "--version").Output() //nolint:noctx // it answers at once
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ DELETE FROM mysql.global_priv WHERE User = 'root' AND Host <> 'localhost';
 `
 	return s.copyTemplate(string(version)+strings.Join(args, " ")+users, func(s *Server) error {
 		file := filepath.Join(s.folder, "users.sql")
-		if err := os.WriteFile(file, fmt.Appendf(nil, users, s.password), 0o644); err != nil { //nolint:gosec // the folder is closed to others
+		if err := os.WriteFile(file, fmt.Appendf(nil, users, s.password), 0o644); err != nil { // the folder is closed to others
 			return err
 		}
 		return runTool(s, install, append(args, "--datadir="+filepath.Join(s.folder, dataName), "--extra-file="+file)...)

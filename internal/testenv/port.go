@@ -30,10 +30,12 @@ func reservePort() (int, io.Closer, error) {
 		}
 		l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
 		if err != nil {
-			held.Close()
+			_ = held.Close() // taken or not, it is not used
 			continue
 		}
-		l.Close()
+		if err := l.Close(); err != nil {
+			return 0, nil, errors.Join(err, held.Close())
+		}
 		return port, held, nil
 	}
 	return 0, nil, errors.New("found no free port from " + strconv.Itoa(portLow) + " to " + strconv.Itoa(portHigh))
@@ -41,7 +43,7 @@ func reservePort() (int, io.Closer, error) {
 
 // portTaken tells whether anybody listens.
 func portTaken(addr string) bool {
-	conn, err := net.DialTimeout("tcp", addr, answerMax)
+	conn, err := dial(addr)
 	if err != nil {
 		return false
 	}
@@ -49,9 +51,13 @@ func portTaken(addr string) bool {
 	return true
 }
 
+func dial(addr string) (net.Conn, error) {
+	return net.DialTimeout("tcp", addr, answerMax) //nolint:noctx // it has a limit
+}
+
 // exchange says something to whoever listens, and gives the first bytes of the answer.
 func exchange(addr, say string, n int) (string, error) {
-	conn, err := net.DialTimeout("tcp", addr, answerMax)
+	conn, err := dial(addr)
 	if err != nil {
 		return "", err
 	}

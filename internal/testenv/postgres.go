@@ -27,7 +27,7 @@ func (e postgres) prepare(s *Server) error {
 	if err != nil {
 		return err
 	}
-	version, err := exec.Command(initdb, "--version").Output() //nolint:gosec,noctx // it answers at once
+	version, err := exec.Command(initdb, "--version").Output() //nolint:noctx // it answers at once
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func (e postgres) prepare(s *Server) error {
 	}
 	return s.copyTemplate(string(version)+strings.Join(args, " "), func(s *Server) error {
 		file := filepath.Join(s.folder, passwordName)
-		if err := os.WriteFile(file, []byte(s.password), 0o644); err != nil { //nolint:gosec // the folder is closed to others
+		if err := os.WriteFile(file, []byte(s.password), 0o644); err != nil { // the folder is closed to others
 			return err
 		}
 		return runTool(s, initdb, append(args, "--pgdata="+dataName, "--pwfile="+file)...)

@@ -48,7 +48,7 @@ func spawn(folder string, c command) (pid int, err error) {
 
 // unprivileged is a command that root runs as nobody: PostgreSQL refuses to be started by root, the others need not be.
 func unprivileged(folder string, env []string, binary string, args ...string) (*exec.Cmd, error) {
-	cmd := exec.Command(binary, args...) //nolint:gosec,noctx // programs of the system, which outlive contexts and end with the process
+	cmd := exec.Command(binary, args...) //nolint:noctx // servers end with the tests
 	cmd.Dir = folder
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin", "HOME=" + folder, "LC_ALL=C"}, env...)
 	who, err := nobody()

@@ -51,23 +51,23 @@ func Saying(text string) func(request []byte) bool {
 }
 
 // NewProxy starts a proxy for a server at a host:port. It ends with the test.
-func NewProxy(t testing.TB, addr string) *Proxy {
-	t.Helper()
+func NewProxy(tb testing.TB, addr string) *Proxy {
+	tb.Helper()
 	port, held, err := reservePort()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	p := &Proxy{
-		t: t, target: addr, addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
+		t: tb, target: addr, addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
 		links: map[*link]bool{}, passing: make(chan struct{}),
 	}
 	close(p.passing)
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		p.close()
 		held.Close()
 	})
 	if err := p.listen(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return p
 }
@@ -202,7 +202,7 @@ func (p *Proxy) connect(client *net.TCPConn) {
 	if !l.pass() {
 		return
 	}
-	server, err := net.DialTimeout("tcp", p.target, answerMax)
+	server, err := dial(p.target)
 	if err != nil {
 		l.cut()
 		return
@@ -258,7 +258,7 @@ func (l *link) join(server *net.TCPConn) bool {
 	defer l.mu.Unlock()
 	select {
 	case <-l.gone:
-		server.Close()
+		_ = server.Close() // it was not used
 		return false
 	default:
 		l.server = server
@@ -291,7 +291,7 @@ func (l *link) close() {
 	}
 	close(l.gone)
 	for _, conn := range l.conns() {
-		conn.Close()
+		_ = conn.Close() // whatever was to be said is said
 	}
 }
 

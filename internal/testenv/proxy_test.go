@@ -15,181 +15,204 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
-// through tells a story of each engine with a proxy in front: far is the database through it, near the same past it. There is one
-// table, without an order.
-func through(t *testing.T, story func(t *testing.T, p *testenv.Proxy, far, near *sql.DB)) {
+// through puts a proxy in front of an engine: far is the database through it, near the same past it. There is one table, without an
+// order.
+func through(t *testing.T, e engine) (p *testenv.Proxy, far, near *sql.DB) {
 	t.Helper()
+	address := e.fresh(t)
+	near = open(t, address)
+	execute(t, near, "CREATE TABLE orders (id INT PRIMARY KEY)")
+	_, place, _ := strings.Cut(address, "@")
+	host, _, _ := strings.Cut(place, "/")
+	p = testenv.NewProxy(t, host)
+	return p, open(t, strings.Replace(address, host, p.Addr(), 1)), near
+}
+
+func TestCutConnectionsAreResetAndNewOnesWork(t *testing.T) {
 	for _, e := range engines {
 		t.Run(e.name, func(t *testing.T) {
-			address := e.fresh(t)
-			near := open(t, address)
-			execute(t, near, "CREATE TABLE orders (id INT PRIMARY KEY)")
-			_, place, _ := strings.Cut(address, "@")
-			host, _, _ := strings.Cut(place, "/")
-			p := testenv.NewProxy(t, host)
-			story(t, p, open(t, strings.Replace(address, host, p.Addr(), 1)), near)
+			p, far, _ := through(t, e)
+			conn := connect(t, far)
+			p.Cut()
+			if err := place(t, conn, 1); err == nil {
+				t.Error("a connection that was cut still works")
+			}
+			if err := place(t, connect(t, far), 2); err != nil {
+				t.Errorf("a new connection: %v", err)
+			}
 		})
 	}
 }
 
-func TestCutConnectionsAreResetAndNewOnesWork(t *testing.T) {
-	through(t, func(t *testing.T, p *testenv.Proxy, far, _ *sql.DB) {
-		conn := connect(t, far)
-		p.Cut()
-		if err := place(t, conn, 1); err == nil {
-			t.Error("a connection that was cut still works")
-		}
-		if err := place(t, connect(t, far), 2); err != nil {
-			t.Errorf("a new connection: %v", err)
-		}
-	})
-}
-
 func TestDelayedAnswersComeLate(t *testing.T) {
-	through(t, func(t *testing.T, p *testenv.Proxy, far, _ *sql.DB) {
-		const delay = 40 * time.Millisecond
-		conn := connect(t, far)
-		p.Delay(delay)
-		began := time.Now()
-		if err := place(t, conn, 1); err != nil {
-			t.Fatal(err)
-		}
-		if took := time.Since(began); took < 2*delay {
-			t.Errorf("an answer took %v, want %v there and %v back", took, delay, delay)
-		}
-	})
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			p, far, _ := through(t, e)
+			const delay = 40 * time.Millisecond
+			conn := connect(t, far)
+			p.Delay(delay)
+			began := time.Now()
+			if err := place(t, conn, 1); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); took < 2*delay {
+				t.Errorf("an answer took %v, want %v there and %v back", took, delay, delay)
+			}
+		})
+	}
 }
 
 func TestRefusedConnectionsAreNewOnesOnly(t *testing.T) {
-	through(t, func(t *testing.T, p *testenv.Proxy, far, _ *sql.DB) {
-		conn := connect(t, far)
-		p.Refuse(true)
-		if _, err := net.Dial("tcp", p.Addr()); !errors.Is(err, syscall.ECONNREFUSED) {
-			t.Errorf("a new connection: got %v, want it refused", err)
-		}
-		if err := place(t, conn, 1); err != nil {
-			t.Errorf("the old connection: %v", err)
-		}
-		p.Refuse(false)
-		if err := place(t, connect(t, far), 2); err != nil {
-			t.Errorf("a new connection: %v", err)
-		}
-	})
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			p, far, _ := through(t, e)
+			conn := connect(t, far)
+			p.Refuse(true)
+			if _, err := net.Dial("tcp", p.Addr()); !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Errorf("a new connection: got %v, want it refused", err)
+			}
+			if err := place(t, conn, 1); err != nil {
+				t.Errorf("the old connection: %v", err)
+			}
+			p.Refuse(false)
+			if err := place(t, connect(t, far), 2); err != nil {
+				t.Errorf("a new connection: %v", err)
+			}
+		})
+	}
 }
 
 func TestABlackHoleHoldsEverythingUntilItEnds(t *testing.T) {
-	through(t, func(t *testing.T, p *testenv.Proxy, far, near *sql.DB) {
-		conn := connect(t, far)
-		p.Blackhole(true)
-		outcome := make(chan error, 2)
-		go func() { outcome <- place(t, conn, 1) }()
-		go func() { outcome <- far.PingContext(t.Context()) }() // the kernel lets a new connection in, and nobody answers it
-		select {
-		case err := <-outcome:
-			t.Errorf("something came through the black hole (%v)", err)
-		case <-time.After(200 * time.Millisecond):
-		}
-		if got := orders(t, near); got != 0 {
-			t.Errorf("orders that came through: got %d, want 0", got)
-		}
-		p.Blackhole(false)
-		for range 2 {
-			if err := within(t, outcome); err != nil {
-				t.Errorf("after the black hole: %v", err)
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			p, far, near := through(t, e)
+			conn := connect(t, far)
+			p.Blackhole(true)
+			outcome := make(chan error, 2)
+			go func() { outcome <- place(t, conn, 1) }()
+			go func() { outcome <- far.PingContext(t.Context()) }() // the kernel lets a new connection in, and nobody answers it
+			select {
+			case err := <-outcome:
+				t.Errorf("something came through the black hole (%v)", err)
+			case <-time.After(200 * time.Millisecond):
 			}
-		}
-		if got := orders(t, near); got != 1 {
-			t.Errorf("orders after the black hole: got %d, want 1", got)
-		}
-	})
+			if got := orders(t, near); got != 0 {
+				t.Errorf("orders that came through: got %d, want 0", got)
+			}
+			p.Blackhole(false)
+			for range 2 {
+				if err := within(t, outcome); err != nil {
+					t.Errorf("after the black hole: %v", err)
+				}
+			}
+			if got := orders(t, near); got != 1 {
+				t.Errorf("orders after the black hole: got %d, want 1", got)
+			}
+		})
+	}
 }
 
 func TestACommitCutOffIsNotExecuted(t *testing.T) {
-	through(t, func(t *testing.T, p *testenv.Proxy, far, near *sql.DB) {
-		tx := begin(t, far)
-		cut := p.CutRequest(testenv.Saying("commit"))
-		if err := tx.Commit(); err == nil {
-			t.Error("commit: got no error, want the connection lost")
-		}
-		within(t, cut)
-		if got := orders(t, near); got != 0 {
-			t.Errorf("orders: got %d, want 0", got)
-		}
-	})
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			p, far, near := through(t, e)
+			tx := begin(t, far)
+			cut := p.CutRequest(testenv.Saying("commit"))
+			if err := tx.Commit(); err == nil {
+				t.Error("commit: got no error, want the connection lost")
+			}
+			within(t, cut)
+			if got := orders(t, near); got != 0 {
+				t.Errorf("orders: got %d, want 0", got)
+			}
+		})
+	}
 }
 
 func TestACommitWhoseReplyIsSwallowedIsExecutedOnce(t *testing.T) {
-	through(t, func(t *testing.T, p *testenv.Proxy, far, near *sql.DB) {
-		tx := begin(t, far)
-		swallowed := p.SwallowReply(testenv.Saying("COMMIT"))
-		if err := tx.Commit(); err == nil {
-			t.Error("commit: got no error, want the connection lost")
-		}
-		within(t, swallowed)
-		if got := orders(t, near); got != 1 {
-			t.Errorf("orders: got %d, want 1", got)
-		}
-		if err := place(t, connect(t, far), 2); err != nil {
-			t.Errorf("the next connection: %v", err)
-		}
-	})
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			p, far, near := through(t, e)
+			tx := begin(t, far)
+			swallowed := p.SwallowReply(testenv.Saying("COMMIT"))
+			if err := tx.Commit(); err == nil {
+				t.Error("commit: got no error, want the connection lost")
+			}
+			within(t, swallowed)
+			if got := orders(t, near); got != 1 {
+				t.Errorf("orders: got %d, want 1", got)
+			}
+			if err := place(t, connect(t, far), 2); err != nil {
+				t.Errorf("the next connection: %v", err)
+			}
+		})
+	}
 }
 
 func TestACommitInABlackHoleIsExecutedWhenItEnds(t *testing.T) {
-	through(t, func(t *testing.T, p *testenv.Proxy, far, near *sql.DB) {
-		tx := begin(t, far)
-		begun := p.BlackholeRequest(testenv.Saying("commit"))
-		outcome := make(chan error, 1)
-		go func() { outcome <- tx.Commit() }()
-		within(t, begun)
-		if got := orders(t, near); got != 0 {
-			t.Errorf("orders before the black hole ends: got %d, want 0", got)
-		}
-		p.Blackhole(false)
-		if err := within(t, outcome); err != nil {
-			t.Errorf("commit: %v", err)
-		}
-		if got := orders(t, near); got != 1 {
-			t.Errorf("orders: got %d, want 1", got)
-		}
-	})
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			p, far, near := through(t, e)
+			tx := begin(t, far)
+			begun := p.BlackholeRequest(testenv.Saying("commit"))
+			outcome := make(chan error, 1)
+			go func() { outcome <- tx.Commit() }()
+			within(t, begun)
+			if got := orders(t, near); got != 0 {
+				t.Errorf("orders before the black hole ends: got %d, want 0", got)
+			}
+			p.Blackhole(false)
+			if err := within(t, outcome); err != nil {
+				t.Errorf("commit: %v", err)
+			}
+			if got := orders(t, near); got != 1 {
+				t.Errorf("orders: got %d, want 1", got)
+			}
+		})
+	}
 }
 
 func TestACommitWhoseReplyIsInABlackHoleIsExecuted(t *testing.T) {
-	through(t, func(t *testing.T, p *testenv.Proxy, far, near *sql.DB) {
-		tx := begin(t, far)
-		begun := p.BlackholeReply(testenv.Saying("commit"))
-		outcome := make(chan error, 1)
-		go func() { outcome <- tx.Commit() }()
-		within(t, begun)
-		if got := orders(t, near); got != 1 {
-			t.Errorf("orders: got %d, want 1", got)
-		}
-		select {
-		case err := <-outcome:
-			t.Errorf("the answer came through the black hole: %v", err)
-		default:
-		}
-		p.Blackhole(false)
-		if err := within(t, outcome); err != nil {
-			t.Errorf("commit: %v", err)
-		}
-	})
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			p, far, near := through(t, e)
+			tx := begin(t, far)
+			begun := p.BlackholeReply(testenv.Saying("commit"))
+			outcome := make(chan error, 1)
+			go func() { outcome <- tx.Commit() }()
+			within(t, begun)
+			if got := orders(t, near); got != 1 {
+				t.Errorf("orders: got %d, want 1", got)
+			}
+			select {
+			case err := <-outcome:
+				t.Errorf("the answer came through the black hole: %v", err)
+			default:
+			}
+			p.Blackhole(false)
+			if err := within(t, outcome); err != nil {
+				t.Errorf("commit: %v", err)
+			}
+		})
+	}
 }
 
 // A client that has given up a request does not keep it from being executed when the network is back.
 func TestAGivenUpRequestArrivesAfterTheBlackHole(t *testing.T) {
-	through(t, func(t *testing.T, p *testenv.Proxy, far, near *sql.DB) {
-		conn := connect(t, far)
-		p.Blackhole(true)
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		defer cancel()
-		if _, err := conn.ExecContext(ctx, "INSERT INTO orders VALUES (1)"); err == nil {
-			t.Fatal("an insert came through the black hole")
-		}
-		p.Blackhole(false)
-		until(t, "the insert to arrive", func() bool { return orders(t, near) == 1 })
-	})
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			p, far, near := through(t, e)
+			conn := connect(t, far)
+			p.Blackhole(true)
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			if _, err := conn.ExecContext(ctx, "INSERT INTO orders VALUES (1)"); err == nil {
+				t.Fatal("an insert came through the black hole")
+			}
+			p.Blackhole(false)
+			until(t, "the insert to arrive", func() bool { return orders(t, near) == 1 })
+		})
+	}
 }
 
 func TestACutIsAReset(t *testing.T) {
@@ -254,7 +277,7 @@ func dial(t *testing.T, p *testenv.Proxy) *net.TCPConn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	return conn.(*net.TCPConn)
+	return conn.(*net.TCPConn) //nolint:errcheck // TCP was asked for
 }
 
 // connect makes a new connection.
@@ -265,7 +288,7 @@ func connect(t *testing.T, db *sql.DB) *sql.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
+	t.Cleanup(func() { _ = conn.Close() }) // it may be cut
 	return conn
 }
 
@@ -284,7 +307,7 @@ func begin(t *testing.T, db *sql.DB) *sql.Tx {
 
 func place(t *testing.T, conn *sql.Conn, id int) error {
 	t.Helper()
-	_, err := conn.ExecContext(t.Context(), "INSERT INTO orders VALUES ("+strconv.Itoa(id)+")")
+	_, err := conn.ExecContext(t.Context(), "INSERT INTO orders VALUES ("+strconv.Itoa(id)+")") //nolint:gosec // a number
 	return err
 }
 

@@ -38,28 +38,31 @@ rm -rf "$1" || { sleep 1; rm -rf "$1"; }
 
 // root is the folder of all that this process starts. With it comes a shell that watches over the process, because tests that are
 // killed, time out or crash clean up nothing. (A death signal from the kernel would come when the thread ends that started the server.)
-var root = sync.OnceValues(func() (string, error) {
+var root = sync.OnceValues(func() (base, error) {
 	folder, err := os.MkdirTemp("", "holdfast-testenv-")
 	if err != nil {
-		return "", err
+		return base{}, err
 	}
-	if err := os.Chmod(folder, 0o711); err != nil { //nolint:gosec // nobody must get at his folder in it
-		return "", err
+	if err := os.Chmod(folder, 0o711); err != nil { // nobody must get at his folder in it
+		return base{}, err
 	}
-	watch := exec.Command("sh", "-c", watchScript, "sh", folder) //nolint:noctx // it outlives this process
+	watch := exec.Command("sh", "-c", watchScript, "sh", folder)
 	watch.Dir = "/"
 	watch.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if lifeline, err = watch.StdinPipe(); err != nil {
-		return "", err
+	lifeline, err := watch.StdinPipe()
+	if err != nil {
+		return base{}, err
 	}
 	if err := watch.Start(); err != nil {
-		return "", fmt.Errorf("start the watch: %w", err)
+		return base{}, fmt.Errorf("start the watch: %w", err)
 	}
-	return folder, watch.Process.Release()
+	return base{folder, lifeline}, watch.Process.Release()
 })
 
-// lifeline is never written to nor closed; kept here, it is not collected as garbage either.
-var lifeline io.WriteCloser
+type base struct {
+	folder   string
+	lifeline io.Closer // never closed; kept, so that it is not collected as garbage and closed by that
+}
 
 // newFolder makes a folder for one server, its own.
 func newFolder(name string) (string, error) {
@@ -71,7 +74,7 @@ func newFolder(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	folder, err := os.MkdirTemp(parent, strings.ToLower(name)+"-")
+	folder, err := os.MkdirTemp(parent.folder, strings.ToLower(name)+"-")
 	if err == nil && who != nil {
 		err = os.Chown(folder, int(who.Uid), int(who.Gid))
 	}

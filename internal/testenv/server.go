@@ -67,19 +67,19 @@ type Server struct {
 }
 
 // startFor starts a server that ends with its test.
-func startFor(t testing.TB, e engine, o Options) *Server {
-	t.Helper()
+func startFor(tb testing.TB, e engine, o Options) *Server {
+	tb.Helper()
 	s, err := start(e, o)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	s.t = t
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("%s said at last:\n%s", e.name(), last(s.Log()))
+	s.t = tb
+	tb.Cleanup(func() {
+		if tb.Failed() {
+			tb.Logf("%s said at last:\n%s", e.name(), last(s.Log()))
 		}
 		if err := s.discard(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return s
@@ -98,7 +98,7 @@ func (s *Server) begin() (err error) {
 	if s.folder, err = newFolder(s.engine.name()); err != nil {
 		return err
 	}
-	if err = s.engine.prepare(s); err != nil {
+	if err := s.engine.prepare(s); err != nil {
 		return err
 	}
 	for range portTries {

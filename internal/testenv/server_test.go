@@ -20,79 +20,84 @@ import (
 
 const patience = 30 * time.Second // far more than anything here takes
 
-// own starts a server of each engine with one order in it.
-func own(t *testing.T, story func(t *testing.T, s *testenv.Server, db *sql.DB)) {
+// own starts a server with one order in it.
+func own(t *testing.T, e engine) (*testenv.Server, *sql.DB) {
 	t.Helper()
+	s := e.start(t, testenv.Options{})
+	db := open(t, s.URL())
+	execute(t, db, "CREATE TABLE orders (id INT PRIMARY KEY)")
+	execute(t, db, "INSERT INTO orders VALUES (1)")
+	return s, db
+}
+
+func TestAKilledServerComesBackWithItsData(t *testing.T) {
 	for _, e := range engines {
 		t.Run(e.name, func(t *testing.T) {
-			s := e.start(t, testenv.Options{})
-			db := open(t, s.URL())
-			execute(t, db, "CREATE TABLE orders (id INT PRIMARY KEY)")
-			execute(t, db, "INSERT INTO orders VALUES (1)")
-			story(t, s, db)
+			s, _ := own(t, e)
+			for range 3 {
+				s.Kill()
+				if _, err := net.Dial("tcp", s.Addr()); !errors.Is(err, syscall.ECONNREFUSED) {
+					t.Errorf("connecting to the killed server: got %v, want it refused", err)
+				}
+				s.Kill() // is nothing new
+				s.Start()
+			}
+			if got := count(t, open(t, s.URL()), "SELECT COUNT(*) FROM orders"); got != 1 {
+				t.Errorf("orders after the kills: got %d, want 1", got)
+			}
+			if said := s.Log(); !strings.Contains(said, "ready for connections") && !strings.Contains(said, "recovery") {
+				t.Errorf("the log tells nothing of a start after a crash:\n%s", said)
+			}
 		})
 	}
 }
 
-func TestAKilledServerComesBackWithItsData(t *testing.T) {
-	own(t, func(t *testing.T, s *testenv.Server, db *sql.DB) {
-		for range 3 {
-			s.Kill()
-			if _, err := net.Dial("tcp", s.Addr()); !errors.Is(err, syscall.ECONNREFUSED) {
-				t.Errorf("connecting to the killed server: got %v, want it refused", err)
-			}
-			s.Kill() // is nothing new
-			s.Start()
-		}
-		if got := count(t, open(t, s.URL()), "SELECT COUNT(*) FROM orders"); got != 1 {
-			t.Errorf("orders after the kills: got %d, want 1", got)
-		}
-		if said := s.Log(); !strings.Contains(said, "ready for connections") && !strings.Contains(said, "recovery") {
-			t.Errorf("the log tells nothing of a start after a crash:\n%s", said)
-		}
-	})
-}
-
 func TestAStoppedServerWaitsForNoClientAndComesBack(t *testing.T) {
-	own(t, func(t *testing.T, s *testenv.Server, db *sql.DB) {
-		tx, err := db.BeginTx(t.Context(), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer tx.Rollback() //nolint:errcheck // its server is gone by then
-		if _, err := tx.ExecContext(t.Context(), "INSERT INTO orders VALUES (2)"); err != nil {
-			t.Fatal(err)
-		}
-		s.Stop()
-		s.Stop() // is nothing new
-		s.Start()
-		if got := count(t, open(t, s.URL()), "SELECT COUNT(*) FROM orders"); got != 1 {
-			t.Errorf("orders after the stop: got %d, want 1", got)
-		}
-	})
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			s, db := own(t, e)
+			tx, err := db.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tx.Rollback()
+			if _, err := tx.ExecContext(t.Context(), "INSERT INTO orders VALUES (2)"); err != nil {
+				t.Fatal(err)
+			}
+			s.Stop()
+			s.Stop() // is nothing new
+			s.Start()
+			if got := count(t, open(t, s.URL()), "SELECT COUNT(*) FROM orders"); got != 1 {
+				t.Errorf("orders after the stop: got %d, want 1", got)
+			}
+		})
+	}
 }
 
 func TestAPausedServerAnswersNobodyUntilItIsResumed(t *testing.T) {
-	own(t, func(t *testing.T, s *testenv.Server, db *sql.DB) {
-		s.Pause()
-		answered := make(chan error, 1)
-		go func() {
-			var n int
-			answered <- db.QueryRowContext(context.WithoutCancel(t.Context()), "SELECT COUNT(*) FROM orders").Scan(&n)
-		}()
-		select {
-		case err := <-answered:
-			t.Errorf("the paused server answered (%v)", err)
-		case <-time.After(300 * time.Millisecond):
-		}
-		s.Resume()
-		if err := within(t, answered); err != nil {
-			t.Errorf("the resumed server: %v", err)
-		}
-		s.Pause()
-		s.Kill() // works on sleepers, too
-		s.Start()
-	})
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			s, db := own(t, e)
+			s.Pause()
+			answered := make(chan error, 1)
+			go func() {
+				var n int
+				answered <- db.QueryRowContext(context.WithoutCancel(t.Context()), "SELECT COUNT(*) FROM orders").Scan(&n)
+			}()
+			select {
+			case err := <-answered:
+				t.Errorf("the paused server answered (%v)", err)
+			case <-time.After(300 * time.Millisecond):
+			}
+			s.Resume()
+			if err := within(t, answered); err != nil {
+				t.Errorf("the resumed server: %v", err)
+			}
+			s.Pause()
+			s.Kill() // works on sleepers, too
+			s.Start()
+		})
+	}
 }
 
 func TestServersAreDurable(t *testing.T) {
@@ -125,16 +130,19 @@ func TestSettingsReachTheServer(t *testing.T) {
 
 // A database that is read-only still lets its administrator write, so the desk must not be one.
 func TestTheUserOfTheURLIsNoAdministrator(t *testing.T) {
-	own(t, func(t *testing.T, s *testenv.Server, db *sql.DB) {
-		statement := "SET GLOBAL read_only = 1"
-		if strings.HasPrefix(s.URL(), "postgres:") {
-			statement = "ALTER SYSTEM SET default_transaction_read_only = on"
-		}
-		if _, err := db.ExecContext(t.Context(), statement); err == nil {
-			t.Errorf("%s: the ordinary user was allowed to", statement)
-		}
-		execute(t, open(t, s.AdminURL()), statement)
-	})
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			s, db := own(t, e)
+			statement := "SET GLOBAL read_only = 1"
+			if strings.HasPrefix(s.URL(), "postgres:") {
+				statement = "ALTER SYSTEM SET default_transaction_read_only = on"
+			}
+			if _, err := db.ExecContext(t.Context(), statement); err == nil {
+				t.Errorf("%s: the ordinary user was allowed to", statement)
+			}
+			execute(t, open(t, s.AdminURL()), statement)
+		})
+	}
 }
 
 func TestATestsDatabaseGoesWithTheTestEvenWhenItLeavesATransaction(t *testing.T) {
@@ -151,7 +159,7 @@ func TestATestsDatabaseGoesWithTheTestEvenWhenItLeavesATransaction(t *testing.T)
 					t.Fatal(err)
 				}
 				execute(t, db, "CREATE TABLE orders (id INT PRIMARY KEY)")
-				tx, err := db.BeginTx(context.Background(), nil) //nolint:usetesting // this one is to be left open
+				tx, err := db.BeginTx(context.Background(), nil) // left open on purpose
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -184,7 +192,7 @@ func TestServersEndWithAProcessThatIsKilled(t *testing.T) {
 	if err := os.Chmod(filepath.Dir(folder), 0o755); err != nil { // servers of root do not run as root
 		t.Fatal(err)
 	}
-	victim := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	victim := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$") //nolint:gosec // this program
 	victim.Env = append(os.Environ(), role+"=1", "TMPDIR="+folder)
 	victim.Stderr = os.Stderr
 	out, err := victim.StdoutPipe()

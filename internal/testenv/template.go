@@ -17,9 +17,9 @@ const (
 )
 
 // copyTemplate fills the server's folder with a data folder that was made once and is kept in the user's cache, for initialising one
-// takes seconds. recipe is all that it depends on: another version of the server makes another. make fills the folder "data" of its
+// takes seconds. recipe is all that it depends on: another version of the server makes another. initialise fills the folder "data" of its
 // server, whose users get the server's password.
-func (s *Server) copyTemplate(recipe string, make func(s *Server) error) error {
+func (s *Server) copyTemplate(recipe string, initialise func(s *Server) error) error {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return err
@@ -30,7 +30,7 @@ func (s *Server) copyTemplate(recipe string, make func(s *Server) error) error {
 	}
 	key := sha256.Sum256([]byte(recipe))
 	template := filepath.Join(cache, fmt.Sprintf("%s-%x", strings.ToLower(s.engine.name()), key[:8]))
-	if err := makeOnce(template, func(folder string) error { return s.fillTemplate(folder, make) }); err != nil {
+	if err := makeOnce(template, func(folder string) error { return s.fillTemplate(folder, initialise) }); err != nil {
 		return fmt.Errorf("prepare a data folder: %w", err)
 	}
 	password, err := os.ReadFile(filepath.Join(template, passwordName))
@@ -45,13 +45,13 @@ func (s *Server) copyTemplate(recipe string, make func(s *Server) error) error {
 	return copyTree(filepath.Join(template, dataName), filepath.Join(s.folder, dataName), who)
 }
 
-func (s *Server) fillTemplate(folder string, make func(s *Server) error) (err error) {
+func (s *Server) fillTemplate(folder string, initialise func(s *Server) error) (err error) {
 	scratch := &Server{engine: s.engine, password: rand.Text()}
 	if scratch.folder, err = newFolder("template"); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, scratch.discard()) }()
-	if err := make(scratch); err != nil {
+	if err := initialise(scratch); err != nil {
 		return err
 	}
 	if err := copyTree(filepath.Join(scratch.folder, dataName), filepath.Join(folder, dataName), nil); err != nil {

@@ -17,39 +17,39 @@ type Options struct {
 }
 
 // StartPostgres starts a PostgreSQL of the test's own. Its URL is that of an ordinary user who owns an empty database.
-func StartPostgres(t testing.TB, o Options) *Server {
-	t.Helper()
-	return startFor(t, postgres{}, o)
+func StartPostgres(tb testing.TB, o Options) *Server {
+	tb.Helper()
+	return startFor(tb, postgres{}, o)
 }
 
 // StartMariaDB starts a MariaDB of the test's own. Its URL is that of an ordinary user who may do anything in an empty database.
-func StartMariaDB(t testing.TB, o Options) *Server {
-	t.Helper()
-	return startFor(t, mariadb{}, o)
+func StartMariaDB(tb testing.TB, o Options) *Server {
+	tb.Helper()
+	return startFor(tb, mariadb{}, o)
 }
 
 // StartRedis starts a Redis of the test's own, empty.
-func StartRedis(t testing.TB, o Options) *Server {
-	t.Helper()
-	return startFor(t, redis{}, o)
+func StartRedis(tb testing.TB, o Options) *Server {
+	tb.Helper()
+	return startFor(tb, redis{}, o)
 }
 
 // StartRabbitMQ starts a RabbitMQ of the test's own, empty. It takes some seconds.
-func StartRabbitMQ(t testing.TB, o Options) *Server {
-	t.Helper()
-	return startFor(t, &rabbitmq{}, o)
+func StartRabbitMQ(tb testing.TB, o Options) *Server {
+	tb.Helper()
+	return startFor(tb, &rabbitmq{}, o)
 }
 
 // PostgresURL gives a new, empty database on a PostgreSQL that all tests of the process share. It is dropped when the test ends.
-func PostgresURL(t testing.TB) string {
-	t.Helper()
-	return newDatabase(t, sharedPostgres)
+func PostgresURL(tb testing.TB) string {
+	tb.Helper()
+	return newDatabase(tb, sharedPostgres)
 }
 
 // MariaDBURL gives a new, empty database on a MariaDB that all tests of the process share. It is dropped when the test ends.
-func MariaDBURL(t testing.TB) string {
-	t.Helper()
-	return newDatabase(t, sharedMariaDB)
+func MariaDBURL(tb testing.TB) string {
+	tb.Helper()
+	return newDatabase(tb, sharedMariaDB)
 }
 
 var (
@@ -64,23 +64,23 @@ type databases interface {
 	dropDatabase(s *Server, name string) error
 }
 
-func newDatabase(t testing.TB, shared func() (*Server, error)) string {
-	t.Helper()
+func newDatabase(tb testing.TB, shared func() (*Server, error)) string {
+	tb.Helper()
 	s, err := shared()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	e, ok := s.engine.(databases)
 	if !ok {
-		t.Fatalf("%s has no databases", s.engine.name())
+		tb.Fatalf("%s has no databases", s.engine.name())
 	}
 	name := fmt.Sprintf("%s_%d", owner, s.made.Add(1))
 	if err := e.createDatabase(s, name); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := e.dropDatabase(s, name); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return s.engine.url(s, owner, name)
