@@ -24,8 +24,9 @@ import (
 )
 
 const (
-	sequencesPerRecord = 5 // then a new one: the audit after each looks at all of them
-	groupMax           = 8 // commands in flight at once
+	sequencesPerRecord = 5   // then a new one: the audit after each looks at all of them
+	groupMax           = 8   // commands in flight at once
+	checks             = 100 // sequences that rapid runs at least
 )
 
 // RunModel lets random commands, alone and several at once, run against the model: sequences of steps, each on names of its own,
@@ -34,7 +35,7 @@ func RunModel(t *testing.T, open Open, sequences, steps int) {
 	t.Helper()
 	tally := &tally{outcomes: map[string]int{}}
 	t.Run("sequences", func(t *testing.T) {
-		const lanes = 2
+		lanes := min(2, (sequences+checks-1)/checks)
 		for i := range lanes {
 			t.Run(fmt.Sprint("lane ", i), func(t *testing.T) {
 				t.Parallel()

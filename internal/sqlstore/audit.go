@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"sort"
+	"strconv"
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/audit"
@@ -69,7 +70,11 @@ func (s *Store) Audit(ctx context.Context, opt AuditOptions) (audit.Report, erro
 		return audit.Report{}, fmt.Errorf("audit: %w", err)
 	}
 	defer snap.end()
-	a := auditor{snapshot: snap, now: s.now(), shelves: map[product.ID]*shelf{}, buyers: map[ledger.Buyer]int64{}}
+	now, err := s.now(ctx, snap)
+	if err != nil {
+		return audit.Report{}, fmt.Errorf("audit: %w", err)
+	}
+	a := auditor{snapshot: snap, now: now, shelves: map[product.ID]*shelf{}, buyers: map[ledger.Buyer]int64{}}
 	a.late = a.now.Add(-opt.LateBy)
 	if err := a.readHead(ctx); err != nil {
 		return audit.Report{}, fmt.Errorf("audit: %w", err)
@@ -177,8 +182,8 @@ func (a *auditor) readKeys(ctx context.Context) error {
 
 // snapshot is a connection inside a read-only transaction: what is committed after its first look is not seen.
 type snapshot struct {
-	conn  *sql.Conn
-	count *kinds
+	s    *Store
+	conn *sql.Conn
 }
 
 func (s *Store) snapshot(ctx context.Context) (*snapshot, error) {
@@ -186,16 +191,29 @@ func (s *Store) snapshot(ctx context.Context) (*snapshot, error) {
 	if err != nil {
 		return nil, classify(err)
 	}
-	snap := &snapshot{conn, &s.statements}
-	if _, err := conn.ExecContext(ctx, snapshotText); err != nil {
-		_ = conn.Close()
-		return nil, classify(err)
+	snap := &snapshot{s, conn}
+	for _, begin := range s.dialect.snapshot {
+		if _, err := conn.ExecContext(ctx, begin); err != nil {
+			snap.end()
+			return nil, classify(err)
+		}
 	}
 	if err := snap.each(ctx, `SELECT position FROM log_head`, func(*stream) {}); err != nil {
 		snap.end()
 		return nil, err
 	}
 	return snap, nil
+}
+
+func (s *snapshot) speaks() *dialect { return s.s.dialect }
+
+func (s *snapshot) query(ctx context.Context, query string, args ...any) (*rows, error) {
+	s.s.statements.count(query)
+	found, err := s.conn.QueryContext(ctx, s.s.spelt(query), args...) //nolint:rowserrcheck,sqlclosecheck // whoever reads them does
+	if err != nil {
+		return nil, classify(err)
+	}
+	return &rows{found, func() {}}, nil
 }
 
 // end lets the snapshot go. A connection that cannot leave its transaction is thrown away.
@@ -208,7 +226,7 @@ func (s *snapshot) end() {
 
 // each calls do for every row of a query.
 func (s *snapshot) each(ctx context.Context, query string, do func(*stream)) error {
-	r, err := s.stream(ctx, query)
+	r, err := s.s.dialect.stream(ctx, s, query)
 	if err != nil {
 		return err
 	}
@@ -225,33 +243,71 @@ func (s *snapshot) each(ctx context.Context, query string, do func(*stream)) err
 // stream reads a query's rows one by one, several streams side by side on one connection. Values are taken as the driver gives
 // them: for millions of rows, converting into typed variables costs as much as reading.
 type stream struct {
-	rows   *sql.Rows
 	values []any
-	into   []any
+
+	rows *rows // read as the database finds them; nil: they come some at a time, for a server's connection has one answer at once
+	into []any
+	page [][]any
+	more func() ([][]any, error) // gets the next page; an empty one is the end
 }
 
-func (s *snapshot) stream(ctx context.Context, query string) (*stream, error) {
-	s.count.count(query)
-	rows, err := s.conn.QueryContext(ctx, query) //nolint:rowserrcheck // next does
+// streamRows reads rows as the database finds them.
+func streamRows(ctx context.Context, s *snapshot, query string) (*stream, error) {
+	found, err := s.query(ctx, query)
 	if err != nil {
-		return nil, classify(err)
+		return nil, err
 	}
-	columns, _ := rows.Columns() // an error would be that they are closed
-	r := &stream{rows: rows, values: make([]any, len(columns)), into: make([]any, len(columns))}
-	for i := range r.values {
-		r.into[i] = &r.values[i]
-	}
+	r := &stream{rows: found}
+	columns, _ := found.Columns() // an error would be that they are closed
+	r.values, r.into = room(len(columns))
 	return r, nil
 }
 
-func (r *stream) next() (more bool, err error) {
-	if !r.rows.Next() {
-		return false, classify(r.rows.Err())
+// room is for the values of a row, with where each goes.
+func room(columns int) (values, into []any) {
+	values, into = make([]any, columns), make([]any, columns)
+	for i := range values {
+		into[i] = &values[i]
 	}
-	return true, r.rows.Scan(r.into...)
+	return values, into
 }
 
-func (r *stream) close() { _ = r.rows.Close() }
+// pageOf reads all rows there are.
+func pageOf(found *rows, err error) (page [][]any, _ error) {
+	columns := 0
+	err = scan(found, err, func(r *sql.Rows) error {
+		if page == nil {
+			all, _ := r.Columns() // an error would be that they are closed
+			columns = len(all)
+		}
+		values, into := room(columns)
+		page = append(page, values)
+		return r.Scan(into...)
+	})
+	return page, err
+}
+
+func (r *stream) next() (more bool, err error) {
+	if r.rows != nil {
+		if !r.rows.Next() {
+			return false, classify(r.rows.Err())
+		}
+		return true, r.rows.Scan(r.into...)
+	}
+	if len(r.page) == 0 {
+		if r.page, err = r.more(); err != nil || len(r.page) == 0 {
+			return false, err
+		}
+	}
+	r.values, r.page = r.page[0], r.page[1:]
+	return true, nil
+}
+
+func (r *stream) close() {
+	if r.rows != nil {
+		r.rows.close()
+	}
+}
 
 func (r *stream) text(i int) string {
 	s, _ := r.values[i].(string)
@@ -260,8 +316,14 @@ func (r *stream) text(i int) string {
 
 // int is a number, or 0 for NULL.
 func (r *stream) int(i int) int64 {
-	n, _ := r.values[i].(int64)
-	return n
+	switch v := r.values[i].(type) {
+	case int64:
+		return v
+	case string: // a sum
+		n, _ := strconv.ParseInt(v, 10, 64)
+		return n
+	}
+	return 0
 }
 
 func (r *stream) number(i int) order.Number { return order.Number(r.int(i)) }

@@ -153,7 +153,7 @@ func (a *auditor) readOrders(ctx context.Context) (err error) {
 		}
 	}()
 	for _, c := range all {
-		if c.stream, err = a.stream(ctx, c.query); err != nil {
+		if c.stream, err = a.s.dialect.stream(ctx, a.snapshot, c.query); err != nil {
 			return err
 		}
 		if err := a.turn(c); err != nil {

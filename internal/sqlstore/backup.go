@@ -67,7 +67,7 @@ func (s *Store) copyPages(ctx context.Context, into string, progress func(done, 
 			NewBackup(into string) (*sqlite.Backup, error)
 		})
 		if !ok {
-			return errNotSQLite
+			return errors.New("only a record of SQLite is copied by its own file")
 		}
 		backup, err := source.NewBackup(sqliteDSN(into, "synchronous(FULL)"))
 		if err != nil {

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/pressly/goose/v3"
 	sqlite "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
@@ -31,11 +33,62 @@ const (
 	sqliteJournalBytes   = 72 << 20 // what is left of a write-ahead log that a long look (an audit) has let grow
 )
 
-// beginText opens a batch's transaction.
-const beginText = `BEGIN IMMEDIATE`
+// sqliteDialect runs inside this process: its clock is the process's, and its one writer's lock holds everything from the start.
+var sqliteDialect = dialect{
+	name: "sqlite", goose: goose.DialectSQLite3,
+	alone: true, prepares: true,
+	begin:    `BEGIN IMMEDIATE`,
+	snapshot: []string{`BEGIN DEFERRED`},
+	breaks:   func(err error) bool { return errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) },
+	commit:   commitSQLite,
+	claim:    `INSERT INTO ledger_batches (batch_id, at) VALUES (?, ?)`,
 
-// snapshotText opens a transaction that sees the record as it is at its first look.
-const snapshotText = `BEGIN DEFERRED`
+	join:      "CROSS JOIN", // keeps the order of the tables; left to itself SQLite scans all orders
+	indexedBy: func(index string) string { return " INDEXED BY " + index },
+	present:   `SELECT COUNT(*) FROM sqlite_schema WHERE name = ?`,
+
+	// The index on users is one by segments (see the schema): segments names those that hold orders, each found by one step in the
+	// primary key.
+	orders: func(user string) (with, source string) {
+		return `WITH RECURSIVE segment (s) AS (
+			SELECT (SELECT MAX(order_no) FROM orders WHERE order_no < ?) / 4096
+			UNION ALL
+			SELECT (SELECT MAX(order_no) FROM orders WHERE order_no < segment.s * 4096 AND order_no >= ?) / 4096
+			FROM segment WHERE segment.s IS NOT NULL) `,
+			`segment CROSS JOIN orders ON orders.order_no / 4096 = segment.s AND orders.user_id ` + user
+	},
+	numberText: `(orders.order_no / 10000000000) || printf('%07d', orders.order_no % 10000000000)`,
+
+	events: nextEventsSQLite,
+	stream: streamRows,
+	insert: insertRows,
+	update: updateEach,
+}
+
+// nextEventsSQLite numbers events on from the last one: there is one writer, and the newest event is never thrown away.
+func nextEventsSQLite(ctx context.Context, t *tx, n int) ([]int64, error) {
+	var last int64
+	found, err := t.query(ctx, `SELECT COALESCE(MAX(id), 0) FROM outbox`)
+	if err := scan(found, err, func(r *sql.Rows) error { return r.Scan(&last) }); err != nil {
+		return nil, err
+	}
+	ids := make([]int64, n)
+	for i := range ids {
+		ids[i] = last + 1 + int64(i)
+	}
+	return ids, nil
+}
+
+func commitSQLite(ctx context.Context, one *session) error {
+	_, err := one.exec(ctx, `COMMIT`)
+	switch {
+	case errors.Is(err, errFull):
+		return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, err)
+	case errors.Is(err, errHeld):
+		return fmt.Errorf("%w: %w: %w", ledger.ErrNotCommitted, ledger.ErrRetry, err)
+	}
+	return err
+}
 
 // errNoTransaction: there was nothing to roll back; SQLite ends a transaction by itself on some errors.
 var errNoTransaction = errors.New("no transaction is open")
@@ -46,13 +99,7 @@ var (
 	errFull = errors.New("the disk is full")
 )
 
-var errNotSQLite = errors.New("only sqlite:PATH is known so far")
-
-func (s *Store) openSQLite(ctx context.Context, dsn string, opt Options) error {
-	path, ok := strings.CutPrefix(dsn, "sqlite:")
-	if !ok || path == "" {
-		return errNotSQLite
-	}
+func (s *Store) openSQLite(ctx context.Context, path string, opt Options) error {
 	if path == ":memory:" {
 		return s.openSQLiteMemory(ctx)
 	}
@@ -173,13 +220,8 @@ func checkFolder(path string) error {
 	return os.Remove(probe.Name())
 }
 
-// classify turns a driver's error into what the ledger knows of, or into the fault of a record that cannot be used now, keeping
-// the original in the chain.
-func classify(err error) error {
-	var e *sqlite.Error
-	if err == nil || !errors.As(err, &e) {
-		return err
-	}
+// classifySQLite turns a driver's error into what the ledger knows of, or into the fault of a record that cannot be used now.
+func classifySQLite(e *sqlite.Error, err error) error {
 	switch e.Code() {
 	case sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_ROWID:
 		return fmt.Errorf("%w: %w", ledger.ErrDuplicate, err)

@@ -36,7 +36,7 @@ func (s *Store) deadlines(ctx context.Context, only string, after order.Deadline
 
 // Pending is the number of orders that wait to be paid.
 func (s *Store) Pending(ctx context.Context) (n int64, err error) {
-	err = s.queryRow(ctx, `SELECT COUNT(*) FROM orders INDEXED BY orders_due WHERE status = 'pending'`).Scan(&n)
+	err = s.queryRow(ctx, `SELECT COUNT(*) FROM orders`+s.dialect.indexedBy("orders_due")+` WHERE status = 'pending'`).Scan(&n)
 	return n, classify(err)
 }
 

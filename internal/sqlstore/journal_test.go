@@ -18,22 +18,23 @@ func TestTheWriteAheadLogShrinksAfterALongLook(t *testing.T) {
 	if _, err := s.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.writer.take(t.Context()); err != nil {
+	one, err := s.writer.take(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
 	scaled := map[string]int64{}
 	for _, setting := range []string{"wal_autocheckpoint", "journal_size_limit"} {
 		var is int64
-		err := s.writer.conn.QueryRowContext(t.Context(), `PRAGMA `+setting).Scan(&is)
+		err := one.conn.QueryRowContext(t.Context(), `PRAGMA `+setting).Scan(&is)
 		if err == nil {
 			scaled[setting] = is / 16
-			_, err = s.writer.conn.ExecContext(t.Context(), fmt.Sprintf(`PRAGMA %s = %d`, setting, is/16))
+			_, err = one.conn.ExecContext(t.Context(), fmt.Sprintf(`PRAGMA %s = %d`, setting, is/16))
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	s.writer.give()
+	one.give()
 	const pageAndFrame = 4096 + 24
 	most := scaled["journal_size_limit"]
 	if most < scaled["wal_autocheckpoint"]*pageAndFrame {

@@ -41,9 +41,13 @@ func scopeText(scopes []apikey.Scope) string {
 
 // AddKey writes a new key, unless there are as many good ones as there may be: fault.ErrTooManyKeys.
 func (s *Store) AddKey(ctx context.Context, k *apikey.Key) error {
+	now, err := s.now(ctx, s)
+	if err != nil {
+		return fmt.Errorf("add key: %w", err)
+	}
 	n, err := s.exec(ctx, `INSERT INTO api_keys (key_id, name, hash, scopes, created_at, expires_at) SELECT ?, ?, ?, ?, ?, ?
-		WHERE (SELECT COUNT(*) FROM api_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)) < ?`,
-		k.ID, k.Name, k.Hash[:], scopeText(k.Scopes), ms(k.CreatedAt), msOrNull(k.ExpiresAt), ms(s.now()), limits.APIKeys)
+		FROM (SELECT 1) AS one WHERE (SELECT COUNT(*) FROM api_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)) < ?`,
+		k.ID, k.Name, k.Hash[:], scopeText(k.Scopes), ms(k.CreatedAt), msOrNull(k.ExpiresAt), ms(now), limits.APIKeys)
 	if err != nil {
 		return fmt.Errorf("add key: %w", err)
 	}
@@ -79,7 +83,11 @@ func (s *Store) Keys(ctx context.Context, after string, limit int) ([]*apikey.Ke
 
 // RevokeKey ends a key for good and gives it as it is. Revoking it again changes nothing.
 func (s *Store) RevokeKey(ctx context.Context, id string) (*apikey.Key, error) {
-	if _, err := s.exec(ctx, `UPDATE api_keys SET revoked_at = COALESCE(revoked_at, ?) WHERE key_id = ?`, ms(s.now()), id); err != nil {
+	now, err := s.now(ctx, s)
+	if err == nil {
+		_, err = s.exec(ctx, `UPDATE api_keys SET revoked_at = COALESCE(revoked_at, ?) WHERE key_id = ?`, ms(now), id)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("revoke key: %w", err)
 	}
 	k, err := scanAPIKey(s.queryRow(ctx, `SELECT `+keyColumns+` FROM api_keys WHERE key_id = ?`, id))

@@ -45,7 +45,7 @@ func (t *tx) Load(ctx context.Context, want *ledger.Want) (*ledger.Rows, error) 
 	}
 	steps := []func() error{
 		func() error { return t.loadProducts(ctx, sorted(products), rows) },
-		func() error { return loadOrders(ctx, t, orders, lines, rows.Orders) },
+		func() error { return t.loadOrders(ctx, orders, lines, rows) },
 		func() error { return t.loadUsers(ctx, sorted(want.Users), rows) },
 		func() error { return t.loadKeys(ctx, want.Keys, rows) },
 		func() error { return t.loadRefs(ctx, want.Refs, rows) },
@@ -57,7 +57,9 @@ func (t *tx) Load(ctx context.Context, want *ledger.Want) (*ledger.Rows, error) 
 			return nil, err
 		}
 	}
-	rows.Now = t.s.now()
+	if rows.Now, err = t.s.now(ctx, t); err != nil {
+		return nil, err
+	}
 	return rows, nil
 }
 
@@ -78,14 +80,9 @@ func sorted[T product.ID | order.Number | user.ID](values []T) []T {
 	return unique
 }
 
-// querier is a batch's transaction or, for looks, the store.
-type querier interface {
-	query(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}
-
-func text[T ~string](v T) any   { return string(v) }
-func orderNo[T ~int64](v T) any { return int64(v) }
-func keyBytes(k ledger.Key) any { return k[:] }
+func text[T ~string](v T) string   { return string(v) }
+func orderNo[T ~int64](v T) int64  { return int64(v) }
+func keyBytes(k ledger.Key) []byte { return k[:] }
 
 const productColumns = `p.product_id, p.title, p.price_amount, p.currency, p.max_per_user, p.pay_window_ms, p.on_sale_from,
 	p.on_sale_until, p.active, p.counts_users, p.version, p.created_at, p.updated_at,
@@ -105,9 +102,9 @@ func scanProduct(r *sql.Rows) (*product.Product, *stock.Stock, error) {
 }
 
 func (t *tx) loadProducts(ctx context.Context, ids []product.ID, into *ledger.Rows) error {
-	return lists(ids, text, func(in string, args []any) error {
+	return lists(t, ids, text, func(in string, args []any) error {
 		rows, err := t.query(ctx, `SELECT `+productColumns+` FROM stock s JOIN products p ON p.product_id = s.product_id
-			WHERE s.product_id IN `+in, args...)
+			WHERE s.product_id `+in+` ORDER BY s.product_id`+t.s.dialect.lock, args...)
 		return scan(rows, err, func(r *sql.Rows) error {
 			p, s, err := scanProduct(r)
 			into.Products[p.ID], into.Stock[p.ID] = p, s
@@ -118,9 +115,9 @@ func (t *tx) loadProducts(ctx context.Context, ids []product.ID, into *ledger.Ro
 
 func loadLines(ctx context.Context, q querier, orders []order.Number) (map[order.Number][]order.Line, error) {
 	lines := make(map[order.Number][]order.Line, len(orders))
-	err := lists(orders, orderNo, func(in string, args []any) error {
+	err := lists(q, orders, orderNo, func(in string, args []any) error {
 		rows, err := q.query(ctx, `SELECT order_no, product_id, title, quantity, unit_price FROM order_lines
-			WHERE order_no IN `+in+` ORDER BY order_no, line`, args...)
+			WHERE order_no `+in+` ORDER BY order_no, line`, args...)
 		return scan(rows, err, func(r *sql.Rows) error {
 			var no order.Number
 			var l order.Line
@@ -145,15 +142,15 @@ func scanOrder(r interface{ Scan(...any) error }) (*order.Order, error) {
 	return o, err
 }
 
-func loadOrders(ctx context.Context, q querier, numbers []order.Number, lines map[order.Number][]order.Line,
-	into map[order.Number]*order.Order,
-) error {
-	return lists(numbers, orderNo, func(in string, args []any) error {
-		rows, err := q.query(ctx, `SELECT `+orderColumns+` FROM orders WHERE order_no IN `+in, args...)
+// loadOrders reads orders as they are once they are locked. One without lines was not there yet when the lines were read.
+func (t *tx) loadOrders(ctx context.Context, numbers []order.Number, lines map[order.Number][]order.Line, into *ledger.Rows) error {
+	return lists(t, numbers, orderNo, func(in string, args []any) error {
+		rows, err := t.query(ctx, `SELECT `+orderColumns+` FROM orders WHERE order_no `+in+` ORDER BY order_no`+t.s.dialect.lock, args...)
 		return scan(rows, err, func(r *sql.Rows) error {
 			o, err := scanOrder(r)
-			o.Lines = lines[o.Number]
-			into[o.Number] = o
+			if o.Lines = lines[o.Number]; len(o.Lines) > 0 {
+				into.Orders[o.Number] = o
+			}
 			return err
 		})
 	})
@@ -170,8 +167,8 @@ func scanUser(r interface{ Scan(...any) error }) (*user.User, error) {
 }
 
 func (t *tx) loadUsers(ctx context.Context, ids []user.ID, into *ledger.Rows) error {
-	return lists(ids, text, func(in string, args []any) error {
-		rows, err := t.query(ctx, `SELECT `+userColumns+` FROM users WHERE user_id IN `+in, args...)
+	return lists(t, ids, text, func(in string, args []any) error {
+		rows, err := t.query(ctx, `SELECT `+userColumns+` FROM users WHERE user_id `+in+` ORDER BY user_id`+t.s.dialect.lock, args...)
 		return scan(rows, err, func(r *sql.Rows) error {
 			u, err := scanUser(r)
 			into.Users[u.ID] = u
@@ -183,8 +180,8 @@ func (t *tx) loadUsers(ctx context.Context, ids []user.ID, into *ledger.Rows) er
 // loadKeys finds which keys were used, and the bytes they were answered with.
 func (t *tx) loadKeys(ctx context.Context, keys []ledger.Key, into *ledger.Rows) error {
 	used := map[order.Number]ledger.Key{}
-	err := lists(keys, keyBytes, func(in string, args []any) error {
-		rows, err := t.query(ctx, `SELECT key, fingerprint, order_no FROM idempotency_keys WHERE key IN `+in, args...)
+	err := lists(t, keys, keyBytes, func(in string, args []any) error {
+		rows, err := t.query(ctx, `SELECT key, fingerprint, order_no FROM idempotency_keys WHERE key `+in, args...)
 		return scan(rows, err, func(r *sql.Rows) error {
 			key, answered, err := scanKey(r)
 			into.Keys[key] = answered
@@ -219,9 +216,9 @@ func firstEvents[V any](ctx context.Context, q querier, orders map[order.Number]
 		numbers = append(numbers, no)
 	}
 	bodies := make(map[order.Number][]byte, len(orders))
-	err := lists(numbers, func(no order.Number) any { return no.String() }, func(in string, args []any) error {
+	err := lists(q, numbers, order.Number.String, func(in string, args []any) error {
 		rows, err := q.query(ctx, `SELECT subject, data FROM outbox
-			WHERE subject_kind = 'order' AND sequence = 1 AND subject IN `+in, args...)
+			WHERE subject_kind = 'order' AND sequence = 1 AND subject `+in, args...)
 		return scan(rows, err, func(r *sql.Rows) error {
 			var subject string
 			var data []byte
@@ -265,8 +262,8 @@ func scanPayment(r interface{ Scan(...any) error }) (*payment.Payment, error) {
 
 // loadPayments reads the payments of the orders, and those that carry the transactions, one object each.
 func (t *tx) loadPayments(ctx context.Context, orders []order.Number, transactions []ledger.Transaction, into *ledger.Rows) error {
-	err := lists(orders, orderNo, func(in string, args []any) error {
-		rows, err := t.query(ctx, `SELECT `+paymentColumns+` FROM payments WHERE order_no IN `+in+` ORDER BY payment_id`, args...)
+	err := lists(t, orders, orderNo, func(in string, args []any) error {
+		rows, err := t.query(ctx, `SELECT `+paymentColumns+` FROM payments WHERE order_no `+in+` ORDER BY payment_id`, args...)
 		return scan(rows, err, func(r *sql.Rows) error {
 			p, err := scanPayment(r)
 			into.Payments[p.OrderNumber] = append(into.Payments[p.OrderNumber], p)
@@ -341,8 +338,8 @@ func (t *tx) workOutUnits(ctx context.Context, p *product.Product, users []user.
 		into.WorkedOut = append(into.WorkedOut, ledger.Buyer{ProductID: p.ID, UserID: u})
 	}
 	first := order.NumberOf(order.DayOf(p.CreatedAt.AddDate(0, 0, -1)), 0) // a day early: the desk's days are not UTC's
-	return lists(users, text, func(in string, args []any) error {
-		rows, err := t.query(ctx, unitsInOrdersOf(in), append(append([]any{int64(math.MaxInt64), int64(first)}, args...), string(p.ID))...)
+	return lists(t, users, text, func(in string, args []any) error {
+		rows, err := t.query(ctx, t.s.dialect.unitsInOrders(in), append(append([]any{int64(math.MaxInt64), int64(first)}, args...), string(p.ID))...)
 		return scan(rows, err, func(r *sql.Rows) error {
 			b := ledger.Buyer{ProductID: p.ID}
 			var units int64
@@ -353,21 +350,9 @@ func (t *tx) workOutUnits(ctx context.Context, p *product.Product, users []user.
 	})
 }
 
-func unitsInOrdersOf(users string) string {
-	return segments + ` SELECT o.user_id, SUM(l.quantity) FROM segment
-		CROSS JOIN orders o ON o.order_no / 4096 = segment.s AND o.user_id IN ` + users + `
-		CROSS JOIN order_lines l ON l.order_no = o.order_no AND l.product_id = ?
-		WHERE o.status IN ('pending', 'paid', 'fulfilled') GROUP BY o.user_id`
+func (d *dialect) unitsInOrders(users string) string {
+	with, from := d.orders(users)
+	return with + `SELECT orders.user_id, SUM(l.quantity) FROM ` + from + `
+		` + d.join + ` order_lines l ON l.order_no = orders.order_no AND l.product_id = ?
+		WHERE orders.status IN ('pending', 'paid', 'fulfilled') GROUP BY orders.user_id`
 }
-
-// ordersOfUser is a source of rows: one user's orders.
-const ordersOfUser = `segment CROSS JOIN orders ON order_no / 4096 = segment.s AND user_id = ?`
-
-// segments names the segments of the index on users (see the schema) that hold orders, from the newest below one number down
-// to another, each found by one step in the primary key. Whoever joins it says CROSS JOIN: SQLite then keeps the order of the
-// tables; left to itself it scans all orders.
-const segments = `WITH RECURSIVE segment (s) AS (
-	SELECT (SELECT MAX(order_no) FROM orders WHERE order_no < ?) / 4096
-	UNION ALL
-	SELECT (SELECT MAX(order_no) FROM orders WHERE order_no < segment.s * 4096 AND order_no >= ?) / 4096
-	FROM segment WHERE segment.s IS NOT NULL)`

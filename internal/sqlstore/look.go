@@ -44,7 +44,7 @@ func (s *Store) Order(ctx context.Context, no order.Number) (*order.Order, error
 func (s *Store) Orders(ctx context.Context, f checkout.OrderFilter) ([]*order.Order, error) {
 	var found []*order.Order
 	var numbers []order.Number
-	text, args := ordersBy(f)
+	text, args := s.dialect.ordersBy(f)
 	rows, err := s.query(ctx, text, args...)
 	err = scan(rows, err, func(r *sql.Rows) error {
 		o, err := scanOrder(r)
@@ -67,7 +67,7 @@ func (s *Store) Orders(ctx context.Context, f checkout.OrderFilter) ([]*order.Or
 
 // ordersBy is the query of a filter. Those of one user are found by the index on users, those of one status by that on
 // statuses, pending ones by that of deadlines: there are never so many that going through their numbers takes long.
-func ordersBy(f checkout.OrderFilter) (text string, args []any) {
+func (d *dialect) ordersBy(f checkout.OrderFilter) (text string, args []any) {
 	var w where
 	if f.UserID != "" {
 		newest := f.Before
@@ -90,11 +90,12 @@ func ordersBy(f checkout.OrderFilter) (text string, args []any) {
 		if f.Status != "" {
 			w.and(`status = ?`, string(f.Status))
 		}
-		text = segments + `SELECT ` + orderColumns + ` FROM ` + ordersOfUser + w.text() + newestFirst
+		with, from := d.orders("= ?")
+		text = with + `SELECT ` + orderColumns + ` FROM ` + from + w.text() + newestFirst
 	case f.Status == order.Pending:
 		w.and(`status = 'pending'`)
 		text = `SELECT ` + orderColumns + ` FROM orders WHERE order_no IN
-			(SELECT order_no FROM orders INDEXED BY orders_due` + w.text() + newestFirst + `)` + newestFirst
+			(SELECT order_no FROM orders` + d.indexedBy("orders_due") + w.text() + newestFirst + `)` + newestFirst
 		w.args = append(w.args, f.Limit)
 	default:
 		if f.Status != "" {
@@ -190,11 +191,10 @@ func (s *Store) PaymentsOf(ctx context.Context, no order.Number) ([]*payment.Pay
 // NumberDays reads the days before one on which numbers were granted, newest first. The orders of each day shown are counted.
 func (s *Store) NumberDays(ctx context.Context, before order.Day, limit int) ([]checkout.NumberDay, error) {
 	var found []checkout.NumberDay
-	perDay := int64(order.NumberOf(1, 0))
 	rows, err := s.query(ctx, `SELECT d.day, d.next - 1,
-		(SELECT COUNT(*) FROM orders WHERE order_no > d.day * ?1 AND order_no < (d.day + 1) * ?1),
-		(SELECT COALESCE(MAX(order_no), 0) FROM orders WHERE order_no > d.day * ?1 AND order_no < (d.day + 1) * ?1)
-		FROM number_days d WHERE d.day < ?2 ORDER BY d.day DESC LIMIT ?3`, perDay, int64(before), limit)
+		(SELECT COUNT(*) FROM orders WHERE order_no > d.day * 10000000000 AND order_no < (d.day + 1) * 10000000000),
+		(SELECT COALESCE(MAX(order_no), 0) FROM orders WHERE order_no > d.day * 10000000000 AND order_no < (d.day + 1) * 10000000000)
+		FROM number_days d WHERE d.day < ? ORDER BY d.day DESC LIMIT ?`, int64(before), limit)
 	err = scan(rows, err, func(r *sql.Rows) error {
 		var n checkout.NumberDay
 		err := r.Scan(&n.Day, &n.Granted, &n.Used, &n.Last)
@@ -210,19 +210,21 @@ func (s *Store) NumberDays(ctx context.Context, before order.Day, limit int) ([]
 const eventColumns = `e.type, e.subject_kind, e.subject, e.sequence, e.at, e.data, l.position`
 
 // eventsOfUser is a source of rows: the events of one user's orders, in the log. An event is of a number as people see it.
-const eventsOfUser = ordersOfUser + `
-	CROSS JOIN outbox e ON e.subject_kind = 'order'
-		AND e.subject = (order_no / 10000000000) || printf('%07d', order_no % 10000000000)
-	CROSS JOIN event_log l ON l.event_id = e.id`
+func (d *dialect) eventsOfUser() (with, source string) {
+	with, source = d.orders("= ?")
+	return with, source + `
+		` + d.join + ` outbox e ON e.subject_kind = 'order' AND e.subject = ` + d.numberText + `
+		` + d.join + ` event_log l ON l.event_id = e.id`
+}
 
 // Events reads the log in its order, from what is kept of it. The subject's own index serves the events of one order; those of
 // one user cost a step in the index on users for every segment of orders, and then his own events; with types a caller bounds
 // the look by Until.
 func (s *Store) Events(ctx context.Context, f checkout.EventFilter) ([]event.Event, error) {
 	var w where
-	from := `event_log l JOIN outbox e ON e.id = l.event_id`
+	with, from := ``, `event_log l JOIN outbox e ON e.id = l.event_id`
 	if f.UserID != "" {
-		from = eventsOfUser
+		with, from = s.dialect.eventsOfUser()
 		w.args = []any{int64(math.MaxInt64), int64(0), string(f.UserID)}
 	}
 	if f.OrderNo != 0 {
@@ -233,17 +235,13 @@ func (s *Store) Events(ctx context.Context, f checkout.EventFilter) ([]event.Eve
 		w.and(`l.position <= ?`, f.Until)
 	}
 	if len(f.Types) > 0 {
-		marks := strings.TrimSuffix(strings.Repeat("?,", len(f.Types)), ",")
 		types := make([]any, len(f.Types))
 		for i, t := range f.Types {
 			types[i] = string(t)
 		}
-		w.and(`e.type IN (`+marks+`)`, types...)
+		w.and(`e.type IN (`+marks(len(f.Types))+`)`, types...)
 	}
-	text := `SELECT ` + eventColumns + ` FROM ` + from + w.text() + ` ORDER BY l.position LIMIT ?`
-	if f.UserID != "" {
-		text = segments + text
-	}
+	text := with + `SELECT ` + eventColumns + ` FROM ` + from + w.text() + ` ORDER BY l.position LIMIT ?`
 	var found []event.Event
 	rows, err := s.query(ctx, text, append(w.args, f.Limit)...)
 	err = scan(rows, err, func(r *sql.Rows) error {

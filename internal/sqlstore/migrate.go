@@ -10,7 +10,7 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-//go:embed migrations/sqlite/*.sql
+//go:embed migrations/*/*.sql
 var migrations embed.FS
 
 // Migration is one step of the schema and whether the record has taken it.
@@ -21,11 +21,18 @@ type Migration struct {
 }
 
 func (s *Store) migrator() (*goose.Provider, error) {
-	folder, err := fs.Sub(migrations, "migrations/sqlite")
+	folder, err := fs.Sub(migrations, "migrations/"+s.dialect.name)
 	if err != nil {
 		return nil, err
 	}
-	return goose.NewProvider(goose.DialectSQLite3, s.write, folder)
+	if s.dialect.locksMigrations == nil {
+		return goose.NewProvider(s.dialect.goose, s.write, folder)
+	}
+	locked, err := s.dialect.locksMigrations()
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(s.dialect.goose, s.patient, folder, locked)
 }
 
 // Migrate brings the schema up to date and gives the number of steps taken. Shards leased by a process that was killed are
@@ -55,9 +62,9 @@ func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
 	}
 	taken := map[int64]bool{}
 	var tables int
-	err = s.queryRow(ctx, `SELECT COUNT(*) FROM sqlite_schema WHERE name = 'goose_db_version'`).Scan(&tables)
+	err = s.queryRow(ctx, s.dialect.present, `goose_db_version`).Scan(&tables)
 	if err == nil && tables > 0 {
-		rows, e := s.query(ctx, `SELECT version_id FROM goose_db_version WHERE is_applied = 1`)
+		rows, e := s.query(ctx, `SELECT version_id FROM goose_db_version WHERE is_applied`)
 		err = scan(rows, e, func(r *sql.Rows) error {
 			var version int64
 			err := r.Scan(&version)

@@ -18,8 +18,16 @@ func (s *Store) LeaseShards(ctx context.Context, owner string, lasts time.Durati
 		return nil, fmt.Errorf("lease shards: %w", err)
 	}
 	defer t.Rollback()
-	now := s.now()
-	_, err = t.exec(ctx, `UPDATE relay_leases SET token = token + (owner <> ?), owner = ?, until = ? WHERE owner = ? OR until < ?`,
+	// In the order of shards, so that two relays that ask at once wait for each other.
+	locked, err := t.query(ctx, `SELECT shard FROM relay_leases ORDER BY shard`+s.dialect.lock)
+	if err := scan(locked, err, func(*sql.Rows) error { return nil }); err != nil {
+		return nil, fmt.Errorf("lease shards: %w", err)
+	}
+	now, err := s.now(ctx, t)
+	if err != nil {
+		return nil, fmt.Errorf("lease shards: %w", err)
+	}
+	_, err = t.exec(ctx, `UPDATE relay_leases SET token = token + CASE WHEN owner <> ? THEN 1 ELSE 0 END, owner = ?, until = ? WHERE owner = ? OR until < ?`,
 		owner, owner, ms(now.Add(lasts)), owner, ms(now))
 	if err != nil {
 		return nil, fmt.Errorf("lease shards: %w", err)
@@ -71,7 +79,7 @@ func (s *Store) Relay(ctx context.Context, leases []event.ShardLease, limit int)
 	if moved == 0 {
 		return 0, nil
 	}
-	if err := t.update(ctx, `UPDATE log_head SET position = ? WHERE id = 1 AND position = ?`, head+int64(moved), head); err != nil {
+	if err := t.change(ctx, `UPDATE log_head SET position = ? WHERE id = 1 AND position = ?`, head+int64(moved), head); err != nil {
 		return 0, fmt.Errorf("relay: %w", err)
 	}
 	failpoint.Hit("relay.before_commit")
@@ -100,7 +108,7 @@ func (t *tx) relayShard(ctx context.Context, l event.ShardLease, head int64, lim
 }
 
 func (t *tx) lockHead(ctx context.Context) (head int64, err error) {
-	rows, err := t.query(ctx, `SELECT position FROM log_head WHERE id = 1`)
+	rows, err := t.query(ctx, `SELECT position FROM log_head WHERE id = 1`+t.s.dialect.lock)
 	err = scan(rows, err, func(r *sql.Rows) error { return r.Scan(&head) })
 	return head, err
 }
@@ -108,8 +116,8 @@ func (t *tx) lockHead(ctx context.Context) (head int64, err error) {
 // Waiting is the number of events that are not in the log yet, counted up to a limit, and when the oldest was written.
 func (s *Store) Waiting(ctx context.Context, limit int) (n int64, oldest time.Time, err error) {
 	var first sql.NullInt64
-	err = s.queryRow(ctx, `SELECT COUNT(*), MIN(at) FROM 
-		(SELECT e.at FROM outbox_waiting w JOIN outbox e ON e.id = w.event_id LIMIT ?)`, limit).Scan(&n, &first)
+	err = s.queryRow(ctx, `SELECT COUNT(*), MIN(at) FROM
+		(SELECT e.at FROM outbox_waiting w JOIN outbox e ON e.id = w.event_id LIMIT ?) AS waiting`, limit).Scan(&n, &first)
 	if err != nil {
 		return 0, time.Time{}, fmt.Errorf("look at the outbox: %w", classify(err))
 	}

@@ -27,7 +27,7 @@ func TestOrdersOfAStatusAreFoundByAnIndex(t *testing.T) {
 		{checkout.OrderFilter{Status: order.Paid, UserID: "u-1", Limit: 50}, "orders_user"},
 		{checkout.OrderFilter{CreatedAfter: time.UnixMilli(1), Limit: 50}, "INTEGER PRIMARY KEY (rowid>?)"},
 	} {
-		text, args := ordersBy(c.filter)
+		text, args := s.dialect.ordersBy(c.filter)
 		plan := planOf(t, s, text, args...)
 		if !strings.Contains(plan, c.index) || strings.Contains(plan, "SCAN orders\n") {
 			t.Errorf("%+v: does not use %s:\n\t%s", c.filter, c.index, plan)
@@ -39,17 +39,19 @@ func TestOrdersOfAStatusAreFoundByAnIndex(t *testing.T) {
 func TestAUsersOrdersAreFoundByTheirIndex(t *testing.T) {
 	const n = 20_000
 	s := openPlanned(t, n)
+	with, events := s.dialect.eventsOfUser()
+	_, orders := s.dialect.orders("= ?")
 	for _, q := range []struct {
 		name, text string
 		args       []any
 	}{
 		{
-			"events of a user", segments + ` SELECT ` + eventColumns + ` FROM ` + eventsOfUser + ` WHERE l.position > ? ORDER BY l.position LIMIT ?`,
+			"events of a user", with + `SELECT ` + eventColumns + ` FROM ` + events + ` WHERE l.position > ? ORDER BY l.position LIMIT ?`,
 			[]any{int64(math.MaxInt64), int64(0), "u-1", 0, 50},
 		},
-		{"units of some users", unitsInOrdersOf("(?, ?)"), []any{int64(math.MaxInt64), int64(0), "u-1", "u-2", "a"}},
+		{"units of some users", s.dialect.unitsInOrders("IN (?, ?)"), []any{int64(math.MaxInt64), int64(0), "u-1", "u-2", "a"}},
 		{
-			"orders of a user", segments + ` SELECT ` + orderColumns + ` FROM ` + ordersOfUser + ` ORDER BY order_no DESC LIMIT ?`,
+			"orders of a user", with + `SELECT ` + orderColumns + ` FROM ` + orders + ` ORDER BY order_no DESC LIMIT ?`,
 			[]any{int64(math.MaxInt64), int64(0), "u-1", 50},
 		},
 	} {

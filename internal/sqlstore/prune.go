@@ -17,7 +17,7 @@ import (
 // PruneBatches forgets up to limit ids of batches committed before a time: nobody is in doubt about them any more.
 func (s *Store) PruneBatches(ctx context.Context, before time.Time, limit int) (removed int64, err error) {
 	removed, err = s.exec(ctx, `DELETE FROM ledger_batches WHERE batch_id IN
-		(SELECT batch_id FROM ledger_batches WHERE at < ? ORDER BY at LIMIT ?)`, ms(before), limit)
+		(SELECT batch_id FROM (SELECT batch_id FROM ledger_batches WHERE at < ? ORDER BY at LIMIT ?) AS old)`, ms(before), limit)
 	if err != nil {
 		return 0, fmt.Errorf("prune batches: %w", err)
 	}
@@ -33,11 +33,12 @@ func (s *Store) PruneKeys(ctx context.Context, before time.Time, after ledger.Ke
 ) {
 	// A day's numbers are given on that day somewhere on earth, or later: no order from before the time has a higher number.
 	below := int64(order.NumberOf(order.DayOf(before.UTC().AddDate(0, 0, 2)), 0))
+	const page = `(SELECT key, order_no FROM idempotency_keys WHERE key > ? ORDER BY key LIMIT ?) AS page`
 	var found, old int64
 	var end []byte
-	err = s.queryRow(ctx, `SELECT COUNT(*), COALESCE(SUM(CASE WHEN order_no < ? THEN 1 ELSE 0 END), 0), MAX(key) FROM
-		(SELECT key, order_no FROM idempotency_keys WHERE key > ? ORDER BY key LIMIT ?) AS page`,
-		below, after[:], limit).Scan(&found, &old, &end)
+	err = s.queryRow(ctx, `SELECT COUNT(*), COALESCE(SUM(CASE WHEN order_no < ? THEN 1 ELSE 0 END), 0),
+		(SELECT key FROM `+page+` ORDER BY key DESC LIMIT 1) FROM `+page,
+		below, after[:], limit, after[:], limit).Scan(&found, &old, &end)
 	if err != nil {
 		return 0, last, false, fmt.Errorf("prune keys: %w", classify(err))
 	}
@@ -84,7 +85,7 @@ func (s *Store) PruneEvents(ctx context.Context, before time.Time, limit int) (r
 			return 0, fmt.Errorf("prune events: %w", err)
 		}
 	}
-	err = t.update(ctx, `UPDATE log_head SET pruned = ?, pruned_before = CASE WHEN pruned_before < ? THEN ? ELSE pruned_before END
+	err = t.change(ctx, `UPDATE log_head SET pruned = ?, pruned_before = CASE WHEN pruned_before < ? THEN ? ELSE pruned_before END
 		WHERE id = 1 AND pruned = ?`, to, ms(before), ms(before), from)
 	if err == nil {
 		err = t.Commit(ctx)
@@ -108,7 +109,7 @@ func (s *Store) beginsBefore(ctx context.Context, before time.Time) (old bool, e
 // forgettable gives the positions, from exclusive and to inclusive, that can be forgotten at once.
 func (t *tx) forgettable(ctx context.Context, before time.Time, limit int) (from, to int64, err error) {
 	rows, err := t.query(ctx, `SELECT pruned, CASE WHEN position - pruned < ? THEN position ELSE pruned + ? END
-		FROM log_head WHERE id = 1`, limit, limit)
+		FROM log_head WHERE id = 1`+t.s.dialect.lock, limit, limit)
 	err = scan(rows, err, func(r *sql.Rows) error { return r.Scan(&from, &to) })
 	if err != nil {
 		return 0, 0, fmt.Errorf("look at the log's head: %w", err)
@@ -132,7 +133,7 @@ func (t *tx) forgettable(ctx context.Context, before time.Time, limit int) (from
 // again, they go on above those of its orders (see GrantNumbers).
 func (s *Store) PruneDays(ctx context.Context, before order.Day, limit int) (removed int64, err error) {
 	removed, err = s.exec(ctx, `DELETE FROM number_days WHERE day IN
-		(SELECT day FROM number_days WHERE day < ? ORDER BY day LIMIT ?)`, int64(before), limit)
+		(SELECT day FROM (SELECT day FROM number_days WHERE day < ? ORDER BY day LIMIT ?) AS old)`, int64(before), limit)
 	if err != nil {
 		return 0, fmt.Errorf("prune days: %w", err)
 	}
@@ -142,13 +143,18 @@ func (s *Store) PruneDays(ctx context.Context, before order.Day, limit int) (rem
 // PruneAPIKeys forgets up to limit API keys that were revoked or ran out before a time, and the longest-ended ones beyond the
 // kept newest. The first key ever made stays: that there is one says that this is not a first start.
 func (s *Store) PruneAPIKeys(ctx context.Context, before time.Time, kept, limit int) (removed int64, err error) {
-	removed, err = s.exec(ctx, `WITH ended (key_id, at) AS (
+	now, err := s.now(ctx, s)
+	if err != nil {
+		return 0, fmt.Errorf("prune keys of the API: %w", err)
+	}
+	removed, err = s.exec(ctx, `DELETE FROM api_keys WHERE key_id IN (SELECT key_id FROM (
+		WITH ended (key_id, at) AS (
 			SELECT key_id, CASE WHEN revoked_at IS NULL OR expires_at < revoked_at THEN expires_at ELSE revoked_at END FROM api_keys
 			WHERE (revoked_at IS NOT NULL OR expires_at < ?) AND key_id <> (SELECT key_id FROM api_keys ORDER BY created_at, key_id LIMIT 1))
-		DELETE FROM api_keys WHERE key_id IN (SELECT key_id FROM (
+		SELECT key_id FROM (
 			SELECT key_id, at FROM ended WHERE at < ?
 			UNION SELECT key_id, at FROM (SELECT key_id, at FROM ended ORDER BY at DESC, key_id LIMIT 9223372036854775807 OFFSET ?) AS beyond
-		) AS gone ORDER BY at, key_id LIMIT ?)`, ms(s.now()), ms(before), kept, limit)
+		) AS gone ORDER BY at, key_id LIMIT ?) AS first)`, ms(now), ms(before), kept, limit)
 	if err != nil {
 		return 0, fmt.Errorf("prune keys of the API: %w", err)
 	}

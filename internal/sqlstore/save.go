@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"fmt"
 	"sort"
 
@@ -28,60 +27,70 @@ func (t *tx) Save(ctx context.Context, c *ledger.Changes) error {
 }
 
 var (
-	intoProducts = into(`products (product_id, title, price_amount, currency, max_per_user, pay_window_ms, on_sale_from,
-		on_sale_until, active, counts_users, version, created_at, updated_at)`)
-	intoStock   = into(`stock (product_id, received, held, sold, version, events)`)
-	intoEntries = into(`stock_ledger (product_id, version, kind, available, held, sold, order_no, reason, ref, at)`)
-	intoOrders  = into(`orders (order_no, user_id, currency, total_amount, created_at, pay_by, metadata,
-		status, close_reason, paid_late, reminded, version, events)`, `(?, ?, ?, ?, ?, ?, ?, 'pending', '', 0, 0, 1, 1)`)
-	intoLines      = into(`order_lines (order_no, line, product_id, title, quantity, unit_price)`)
-	intoFirstSteps = into(`order_transitions (order_no, at, seq, from_status, to_status, reason, event_sequence)`,
-		`(?, ?, 1, '', 'pending', '', 1)`)
-	intoTransitions = into(`order_transitions (order_no, seq, from_status, to_status, reason, event_sequence, at)`)
-	intoPayments    = into(`payments (payment_id, order_no, provider, status, amount, currency, transaction_id, created_at, paid_at)`)
-	intoRefunds     = into(`refunds (refund_id, payment_id, order_no, amount, currency, reason, status, created_at)`)
-	intoUsers       = into(`users (user_id, name, phone, email, address, metadata, version, created_at, updated_at)`)
-	intoKeys        = into(`idempotency_keys (key, fingerprint, order_no)`)
-	intoOutbox      = into(`outbox (id, subject_kind, subject, sequence, type, at, data)`)
-	intoWaiting     = into(`outbox_waiting (shard, event_id)`)
+	intoProducts = into(`products`, `product_id text, title text, price_amount int, currency text, max_per_user int, pay_window_ms int,
+		on_sale_from int?, on_sale_until int?, active int, counts_users int, version int, created_at int, updated_at int`)
+	setProducts = setting(`products`, `title text, price_amount int, currency text, max_per_user int, pay_window_ms int, on_sale_from int?,
+		on_sale_until int?, active int, counts_users int, version int, updated_at int`, `product_id text`, ``, ``)
+	intoStock   = into(`stock`, `product_id text, received int, held int, sold int, version int, events int`)
+	setStock    = setting(`stock`, `received int, held int, sold int, version int, events int`, `product_id text`, `version int`, ``)
+	intoEntries = into(`stock_ledger`, `product_id text, version int, kind text, available int, held int, sold int, order_no int?,
+		reason text?, ref text?, at int`)
+	intoOrders = into(`orders`, `order_no int, user_id text, currency text, total_amount int, created_at int, pay_by int, metadata text`).
+			with(`status, close_reason, paid_late, reminded, version, events`, `'pending', '', 0, 0, 1, 1`)
+	setOrders = setting(`orders`, `status text, paid_at int?, closed_at int?, close_reason text, paid_late int, reminded int, version int,
+		events int`, `order_no int`, `events int`, ``)
+	intoLines      = into(`order_lines`, `order_no int, line int, product_id text, title text, quantity int, unit_price int`)
+	intoFirstSteps = into(`order_transitions`, `order_no int, at int`).
+			with(`seq, from_status, to_status, reason, event_sequence`, `1, '', 'pending', '', 1`)
+	intoTransitions = into(`order_transitions`, `order_no int, seq int, from_status text, to_status text, reason text, event_sequence int, at int`)
+	intoPayments    = into(`payments`, `payment_id text, order_no int, provider text, status text, amount int, currency text,
+		transaction_id text?, created_at int, paid_at int?`)
+	setPayments = setting(`payments`, `status text, transaction_id text?, paid_at int?`, `payment_id text`, ``, `t.status <> 'succeeded'`)
+	intoRefunds = into(`refunds`, `refund_id text, payment_id text, order_no int, amount int, currency text, reason text, status text,
+		created_at int`)
+	intoUsers = into(`users`, `user_id text, name text, phone text, email text, address text, metadata text, version int, created_at int,
+		updated_at int`)
+	setUsers = setting(`users`, `name text, phone text, email text, address text, metadata text, version int, updated_at int`,
+		`user_id text`, ``, ``)
+	intoUnits = into(`user_units`, `product_id text, user_id text, units int`).
+			or(`ON CONFLICT (product_id, user_id) DO UPDATE SET units = excluded.units`)
+	intoKeys    = into(`idempotency_keys`, `key bytes, fingerprint bytes, order_no int`)
+	intoOutbox  = into(`outbox`, `id int, subject_kind text, subject text, sequence int, type text, at int, data text`)
+	intoWaiting = into(`outbox_waiting`, `shard int, event_id int`)
 )
 
 func (t *tx) saveProducts(ctx context.Context, c *ledger.Changes) error {
-	err := t.insert(ctx, intoProducts, len(c.NewProducts), func(a []any, i int) []any {
+	err := t.insert(ctx, &intoProducts, len(c.NewProducts), func(a []any, i int) []any {
 		p := c.NewProducts[i]
 		return append(a, string(p.ID), p.Title, p.Price.Amount, p.Price.Currency, p.MaxPerUser, p.PayWindow.Milliseconds(),
 			msOrNull(p.OnSaleFrom), msOrNull(p.OnSaleUntil), bit(p.Active), int64(p.Counting), p.Version, ms(p.CreatedAt), ms(p.UpdatedAt))
 	})
-	for _, p := range c.Products {
-		if err != nil {
-			return err
-		}
-		err = t.update(ctx, `UPDATE products SET title = ?, price_amount = ?, currency = ?, max_per_user = ?, pay_window_ms = ?,
-			on_sale_from = ?, on_sale_until = ?, active = ?, counts_users = ?, version = ?, updated_at = ? WHERE product_id = ?`,
-			p.Title, p.Price.Amount, p.Price.Currency, p.MaxPerUser, p.PayWindow.Milliseconds(), msOrNull(p.OnSaleFrom),
-			msOrNull(p.OnSaleUntil), bit(p.Active), int64(p.Counting), p.Version, ms(p.UpdatedAt), string(p.ID))
+	if err != nil {
+		return err
 	}
-	return err
+	return t.update(ctx, &setProducts, len(c.Products), func(a []any, i int) []any {
+		p := c.Products[i]
+		return append(a, p.Title, p.Price.Amount, p.Price.Currency, p.MaxPerUser, p.PayWindow.Milliseconds(), msOrNull(p.OnSaleFrom),
+			msOrNull(p.OnSaleUntil), bit(p.Active), int64(p.Counting), p.Version, ms(p.UpdatedAt), string(p.ID))
+	})
 }
 
 func (t *tx) saveStock(ctx context.Context, c *ledger.Changes) error {
-	err := t.insert(ctx, intoStock, len(c.NewStock), func(a []any, i int) []any {
+	err := t.insert(ctx, &intoStock, len(c.NewStock), func(a []any, i int) []any {
 		s := c.NewStock[i]
 		return append(a, string(s.ProductID), s.Received, s.Held, s.Sold, s.Version, s.Events)
 	})
-	for _, s := range c.Stock {
-		if err != nil {
-			return err
-		}
-		err = t.update(ctx, `UPDATE stock SET received = ?, held = ?, sold = ?, version = ?, events = ?
-			WHERE product_id = ? AND version = ?`,
-			s.Received, s.Held, s.Sold, s.Version, s.Events, string(s.ProductID), s.Was)
+	if err != nil {
+		return err
 	}
-	return err
+	return t.update(ctx, &setStock, len(c.Stock), func(a []any, i int) []any {
+		s := &c.Stock[i]
+		return append(a, s.Received, s.Held, s.Sold, s.Version, s.Events, string(s.ProductID), s.Was)
+	})
 }
 
 func (t *tx) saveEntries(ctx context.Context, c *ledger.Changes) error {
-	return t.insert(ctx, intoEntries, len(c.Entries), func(a []any, i int) []any {
+	return t.insert(ctx, &intoEntries, len(c.Entries), func(a []any, i int) []any {
 		e := &c.Entries[i]
 		var no any
 		if e.OrderNo != 0 {
@@ -105,14 +114,14 @@ func (t *tx) saveNewOrders(ctx context.Context, c *ledger.Changes) error {
 			lines = append(lines, place{i, k})
 		}
 	}
-	err := t.insert(ctx, intoOrders, len(c.NewOrders), func(a []any, i int) []any {
+	err := t.insert(ctx, &intoOrders, len(c.NewOrders), func(a []any, i int) []any {
 		o := c.NewOrders[i]
 		return append(a, int64(o.Number), string(o.UserID), o.Total.Currency, o.Total.Amount, ms(o.CreatedAt), ms(o.PayBy), string(o.Metadata))
 	})
 	if err != nil {
 		return err
 	}
-	err = t.insert(ctx, intoLines, len(lines), func(a []any, i int) []any {
+	err = t.insert(ctx, &intoLines, len(lines), func(a []any, i int) []any {
 		o := c.NewOrders[lines[i].order]
 		l := &o.Lines[lines[i].line]
 		return append(a, int64(o.Number), int64(lines[i].line)+1, string(l.ProductID), l.Title, l.Quantity, l.UnitPrice)
@@ -120,27 +129,22 @@ func (t *tx) saveNewOrders(ctx context.Context, c *ledger.Changes) error {
 	if err != nil {
 		return err
 	}
-	return t.insert(ctx, intoFirstSteps, len(c.NewOrders), func(a []any, i int) []any {
+	return t.insert(ctx, &intoFirstSteps, len(c.NewOrders), func(a []any, i int) []any {
 		o := c.NewOrders[i]
 		return append(a, int64(o.Number), ms(o.CreatedAt))
 	})
 }
 
 func (t *tx) saveOrders(ctx context.Context, c *ledger.Changes) error {
-	for _, o := range c.Orders {
-		err := t.update(ctx, `UPDATE orders SET status = ?, paid_at = ?, closed_at = ?, close_reason = ?, paid_late = ?, reminded = ?,
-			version = ?, events = ? WHERE order_no = ? AND events = ?`,
-			string(o.Status), msOrNull(o.PaidAt), msOrNull(o.ClosedAt), o.CloseReason, bit(o.PaidLate), bit(o.Reminded),
+	return t.update(ctx, &setOrders, len(c.Orders), func(a []any, i int) []any {
+		o := &c.Orders[i]
+		return append(a, string(o.Status), msOrNull(o.PaidAt), msOrNull(o.ClosedAt), o.CloseReason, bit(o.PaidLate), bit(o.Reminded),
 			o.Version, o.Events, int64(o.Number), o.Had)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	})
 }
 
 func (t *tx) saveTransitions(ctx context.Context, c *ledger.Changes) error {
-	return t.insert(ctx, intoTransitions, len(c.Transitions), func(a []any, i int) []any {
+	return t.insert(ctx, &intoTransitions, len(c.Transitions), func(a []any, i int) []any {
 		tr := &c.Transitions[i]
 		return append(a, int64(tr.Number), tr.Seq, string(tr.From), string(tr.To), tr.Reason, tr.EventSequence, ms(tr.At))
 	})
@@ -148,40 +152,39 @@ func (t *tx) saveTransitions(ctx context.Context, c *ledger.Changes) error {
 
 func (t *tx) savePayments(ctx context.Context, c *ledger.Changes) error {
 	sort.Slice(c.NewPayments, func(i, k int) bool { return c.NewPayments[i].ID < c.NewPayments[k].ID })
-	err := t.insert(ctx, intoPayments, len(c.NewPayments), func(a []any, i int) []any {
+	err := t.insert(ctx, &intoPayments, len(c.NewPayments), func(a []any, i int) []any {
 		p := c.NewPayments[i]
 		return append(a, p.ID, int64(p.OrderNumber), p.Provider, string(p.Status), p.Amount.Amount, p.Amount.Currency,
 			textOrNull(p.TransactionID), ms(p.CreatedAt), msOrNull(p.PaidAt))
 	})
-	for _, p := range c.Payments {
-		if err != nil {
-			return err
-		}
-		err = t.update(ctx, `UPDATE payments SET status = ?, transaction_id = ?, paid_at = ? WHERE payment_id = ? AND status <> 'succeeded'`,
-			string(p.Status), textOrNull(p.TransactionID), msOrNull(p.PaidAt), p.ID)
-	}
 	if err != nil {
 		return err
 	}
-	return t.insert(ctx, intoRefunds, len(c.Refunds), func(a []any, i int) []any {
+	err = t.update(ctx, &setPayments, len(c.Payments), func(a []any, i int) []any {
+		p := c.Payments[i]
+		return append(a, string(p.Status), textOrNull(p.TransactionID), msOrNull(p.PaidAt), p.ID)
+	})
+	if err != nil {
+		return err
+	}
+	return t.insert(ctx, &intoRefunds, len(c.Refunds), func(a []any, i int) []any {
 		r := c.Refunds[i]
 		return append(a, r.ID, r.PaymentID, int64(r.OrderNumber), r.Amount.Amount, r.Amount.Currency, r.Reason, r.Status, ms(r.CreatedAt))
 	})
 }
 
 func (t *tx) saveUsers(ctx context.Context, c *ledger.Changes) error {
-	err := t.insert(ctx, intoUsers, len(c.NewUsers), func(a []any, i int) []any {
+	err := t.insert(ctx, &intoUsers, len(c.NewUsers), func(a []any, i int) []any {
 		u := c.NewUsers[i]
 		return append(a, string(u.ID), u.Name, u.Phone, u.Email, u.Address, string(u.Metadata), u.Version, ms(u.CreatedAt), ms(u.UpdatedAt))
 	})
-	for _, u := range c.Users {
-		if err != nil {
-			return err
-		}
-		err = t.update(ctx, `UPDATE users SET name = ?, phone = ?, email = ?, address = ?, metadata = ?, version = ?, updated_at = ?
-			WHERE user_id = ?`, u.Name, u.Phone, u.Email, u.Address, string(u.Metadata), u.Version, ms(u.UpdatedAt), string(u.ID))
+	if err != nil {
+		return err
 	}
-	return err
+	return t.update(ctx, &setUsers, len(c.Users), func(a []any, i int) []any {
+		u := c.Users[i]
+		return append(a, u.Name, u.Phone, u.Email, u.Address, string(u.Metadata), u.Version, ms(u.UpdatedAt), string(u.ID))
+	})
 }
 
 func (t *tx) saveUnits(ctx context.Context, c *ledger.Changes) error {
@@ -195,14 +198,9 @@ func (t *tx) saveUnits(ctx context.Context, c *ledger.Changes) error {
 		}
 		return buyers[i].UserID < buyers[k].UserID
 	})
-	for _, b := range buyers {
-		_, err := t.exec(ctx, `INSERT INTO user_units (product_id, user_id, units) VALUES (?, ?, ?)
-			ON CONFLICT (product_id, user_id) DO UPDATE SET units = excluded.units`, string(b.ProductID), string(b.UserID), c.Units[b])
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return t.insert(ctx, &intoUnits, len(buyers), func(a []any, i int) []any {
+		return append(a, string(buyers[i].ProductID), string(buyers[i].UserID), c.Units[buyers[i]])
+	})
 }
 
 func (t *tx) saveKeys(ctx context.Context, c *ledger.Changes) error {
@@ -211,27 +209,27 @@ func (t *tx) saveKeys(ctx context.Context, c *ledger.Changes) error {
 		keys = append(keys, k)
 	}
 	sort.Slice(keys, func(i, k int) bool { return bytes.Compare(keys[i][:], keys[k][:]) < 0 })
-	return t.insert(ctx, intoKeys, len(keys), func(a []any, i int) []any {
+	return t.insert(ctx, &intoKeys, len(keys), func(a []any, i int) []any {
 		answered := c.Keys[keys[i]]
 		return append(a, append([]byte(nil), keys[i][:]...), append([]byte(nil), answered.Fingerprint[:]...), int64(answered.Number))
 	})
 }
 
-// saveEvents numbers the events on from the last one: SQLite has one writer, and the newest event is never thrown away.
+// saveEvents writes events in the order in which they happened: a subject's rows are locked, so that whoever writes of it next has
+// higher ids.
 func (t *tx) saveEvents(ctx context.Context, c *ledger.Changes) error {
-	var last int64
-	rows, err := t.query(ctx, `SELECT COALESCE(MAX(id), 0) FROM outbox`)
-	if err := scan(rows, err, func(r *sql.Rows) error { return r.Scan(&last) }); err != nil {
+	ids, err := t.s.dialect.events(ctx, t, len(c.Events))
+	if err != nil {
 		return err
 	}
-	err = t.insert(ctx, intoOutbox, len(c.Events), func(a []any, i int) []any {
+	err = t.insert(ctx, &intoOutbox, len(c.Events), func(a []any, i int) []any {
 		e := &c.Events[i]
-		return append(a, last+1+int64(i), string(e.Subject.Kind), e.Subject.ID, e.Sequence, string(e.Type), ms(e.Time), string(e.Data))
+		return append(a, ids[i], string(e.Subject.Kind), e.Subject.ID, e.Sequence, string(e.Type), ms(e.Time), string(e.Data))
 	})
 	if err != nil {
 		return err
 	}
-	return t.insert(ctx, intoWaiting, len(c.Events), func(a []any, i int) []any {
-		return append(a, int64(c.Events[i].Subject.Shard()), last+1+int64(i))
+	return t.insert(ctx, &intoWaiting, len(c.Events), func(a []any, i int) []any {
+		return append(a, int64(c.Events[i].Subject.Shard()), ids[i])
 	})
 }

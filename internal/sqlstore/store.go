@@ -3,56 +3,106 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
 )
 
 // Options of a Store.
 type Options struct {
-	// Clock is the record's clock where the database runs inside this process (SQLite); time.Now unless a test owns time.
+	// Clock is the record's clock where the database runs inside this process (SQLite); time.Now unless a test owns time. A
+	// server's own clock is what decides there, and only tests put another in its place.
 	Clock func() time.Time
 	// ReadOnly opens an existing record for looking only, beside whoever serves it.
 	ReadOnly bool
+	// Degraded opens a server although its settings may lose what was committed. Which, is told by Weaknesses.
+	Degraded bool
 }
 
 // Store is an open record.
 type Store struct {
-	write *sql.DB
-	read  *sql.DB
-	clock func() time.Time
-	lock  *fileLock
+	dialect *dialect
+	write   *sql.DB
+	read    *sql.DB
+	clock   func() time.Time // nil: the database's
+	lock    *fileLock
+	patient *sql.DB  // of a server: for migrations
+	weak    []string // settings by which a commit may be lost
 
 	path       string // of the file; "": none
 	statements kinds
+	spelled    spellings
 	writer     *writer
-	args       []any      // of bulk inserts, reused by whoever has the writer's turn
-	looking    statements // on read
+	looking    prepared // on read
 }
 
-// Open opens the record that url names and takes it for this process. SQLite: sqlite:PATH, or sqlite::memory: for tests.
-// Another process that holds it is an error that says so.
-func Open(ctx context.Context, url string, opt Options) (*Store, error) {
-	if opt.Clock == nil {
-		opt.Clock = time.Now
-	}
+// Open opens the record with a name. SQLite: sqlite:PATH, or sqlite::memory: for tests; it is taken for this process, and another
+// process that holds it is an error that says so. PostgreSQL: postgres://USER:PASSWORD@HOST:PORT/DATABASE, and what its own URLs
+// know besides. The name is shown without its secrets.
+func Open(ctx context.Context, named string, opt Options) (*Store, error) {
 	s := &Store{clock: opt.Clock}
-	if err := s.openSQLite(ctx, url, opt); err != nil {
+	if err := s.open(ctx, named, opt); err != nil {
 		_ = s.Close()
-		return nil, fmt.Errorf("open %s: %w", url, err)
+		return nil, fmt.Errorf("open %s: %w", shown(named), err)
 	}
-	s.writer, s.looking.db = newWriter(s.write, &s.statements), s.read
 	return s, nil
 }
+
+var errUnknown = errors.New("a record is named sqlite:PATH or postgres://…")
+
+// shown is a URL without what nobody may read.
+func shown(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		kind, _, _ := strings.Cut(text, ":")
+		return kind + ":…"
+	}
+	if u.Opaque != "" || u.RawQuery == "" {
+		return u.Redacted()
+	}
+	u.RawQuery = "…"
+	return u.Redacted()
+}
+
+func (s *Store) open(ctx context.Context, named string, opt Options) (err error) {
+	switch kind, rest, _ := strings.Cut(named, ":"); {
+	case kind == "sqlite" && rest != "":
+		s.dialect = &sqliteDialect
+		err = s.openSQLite(ctx, rest, opt)
+	case kind == "postgres" || kind == "postgresql":
+		s.dialect = &postgresDialect
+		err = s.openPostgres(ctx, named, opt)
+	default:
+		err = errUnknown
+	}
+	if err != nil {
+		return err
+	}
+	if len(s.weak) > 0 && !opt.Degraded {
+		return fmt.Errorf("commits would not be durable: %s", strings.Join(s.weak, "; "))
+	}
+	if s.dialect.now == "" && s.clock == nil {
+		s.clock = time.Now
+	}
+	s.writer, s.looking.db = newWriter(s, s.write, s.dialect.alone), s.read
+	return nil
+}
+
+// Weaknesses are the database's settings by which it may lose what it has committed, each with what it must be. None on SQLite.
+func (s *Store) Weaknesses() []string { return s.weak }
 
 // Close ends all connections and lets the record go.
 func (s *Store) Close() error {
 	s.looking.close()
 	s.writer.close()
 	var first error
-	for _, db := range []*sql.DB{s.read, s.write} {
+	for _, db := range []*sql.DB{s.read, s.write, s.patient} {
 		if db == nil {
 			continue
 		}
@@ -66,16 +116,30 @@ func (s *Store) Close() error {
 	return first
 }
 
-// now is the record's clock in whole milliseconds: what is shown is what decides.
-func (s *Store) now() time.Time { return at(s.clock().UnixMilli()) }
+// now is the record's clock in whole milliseconds: what is shown is what decides. A server is asked, by q, in a statement of its
+// own.
+func (s *Store) now(ctx context.Context, q querier) (time.Time, error) {
+	if s.clock != nil {
+		return at(ms(s.clock())), nil
+	}
+	var now int64
+	rows, err := q.query(ctx, `SELECT `+s.dialect.now)
+	err = scan(rows, err, func(r *sql.Rows) error { return r.Scan(&now) })
+	if err != nil {
+		return time.Time{}, fmt.Errorf("ask the clock: %w", err)
+	}
+	return at(now), nil
+}
 
 // Now asks the record for its clock. It is also the cheapest proof that the record answers.
 func (s *Store) Now(ctx context.Context) (time.Time, error) {
-	var one int
-	if err := s.queryRow(ctx, `SELECT 1`).Scan(&one); err != nil {
-		return time.Time{}, fmt.Errorf("ask the clock: %w", err)
+	if s.clock != nil {
+		var one int
+		if err := s.queryRow(ctx, `SELECT 1`).Scan(&one); err != nil {
+			return time.Time{}, fmt.Errorf("ask the clock: %w", classify(err))
+		}
 	}
-	return s.now(), nil
+	return s.now(ctx, s)
 }
 
 // Times are whole milliseconds in the record; the zero time is NULL.
@@ -114,70 +178,94 @@ func bit(b bool) int64 {
 	return 0
 }
 
-// statements keeps prepared statements by their text. Texts are bounded in number: lists come in sizes that are powers of
-// two, filters in a few combinations.
-type statements struct {
+// prepared keeps prepared statements by their text. Texts are bounded in number: lists come in sizes that are powers of two,
+// filters in a few combinations.
+type prepared struct {
 	db *sql.DB
 	mu sync.Mutex
 	by map[string]*sql.Stmt
 }
 
-func (s *statements) get(ctx context.Context, query string) (*sql.Stmt, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if stmt, ok := s.by[query]; ok {
+func (p *prepared) get(ctx context.Context, query string) (*sql.Stmt, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if stmt, ok := p.by[query]; ok {
 		return stmt, nil
 	}
-	stmt, err := s.db.PrepareContext(ctx, query) //nolint:sqlclosecheck // closed with the store
+	stmt, err := p.db.PrepareContext(ctx, query) //nolint:sqlclosecheck // closed with the store
 	if err != nil {
 		return nil, fmt.Errorf("prepare: %w", err)
 	}
-	if s.by == nil {
-		s.by = map[string]*sql.Stmt{}
+	if p.by == nil {
+		p.by = map[string]*sql.Stmt{}
 	}
-	s.by[query] = stmt
+	p.by[query] = stmt
 	return stmt, nil
 }
 
-func (s *statements) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, stmt := range s.by {
+func (p *prepared) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, stmt := range p.by {
 		_ = stmt.Close()
 	}
-	s.by = nil
+	p.by = nil
+}
+
+// querier is a batch's transaction, a snapshot or, for looks, the store.
+type querier interface {
+	query(ctx context.Context, query string, args ...any) (*rows, error)
+	speaks() *dialect
+}
+
+func (s *Store) speaks() *dialect { return s.dialect }
+
+func (s *Store) spelt(query string) string { return s.spelled.of(s.dialect, query) }
+
+// query runs a look outside of any batch.
+func (s *Store) query(ctx context.Context, query string, args ...any) (*rows, error) {
+	s.statements.count(query)
+	ctx, cancel := s.limited(ctx)
+	var found *sql.Rows
+	var err error
+	if s.dialect.prepares {
+		var stmt *sql.Stmt
+		if stmt, err = s.looking.get(ctx, query); err == nil { //nolint:sqlclosecheck // closed with the store
+			found, err = stmt.QueryContext(ctx, args...) //nolint:rowserrcheck,sqlclosecheck // scan does
+		}
+	} else {
+		found, err = s.read.QueryContext(ctx, s.spelt(query), args...) //nolint:rowserrcheck,sqlclosecheck // scan does
+	}
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return &rows{found, cancel}, nil
 }
 
 // row is the one row of a query, or why there is none.
 type row struct {
-	*sql.Row
-	err error
+	rows *rows
+	err  error
+}
+
+func (s *Store) queryRow(ctx context.Context, query string, args ...any) row {
+	found, err := s.query(ctx, query, args...)
+	return row{found, err}
 }
 
 func (r row) Scan(dest ...any) error {
 	if r.err != nil {
 		return r.err
 	}
-	return r.Row.Scan(dest...)
-}
-
-// query runs a look outside of any batch.
-func (s *Store) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	stmt, err := s.looking.get(ctx, query) //nolint:sqlclosecheck // closed with the store
-	if err != nil {
-		return nil, err
+	defer r.rows.close()
+	if !r.rows.Next() {
+		return cmp.Or(r.rows.Err(), sql.ErrNoRows)
 	}
-	s.statements.count(query)
-	return stmt.QueryContext(ctx, args...)
-}
-
-func (s *Store) queryRow(ctx context.Context, query string, args ...any) row {
-	stmt, err := s.looking.get(ctx, query) //nolint:sqlclosecheck // closed with the store
-	if err != nil {
-		return row{err: err}
+	if err := r.rows.Scan(dest...); err != nil {
+		return err
 	}
-	s.statements.count(query)
-	return row{Row: stmt.QueryRowContext(ctx, args...)}
+	return r.rows.Close()
 }
 
 // exec writes something that no batch has to do with (keys, settings), in a transaction of its own.
@@ -186,17 +274,17 @@ func (s *Store) exec(ctx context.Context, query string, args ...any) (int64, err
 }
 
 // scan reads all rows of a query with one function.
-func scan(rows *sql.Rows, err error, each func(*sql.Rows) error) error {
+func scan(found *rows, err error, each func(*sql.Rows) error) error {
 	if err != nil {
 		return classify(err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := each(rows); err != nil {
+	defer found.close()
+	for found.Next() {
+		if err := each(found.Rows); err != nil {
 			return fmt.Errorf("scan: %w", err)
 		}
 	}
-	if err := rows.Err(); err != nil {
+	if err := found.Err(); err != nil {
 		return classify(err)
 	}
 	return nil

@@ -18,8 +18,12 @@ func (s *Store) AddTicket(ctx context.Context, ticket *apikey.Ticket) error {
 		return fmt.Errorf("add ticket: %w", err)
 	}
 	defer t.Rollback()
-	_, err = t.exec(ctx, `DELETE FROM stream_tickets WHERE hash IN
-		(SELECT hash FROM stream_tickets WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`, ms(s.now()), ticketsSwept)
+	now, err := s.now(ctx, t)
+	if err != nil {
+		return fmt.Errorf("add ticket: %w", err)
+	}
+	_, err = t.exec(ctx, `DELETE FROM stream_tickets WHERE hash IN (SELECT hash FROM
+		(SELECT hash FROM stream_tickets WHERE expires_at <= ? ORDER BY expires_at LIMIT ?) AS old)`, ms(now), ticketsSwept)
 	if err != nil {
 		return fmt.Errorf("forget tickets: %w", err)
 	}
@@ -34,7 +38,11 @@ func (s *Store) AddTicket(ctx context.Context, ticket *apikey.Ticket) error {
 // TakeTicket uses a ticket up and gives the key that it was made with. The row that is deleted decides: of all who come with
 // one ticket, one has deleted it.
 func (s *Store) TakeTicket(ctx context.Context, h apikey.Hash, stream string) (*apikey.Key, error) {
-	now := ms(s.now())
+	clock, err := s.now(ctx, s)
+	if err != nil {
+		return nil, fmt.Errorf("take ticket: %w", err)
+	}
+	now := ms(clock)
 	k, err := scanAPIKey(s.queryRow(ctx, `SELECT `+keyColumns+` FROM api_keys WHERE key_id =
 		(SELECT key_id FROM stream_tickets WHERE hash = ? AND stream = ? AND expires_at > ?)`, h[:], stream, now))
 	if err != nil {

@@ -12,31 +12,38 @@ import (
 
 // tx is one batch's transaction.
 type tx struct {
+	*session
 	s     *Store
-	args  []any // reused from one bulk insert to the next
 	ended bool
 }
 
-// Begin opens the transaction of a batch: it waits for the writer, as long as ctx lasts, and takes the one write lock that
-// SQLite has.
+// Begin opens the transaction of a batch. SQLite: it waits for the writer, as long as ctx lasts, and takes the one write lock that
+// there is. A server: it takes one of a few connections.
 func (s *Store) Begin(ctx context.Context) (ledger.Tx, error) { return s.begin(ctx) }
 
 func (s *Store) begin(ctx context.Context) (*tx, error) {
-	if err := s.writer.take(ctx); err != nil {
+	one, err := s.writer.take(ctx)
+	if err != nil {
 		return nil, classify(err)
 	}
 	// BEGIN is not interrupted: it might have taken effect even so, and nobody would end what it began.
-	if _, err := s.writer.exec(context.WithoutCancel(ctx), beginText); err != nil {
-		_, _ = s.writer.exec(context.WithoutCancel(ctx), `ROLLBACK`) // should one be open that nobody ended
-		s.writer.give()
+	if _, err := one.exec(context.WithoutCancel(ctx), s.dialect.begin); err != nil {
+		_, _ = one.exec(context.WithoutCancel(ctx), `ROLLBACK`) // should one be open that nobody ended
+		one.give()
 		return nil, err
 	}
-	return &tx{s: s, args: s.args[:0]}, nil
+	return &tx{session: one, s: s}, nil
 }
+
+func (t *tx) speaks() *dialect { return t.s.dialect }
 
 // Claim inserts the batch's id. May run twice: the second time is ErrCommitted when the first was committed.
 func (t *tx) Claim(ctx context.Context, id ledger.BatchID) error {
-	_, err := t.exec(ctx, `INSERT INTO ledger_batches (batch_id, at) VALUES (?, ?)`, id[:], ms(t.s.now()))
+	var now any // as the database has it
+	if t.s.clock != nil {
+		now = ms(t.s.clock())
+	}
+	_, err := t.exec(ctx, t.s.dialect.claim, id[:], now)
 	if errors.Is(err, ledger.ErrDuplicate) {
 		return ledger.ErrCommitted
 	}
@@ -49,7 +56,7 @@ func (t *tx) GrantNumbers(ctx context.Context, day order.Day, n int64) (int64, e
 	first, end := int64(order.NumberOf(day, 0)), int64(order.NumberOf(day+1, 0))
 	_, err := t.exec(ctx, `INSERT INTO number_days (day, next)
 		SELECT ?, 1 + ? + COALESCE(MAX(order_no) - ?, 0) FROM orders WHERE order_no >= ? AND order_no < ?
-		ON CONFLICT (day) DO UPDATE SET next = next + ?`, int64(day), n, first, first, end, n)
+		ON CONFLICT (day) DO UPDATE SET next = number_days.next + ?`, int64(day), n, first, first, end, n)
 	if err != nil {
 		return 0, err
 	}
@@ -63,17 +70,12 @@ func (t *tx) GrantNumbers(ctx context.Context, day order.Day, n int64) (int64, e
 }
 
 // Commit ends the transaction. One that could not be committed is rolled back, as far as it is still there. Where there was
-// no room for its last page, or no lock, it has certainly not taken place; after a disk's error that is not known.
+// no room for its last page, or no lock, or where the database says that it rolled it back, it has certainly not taken place;
+// after a disk's error, or when nothing was heard, that is not known.
 func (t *tx) Commit(ctx context.Context) error {
-	_, err := t.exec(ctx, `COMMIT`)
+	err := t.s.dialect.commit(ctx, t.session)
 	if err != nil {
 		t.Rollback()
-		switch {
-		case errors.Is(err, errFull):
-			return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, err)
-		case errors.Is(err, errHeld):
-			return fmt.Errorf("%w: %w: %w", ledger.ErrNotCommitted, ledger.ErrRetry, err)
-		}
 		return err
 	}
 	t.end()
@@ -85,13 +87,12 @@ func (t *tx) Rollback() {
 		return
 	}
 	if _, err := t.exec(context.Background(), `ROLLBACK`); err != nil && !errors.Is(err, errNoTransaction) {
-		t.s.writer.drop() // whatever is open on it ends with it
+		t.drop() // whatever is open on it ends with it
 	}
 	t.end()
 }
 
 func (t *tx) end() {
 	t.ended = true
-	t.s.args = t.args[:0]
-	t.s.writer.give()
+	t.give()
 }

@@ -1,0 +1,258 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+
+	"github.com/holdfast-oms/holdfast/internal/fault"
+	"github.com/holdfast-oms/holdfast/internal/ledger"
+)
+
+// Limits of every PostgreSQL connection. The server ends what takes too long, and the session of a process that was stopped inside
+// its transaction; a server that is not heard of any more is given up a little later.
+const (
+	postgresStatementMax = 3 * time.Second
+	postgresLockMax      = 2 * time.Second
+	postgresIdleMax      = 2 * time.Second // inside a transaction
+	postgresAnswerMax    = 4 * time.Second // of a statement, of a connection, of a place in the pool
+	postgresSnapshotMax  = 5 * time.Minute // of a statement of an audit
+
+	postgresWriters = 8
+	postgresReaders = 16
+
+	postgresFetch = 2000 // rows of an audit's table at a time
+)
+
+var postgresDialect = dialect{
+	name: "postgres", goose: goose.DialectPostgres,
+	locksMigrations: lockPostgresMigrations,
+	arrays:          true,
+	begin:           `BEGIN ISOLATION LEVEL READ COMMITTED`,
+	snapshot: []string{
+		`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`,
+		fmt.Sprintf(`SET LOCAL statement_timeout = %d`, postgresSnapshotMax.Milliseconds()),
+		fmt.Sprintf(`SET LOCAL idle_in_transaction_session_timeout = %d`, postgresSnapshotMax.Milliseconds()),
+		`SET LOCAL enable_seqscan = on`, // it reads whole tables
+		`SET LOCAL cursor_tuple_fraction = 1`,
+	},
+	breaks: breaksSession,
+	commit: commitPostgres,
+	claim:  `INSERT INTO ledger_batches (batch_id, at) VALUES (?, COALESCE(?, ` + postgresNow + `))`,
+	spell:  numbered,
+
+	lock:      ` FOR UPDATE`,
+	join:      "JOIN",
+	indexedBy: func(string) string { return "" },
+	present:   `SELECT COUNT(to_regclass(?))`,
+	orders: func(user string) (with, source string) {
+		return "", `(SELECT * FROM orders WHERE order_no < ? AND order_no >= ? AND user_id ` + user + `) AS orders`
+	},
+	numberText: `CAST(orders.order_no / 10000000000 AS TEXT) || to_char(orders.order_no % 10000000000, 'FM9990000000')`,
+
+	now:    postgresNow,
+	events: nextEventsPostgres,
+	stream: streamCursor,
+	insert: insertArrays,
+	update: updateArrays,
+
+	statementMax: postgresAnswerMax,
+}
+
+const postgresNow = `CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT)`
+
+// openPostgres opens the two pools: one of sessions that write, one of those that look. Both are of the primary.
+func (s *Store) openPostgres(ctx context.Context, url string, opt Options) error {
+	cfg, err := postgresConfig(url)
+	if err != nil {
+		return err
+	}
+	if opt.ReadOnly {
+		cfg.RuntimeParams["default_transaction_read_only"] = "on"
+	}
+	s.write = openPool(cfg, postgresWriters)
+	s.read = openPool(cfg, postgresReaders)
+	patient := cfg.Copy()
+	patient.RuntimeParams["statement_timeout"] = "0" // an index on a large table takes its time
+	s.patient = openPool(patient, 2)
+	s.patient.SetMaxIdleConns(0)
+	return s.checkPostgres(ctx)
+}
+
+func postgresConfig(url string) (*pgx.ConnConfig, error) {
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range map[string]string{
+		"application_name":                    "holdfast",
+		"lock_timeout":                        strconv.FormatInt(postgresLockMax.Milliseconds(), 10),
+		"statement_timeout":                   strconv.FormatInt(postgresStatementMax.Milliseconds(), 10),
+		"idle_in_transaction_session_timeout": strconv.FormatInt(postgresIdleMax.Milliseconds(), 10),
+		"default_transaction_isolation":       "read committed",
+		"tcp_keepalives_idle":                 "2",
+		"tcp_keepalives_interval":             "1",
+		"tcp_keepalives_count":                "3",
+		"tcp_user_timeout":                    "5000",
+		// All looks but the audit's are for few rows. A plan that is made while a table is small, and kept, must not be one that
+		// reads it all.
+		"enable_seqscan": "off",
+		"jit":            "off",
+	} {
+		if _, set := cfg.RuntimeParams[name]; !set {
+			cfg.RuntimeParams[name] = value
+		}
+	}
+	if cfg.ConnectTimeout == 0 || cfg.ConnectTimeout > postgresAnswerMax {
+		cfg.ConnectTimeout = postgresAnswerMax
+	}
+	cfg.DialFunc = (&net.Dialer{
+		Timeout:         cfg.ConnectTimeout,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 3},
+	}).DialContext
+	return cfg, nil
+}
+
+func openPool(cfg *pgx.ConnConfig, connections int) *sql.DB {
+	db := stdlib.OpenDB(*cfg)
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	return db
+}
+
+// checkPostgres looks whether the server can be what the promises rest on.
+func (s *Store) checkPostgres(ctx context.Context) error {
+	ctx, cancel := s.limited(ctx)
+	defer cancel()
+	settings := map[string]string{}
+	found, err := s.read.QueryContext(ctx, `SELECT name, setting FROM pg_settings WHERE name IN
+		('server_version_num', 'server_encoding', 'fsync', 'full_page_writes', 'synchronous_commit')`)
+	err = scan(&rows{found, cancel}, err, func(r *sql.Rows) error {
+		var name, setting string
+		err := r.Scan(&name, &setting)
+		settings[name] = setting
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if version, _ := strconv.Atoi(settings["server_version_num"]); version < 130000 {
+		return fmt.Errorf("PostgreSQL 13 or later is needed; this is %s", settings["server_version_num"])
+	}
+	if settings["server_encoding"] != "UTF8" {
+		return fmt.Errorf("the database's encoding is %s; it must be UTF8, which is said when it is created", settings["server_encoding"])
+	}
+	for _, name := range []string{"fsync", "full_page_writes", "synchronous_commit"} {
+		if settings[name] == "off" {
+			s.weak = append(s.weak, name+" is off, and must be on")
+		}
+	}
+	return nil
+}
+
+// commitPostgres commits. A server that has said ERROR has rolled the transaction back, and so it has when COMMIT is answered by
+// ROLLBACK; one that ended the session for having been idle never saw the COMMIT. Of all else nobody knows.
+func commitPostgres(ctx context.Context, one *session) error {
+	if one.conn == nil {
+		return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, classify(sql.ErrConnDone))
+	}
+	ctx, cancel := one.w.s.limited(ctx)
+	defer cancel()
+	one.w.s.statements.count(`COMMIT`)
+	var tag pgconn.CommandTag
+	err := one.conn.Raw(func(driverConn any) (err error) {
+		tag, err = driverConn.(*stdlib.Conn).Conn().Exec(ctx, `COMMIT`) //nolint:forcetypeassert // nothing else was opened
+		return err
+	})
+	var said *pgconn.PgError
+	switch {
+	case err == nil && tag.String() == `COMMIT`:
+		return nil
+	case err == nil:
+		return fmt.Errorf("%w: the transaction had failed, and was ended with %s", ledger.ErrNotCommitted, tag)
+	case errors.As(err, &said) && (said.SeverityUnlocalized == "ERROR" || said.Code == "25P03"), pgconn.SafeToRetry(err):
+		return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, one.checked(err))
+	}
+	return one.checked(err)
+}
+
+// nextEventsPostgres takes ids from the sequence, one after another.
+func nextEventsPostgres(ctx context.Context, t *tx, n int) ([]int64, error) {
+	ids := make([]int64, 0, n)
+	found, err := t.query(ctx, `SELECT nextval('outbox_ids') FROM generate_series(1, CAST(? AS BIGINT))`, n)
+	err = scan(found, err, func(r *sql.Rows) error {
+		var id int64
+		err := r.Scan(&id)
+		ids = append(ids, id)
+		return err
+	})
+	return ids, err
+}
+
+// streamCursor reads rows through a cursor, some at a time: a connection carries the answer of one query only.
+func streamCursor(ctx context.Context, s *snapshot, query string) (*stream, error) {
+	name := fmt.Sprintf("audit_%d", cursors.Add(1))
+	if _, err := s.conn.ExecContext(ctx, `DECLARE `+name+` NO SCROLL CURSOR FOR `+query); err != nil {
+		return nil, classify(err)
+	}
+	s.s.statements.count(query)
+	return &stream{more: func() ([][]any, error) {
+		ctx, cancel := context.WithTimeout(ctx, postgresSnapshotMax)
+		// Not prepared: the next cursor has another name.
+		found, err := s.conn.QueryContext(ctx, fmt.Sprintf(`FETCH %d FROM %s`, postgresFetch, name), pgx.QueryExecModeExec) //nolint:rowserrcheck,sqlclosecheck // pageOf does
+		if err != nil {
+			cancel()
+			return nil, classify(err)
+		}
+		return pageOf(&rows{found, cancel}, nil)
+	}}, nil
+}
+
+var cursors atomic.Int64 // numbers them
+
+// lockPostgresMigrations lets one of several processes migrate at a time, whoever comes first; the others wait and find it done.
+func lockPostgresMigrations() (goose.ProviderOption, error) {
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 600))
+	return goose.WithSessionLocker(locker), err
+}
+
+// classifyPostgres goes by the class of the error's code (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+func classifyPostgres(e *pgconn.PgError, err error) error {
+	switch {
+	case e.Code == "23505":
+		return fmt.Errorf("%w: %w", ledger.ErrDuplicate, err)
+	case e.Code == "40001", e.Code == "40P01", e.Code == "55P03", // serialization, deadlock, a lock waited for in vain
+		e.Code == "25P03": // this process was away for so long that the server ended its transaction
+		return fmt.Errorf("%w: %w", ledger.ErrRetry, err)
+	case e.Code == "25P01":
+		return fmt.Errorf("%w: %w", errNoTransaction, err)
+	case postgresClass(e, "22", "23", "54"): // data, constraint, limit of the program
+		return fmt.Errorf("%w: %w", ledger.ErrRefused, err)
+	case postgresClass(e, "08", "25", "28", "3D", "53", "57", "58", "XX"):
+		// connection, state of the transaction (read-only), login, no such database, resources, operator, system, internal
+		return fault.ErrUnavailable.Because(err)
+	}
+	return err
+}
+
+func postgresClass(e *pgconn.PgError, classes ...string) bool {
+	for _, c := range classes {
+		if strings.HasPrefix(e.Code, c) {
+			return true
+		}
+	}
+	return false
+}
