@@ -200,11 +200,20 @@ func (f *Front) open() *trust {
 
 // reachable gives the client and the epoch that is to be written to, whether it can be believed yet or not.
 func (f *Front) reachable() (rueidis.Client, string) {
-	c, k := f.client.Load(), f.known.Load()
-	if c == nil || k == nil || !f.State().Connected {
+	c, k := f.connected(), f.known.Load()
+	if c == nil || k == nil {
 		return nil, ""
 	}
-	return *c, k.epoch
+	return c, k.epoch
+}
+
+// connected gives the client while Redis answers, whatever it holds.
+func (f *Front) connected() rueidis.Client {
+	c := f.client.Load()
+	if c == nil || !f.State().Connected {
+		return nil
+	}
+	return *c
 }
 
 // doubt has the servers looked at, now.

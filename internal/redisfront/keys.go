@@ -13,7 +13,7 @@ const (
 	epochKey      = "holdfast:epoch"      // hash: which epoch is open, and on which servers it was built
 	rebuildingKey = "holdfast:rebuilding" // who rebuilds, so that two seldom do it at once
 	eventsChannel = "holdfast:events"     // every event, as CloudEvents JSON
-	publishedKey  = "holdfast:published"  // position in the log of the last event on the channel
+	grownChannel  = "holdfast:log"        // how far the log has come
 )
 
 // inventoryKey is the hash of a product: product_id, quantity, version and what the gate needs beside them.

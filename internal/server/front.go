@@ -3,9 +3,11 @@ package server
 import (
 	"context"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/checkout"
+	"github.com/holdfast-oms/holdfast/internal/config"
 	"github.com/holdfast-oms/holdfast/internal/inproc"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/redisfront"
@@ -17,6 +19,7 @@ import (
 type front struct {
 	*redisfront.Front
 	gate *redisfront.Gate
+	feed *redisfront.Feed
 }
 
 // openFront makes the front, if there is to be one. It is connected later: a desk starts without waiting for Redis.
@@ -25,14 +28,17 @@ func (s *Server) openFront(fallback *inproc.Gate, clock func() time.Time) error 
 		return nil
 	}
 	f, err := redisfront.New(s.store, redisfront.Options{
-		Address: s.cfg.RedisURL, Log: s.log, Alone: strings.HasPrefix(s.cfg.DatabaseURL, "sqlite:"),
+		Address: s.cfg.RedisURL, Log: s.log, Alone: alone(s.cfg),
 	})
 	if err != nil {
 		return err
 	}
-	s.front = &front{f, redisfront.NewGate(f, fallback, clock)}
+	s.front = &front{Front: f, gate: redisfront.NewGate(f, fallback, clock)}
 	return nil
 }
+
+// alone reports whether a record is written by one process only.
+func alone(cfg config.Config) bool { return strings.HasPrefix(cfg.DatabaseURL, "sqlite:") }
 
 // over gives the gate that orders go through.
 func (f *front) over(own *inproc.Gate) checkout.Gate {
@@ -59,20 +65,33 @@ func (f *front) applied(a *ledger.Applied) {
 	}
 }
 
-// run works for the front until ctx ends.
+// tells has the front publish the log, and say when it has grown at another process.
+func (f *front) tells(log redisfront.Log, grown func()) {
+	if f != nil {
+		f.feed = redisfront.NewFeed(f.Front, log, grown)
+	}
+}
+
+// logGrew tells the other processes.
+func (f *front) logGrew() {
+	if f != nil {
+		f.feed.Wake()
+	}
+}
+
+// run works for the front until ctx ends. The connection goes last.
 func (f *front) run(ctx context.Context) {
 	if f == nil {
 		return
 	}
-	working, stop := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f.gate.Run(ctx)
-		stop() // the connection goes last
-	}()
-	f.Run(working)
-	<-done
+	connected, disconnect := context.WithCancel(context.WithoutCancel(ctx))
+	var connection, users sync.WaitGroup
+	connection.Go(func() { f.Run(connected) })
+	users.Go(func() { f.gate.Run(ctx) })
+	users.Go(func() { f.feed.Run(ctx) })
+	users.Wait()
+	disconnect()
+	connection.Wait()
 }
 
 // degraded says what the desk does without, though it answers.

@@ -151,9 +151,11 @@ func (s *Server) assemble(ctx context.Context) error {
 	host, _ := os.Hostname()
 	s.desk = &checkout.Desk{Record: record{s.store}, Gate: s.front.over(gate), Orders: orders, Clock: clock, Observe: s.metrics.Ordered}
 	hub := feed.NewHub(s.store, s.desk, s.log)
+	s.front.tells(s.store, hub.Wake)
 	relay := worker.NewRelay(s.store, fmt.Sprintf("%s:%d:%d", host, os.Getpid(), clock().UnixNano()), s.log, func(moved int) {
 		s.relayed(moved)
 		hub.Wake()
+		s.front.logGrew()
 	})
 
 	s.ledger = ledger.New(s.store, ledger.Options{
