@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -125,9 +126,14 @@ func TestASaleGoesOnThroughFaultsOfRedis(t *testing.T) {
 			if told := time.Duration(m.sale.longestFalse.Load()) * time.Millisecond; told > 3*time.Second {
 				t.Errorf("somebody was told sold out %v after there was stock, want two seconds at most", told)
 			}
+			c := direct(t, m.server.URL())
 			for _, id := range m.sale.products {
+				shelf, err := m.sale.processes[0].store.Shelf(t.Context(), id)
+				if err != nil {
+					t.Fatal(err)
+				}
 				until(t, "Redis says what the record says of "+string(id), func() bool {
-					return hash(t, direct(t, m.server.URL()), "inventory:{"+string(id)+"}")["quantity"] == "0"
+					return hash(t, c, "inventory:{"+string(id)+"}")["version"] == strconv.FormatInt(shelf.Stock.Version, 10)
 				})
 			}
 		})

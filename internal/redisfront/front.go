@@ -201,7 +201,7 @@ func (f *Front) open() *trust {
 // reachable gives the client and the epoch that is to be written to, whether it can be believed yet or not.
 func (f *Front) reachable() (rueidis.Client, string) {
 	c, k := f.connected(), f.known.Load()
-	if c == nil || k == nil {
+	if c == nil || k == nil || time.Now().After(k.until) {
 		return nil, ""
 	}
 	return c, k.epoch

@@ -134,12 +134,28 @@ func (s *sale) run(disturb func()) {
 	}
 	all.Go(func() { s.watch(ctx) })
 	disturb()
-	until(s.t, "every unit is gone", func() bool { return s.available() == 0 })
+	s.sellOut()
 	stop()
 	all.Wait()
 	s.t.Logf("%d placed, %d refused, %d unknown at first, %d cancelled, %d paid; longest without an order %d ms, longest told sold out %d ms",
 		s.placed.Load(), s.refused.Load(), s.unknown.Load(), s.cancelled.Load(), s.paid.Load(), s.longestGap.Load(), s.longestFalse.Load())
 	s.check()
+}
+
+// sellOut waits until every unit is gone: for as long as the machine needs, if only it goes on.
+func (s *sale) sellOut() {
+	s.t.Helper()
+	left, since := s.available(), time.Now()
+	for left > 0 {
+		pause(50 * time.Millisecond)
+		now := s.available()
+		if now < left {
+			left, since = now, time.Now()
+		}
+		if time.Since(since) > patience {
+			s.t.Fatalf("%d units are left and stay so; %d placed, %d refused, %d unknown", left, s.placed.Load(), s.refused.Load(), s.unknown.Load())
+		}
+	}
 }
 
 // check compares with the record, and audits it.
