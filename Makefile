@@ -62,6 +62,7 @@ test: has-compiler $(SERVERS) has-browser ## Vet and run every test under the ra
 chaos: has-compiler $(SERVERS) ## Kill the server N times under load (N=300), and run SEEDS simulated worlds (SEEDS=100000)
 	GOGC=400 $(GO) test -tags failpoint -timeout 6h -count=1 -v -run Whatever ./internal/sim -sim.seeds=$(SEEDS)
 	CGO_ENABLED=1 $(GO) test -race -timeout 3h -count=1 -run Chaos ./e2e -chaos.n=$(N)
+	CGO_ENABLED=1 $(GO) test -race -timeout 3h -count=1 -run Faults ./internal/redisfront -faults.n=20
 
 # One target after the other, each with the whole machine. A fuzz_test.go runs without the other tests of its package (but with
 # fuzz_*_test.go): they link the database, whose every branch would be counted at every try, ten times slower. Making an input
