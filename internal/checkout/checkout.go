@@ -117,6 +117,7 @@ type Desk struct {
 	Record    Record
 	Gate      Gate
 	Orders    OrderCache
+	Users     func(id user.ID, load func() (*user.User, error)) (*user.User, error) // remembers users; nil: nobody does
 	Providers []Provider
 	Clock     func() time.Time
 	Random    io.Reader // of the ids of payments; crypto/rand unless a test owns chance

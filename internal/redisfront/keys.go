@@ -27,6 +27,14 @@ func marksKey(epoch string, shard int) string {
 	return "used:{" + epoch + ":" + strconv.Itoa(shard) + "}"
 }
 
+// orderKey and userKey are the hashes of what was read of an order or a user, in an epoch: of another's nobody reads.
+func orderKey(epoch, no string) string { return "order:{" + no + "}:" + epoch }
+
+func userKey(epoch, id string) string { return "user:{" + tagged.Replace(id) + "}:" + epoch }
+
+// quotaKey says when a quota is whole again.
+func quotaKey(key string) string { return "quota:{" + tagged.Replace(key) + "}" }
+
 // tag makes a product id fit to stand in braces: of most it is the id itself.
 func tag(id product.ID) string { return tagged.Replace(string(id)) }
 

@@ -13,7 +13,20 @@ var (
 	unlockText string
 	//go:embed publish.lua
 	publishText string
+	//go:embed cached_read.lua
+	cachedReadText string
+	//go:embed cached_fill.lua
+	cachedFillText string
+	//go:embed cached_changing.lua
+	cachedChangingText string
+	//go:embed cached_changed.lua
+	cachedChangedText string
+	//go:embed gcra.lua
+	gcraText string
 
 	admitScript, learnScript, limitScript = newScript(admitText), newScript(learnText), newScript(limitText)
 	unlockScript, publishScript           = newScript(unlockText), newScript(publishText)
+	cachedReadScript, cachedFillScript    = newScript(cachedReadText), newScript(cachedFillText)
+	cachedChangingScript                  = newScript(cachedChangingText)
+	cachedChangedScript, gcraScript       = newScript(cachedChangedText), newScript(gcraText)
 )

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"github.com/holdfast-oms/holdfast/internal/failpoint"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 )
@@ -37,6 +39,11 @@ func (v *veto) reached() {
 // been used. What cannot be marked is committed only once nobody believes the marks any more: the record gets another epoch, and
 // after a lease all processes have seen it. That costs one pause, when Redis is lost; none while it is away.
 func (f *Front) Using(keys []ledger.Key) {
+	f.announce(func(ctx context.Context, c rueidis.Client, epoch string) error { return f.mark(ctx, c, epoch, keys) })
+}
+
+// announce tells all processes, before a batch is committed, what will not be so any more.
+func (f *Front) announce(tell func(ctx context.Context, c rueidis.Client, epoch string) error) {
 	if f.opt.Alone {
 		return
 	}
@@ -53,7 +60,7 @@ func (f *Front) Using(keys []ledger.Key) {
 			break
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), markMax)
-		err := f.mark(ctx, c, epoch, keys)
+		err := tell(ctx, c, epoch)
 		cancel()
 		if err == nil {
 			return

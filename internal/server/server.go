@@ -159,13 +159,16 @@ func (s *Server) assemble(ctx context.Context) error {
 	countdown := inproc.NewCountdown()
 	expiring := worker.ExpirerOptions{Clock: clock, Log: s.log, Observe: s.metrics.Expired}
 	if s.store.Shared() {
-		orders = inproc.Uncached{}
 		gate.Keys = inproc.NewKeyLooks(s.store.KeysUsed)
 		marks.Ready() // they speak of this process only
 		expiring.Pending, expiring.Self = s.store.StillPending, rand.Uint64()
 	}
 	host, _ := os.Hostname()
-	s.desk = &checkout.Desk{Record: record{s.store}, Gate: s.front.over(gate), Orders: orders, Clock: clock, Observe: s.metrics.Ordered}
+	s.desk = &checkout.Desk{Record: record{s.store}, Gate: s.front.over(gate), Clock: clock, Observe: s.metrics.Ordered}
+	if s.store.Shared() {
+		orders = s.front.remembers(s.desk)
+	}
+	s.desk.Orders = orders
 	hub := feed.NewHub(s.store, s.desk, s.log)
 	s.front.tells(s.store, hub.Wake)
 	relay := worker.NewRelay(s.store, fmt.Sprintf("%s:%d:%d", host, os.Getpid(), clock().UnixNano()), s.log, func(moved int) {
@@ -180,6 +183,7 @@ func (s *Server) assemble(ctx context.Context) error {
 		Observe:  s.batch,
 		Followed: s.followed(),
 		Using:    s.front.using(gate.Using),
+		Changing: s.front.changing,
 		Doubted:  orders.Doubted,
 		Applied: func(a *ledger.Applied) {
 			gate.Applied(a)

@@ -223,6 +223,15 @@ func Catalogue() []Metric {
 			Name: "holdfast_redis_news_lost_total", Kind: Counter,
 			Help: "Products whose change was not carried to Redis; the next one, or a probe, makes up for it.",
 		},
+		{
+			Name: "holdfast_redis_cache_reads_total", Kind: Counter,
+			Labels: []Label{{Name: "kind", Values: []string{"order", "user"}}, {Name: "from", Values: []string{"near", "far", "record"}}},
+			Help:   "Orders and users read: what this process had and Redis said is still so (near), what Redis had (far), and what was read in the record.",
+		},
+		{
+			Name: "holdfast_redis_cache_lost_total", Kind: Counter,
+			Help: "Orders and users whose change was not carried to Redis; they are read in the record until they are filled in again.",
+		},
 
 		// The record.
 		{
