@@ -19,7 +19,7 @@ import (
 
 // Limits of the cache.
 const (
-	readMax       = 50 * time.Millisecond  // for one round trip
+	readMax       = 100 * time.Millisecond // for one round trip
 	fillerMax     = 500 * time.Millisecond // that others wait for whoever fills in; then they ask the record themselves
 	pollMin       = time.Millisecond       // between two looks whether it was filled in, doubled each time
 	pollMax       = 20 * time.Millisecond
@@ -202,7 +202,11 @@ type Cached[T any] struct {
 	lasts   func(*T) time.Duration
 	near    *otter.Cache[string, nearValue[T]]
 
-	nearHits, farHits, records atomic.Int64
+	mu      sync.Mutex
+	gather  map[string]*reading[T] // of a key, the question that readers can still join
+	running map[string]*reading[T] // and the one that is on its way
+
+	nearHits, farHits, records, fillers atomic.Int64
 }
 
 // nearValue is a value as this process has met it last, in an epoch.
@@ -211,10 +215,19 @@ type nearValue[T any] struct {
 	value   *T
 }
 
+// reading is one question to Redis, for all who asked it before it was sent: whoever comes later may know of something later.
+type reading[T any] struct {
+	after *reading[T]
+	value *T
+	state string
+	done  chan struct{}
+}
+
 func newCached[T any](f *Front, key func(epoch, id string) string, version func(*T) int64, lasts func(*T) time.Duration) *Cached[T] {
 	return &Cached[T]{
 		front: f, key: key, version: version, lasts: lasts,
-		near: otter.Must(&otter.Options[string, nearValue[T]]{MaximumSize: nearValues}),
+		near:   otter.Must(&otter.Options[string, nearValue[T]]{MaximumSize: nearValues}),
+		gather: map[string]*reading[T]{}, running: map[string]*reading[T]{},
 	}
 }
 
@@ -234,17 +247,13 @@ func (c *Cached[T]) Counts() ReadCounts {
 // wait for him for a while.
 func (c *Cached[T]) Read(id string, load func() (*T, error)) (*T, error) {
 	giveUp := time.Now().Add(fillerMax)
-	filler := ""
 	for pause := pollMin; ; pause = min(2*pause, pollMax) {
 		t := c.front.open()
 		if t == nil || c.front.opt.Alone {
 			break
 		}
-		if filler == "" {
-			filler = randomName(8)
-		}
-		key := c.key(t.epoch, id)
-		value, state := c.ask(t, key, filler)
+		key, filler := c.key(t.epoch, id), c.front.self+strconv.FormatInt(c.fillers.Add(1), 36)
+		value, state := c.join(t, key, filler)
 		switch {
 		case value != nil:
 			return value, nil
@@ -259,6 +268,43 @@ func (c *Cached[T]) Read(id string, load func() (*T, error)) (*T, error) {
 	}
 	c.records.Add(1)
 	return load()
+}
+
+// join asks with all others of this process who ask for the same just now. Only one of them is ever told to fill in.
+func (c *Cached[T]) join(t *trust, key, filler string) (*T, string) {
+	c.mu.Lock()
+	r, joined := c.gather[key]
+	if !joined {
+		r = &reading[T]{after: c.running[key], done: make(chan struct{})}
+		c.gather[key] = r
+	}
+	c.mu.Unlock()
+	if joined {
+		<-r.done
+		switch {
+		case r.value != nil:
+			c.nearHits.Add(1)
+		case r.state == "fill":
+			return nil, "wait"
+		}
+		return r.value, r.state
+	}
+	if r.after != nil {
+		<-r.after.done
+		r.after = nil
+	}
+	c.mu.Lock()
+	delete(c.gather, key)
+	c.running[key] = r
+	c.mu.Unlock()
+	r.value, r.state = c.ask(t, key, filler)
+	c.mu.Lock()
+	if c.running[key] == r {
+		delete(c.running, key)
+	}
+	c.mu.Unlock()
+	close(r.done)
+	return r.value, r.state
 }
 
 // ask gives the value, or what is to be done to have it.
@@ -297,12 +343,14 @@ func (c *Cached[T]) fill(t *trust, key, filler string, load func() (*T, error)) 
 	args := []string{filler, "0", "", "0"}
 	if err == nil {
 		failpoint.Hit("cache.loaded")
+		version := strconv.FormatInt(c.version(value), 10)
+		c.near.Set(key, nearValue[T]{version, value})
 		text, failed := json.Marshal(value)
 		if failed != nil {
 			return value, nil //nolint:nilerr // it was read all the same
 		}
 		args = []string{
-			filler, strconv.FormatInt(c.version(value), 10), string(text), strconv.FormatInt(c.lasts(value).Milliseconds(), 10),
+			filler, version, string(text), strconv.FormatInt(c.lasts(value).Milliseconds(), 10),
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), readMax)

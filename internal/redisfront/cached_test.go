@@ -3,6 +3,7 @@ package redisfront_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -221,7 +222,7 @@ func TestNobodyReadsAnOldOrderWhenRedisIsLost(t *testing.T) {
 	server := testenv.StartRedis(t, testenv.Options{})
 	proxy := testenv.NewProxy(t, server.Addr())
 	r := newRecord()
-	a := working(t, r, quick("redis://"+proxy.Addr()))
+	a := working(t, r, quick(strings.Replace(server.URL(), server.Addr(), proxy.Addr(), 1)))
 	b := working(t, r, quick(server.URL()))
 	ca, cb := cachedBy(t, a), cachedBy(t, b)
 	book := newOrderBook()
