@@ -11,13 +11,15 @@ import (
 
 	"github.com/holdfast-oms/holdfast/internal/checkout"
 	"github.com/holdfast-oms/holdfast/internal/product"
+	"github.com/holdfast-oms/holdfast/internal/ratelimit"
+	"github.com/holdfast-oms/holdfast/internal/redisfront"
 	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
 // permissions are what docs/operate.md gives the desk's own user.
 var permissions = []string{
-	"~inventory:*", "~limits:*", "~used:*", "~holdfast:*", "&holdfast:*", "-@all",
-	"+evalsha", "+eval", "+time", "+hgetall", "+hmget", "+hget", "+hset", "+hdel", "+get", "+set", "+del", "+unlink", "+expire", "+pexpire", "+pttl",
+	"~inventory:*", "~limits:*", "~used:*", "~order:*", "~user:*", "~quota:*", "~holdfast:*", "&holdfast:*", "-@all",
+	"+evalsha", "+eval", "+time", "+hgetall", "+hmget", "+hget", "+hset", "+hdel", "+hlen", "+get", "+set", "+del", "+unlink", "+expire", "+pexpire", "+pttl",
 	"+setbit", "+bitfield", "+bitfield_ro", "+publish", "+subscribe", "+unsubscribe", "+pubsub|numsub",
 	"+info", "+ping", "+hello", "+client|setname", "+client|setinfo", "+cluster|slots", "+cluster|shards",
 }
@@ -55,6 +57,7 @@ func TestTheDeskDoesWithFewPermissions(t *testing.T) {
 		d.Wake()
 		return len(heard()) > 0 && grown.Load() > 0
 	})
+	remembers(t, p, p)
 	pause(300 * time.Millisecond) // what runs in the background has had its turn
 	refused, err := do(t, c, "ACL", "LOG").ToArray()
 	if err != nil {
@@ -105,6 +108,29 @@ func TestAClusterServes(t *testing.T) {
 		d.Wake()
 		return grown.Load() > 0
 	})
+	remembers(t, a, b)
+}
+
+// remembers has one process read an order and change it, the other see it, and both take from a quota.
+func remembers(t *testing.T, a, b *process) {
+	t.Helper()
+	ca, cb, book := cachedBy(t, a), cachedBy(t, b), newOrderBook()
+	read(t, ca, book)
+	read(t, cb, book)
+	if n := book.reads.Load(); n != 1 {
+		t.Errorf("the record was asked %d times for an order, want once", n)
+	}
+	book.change(ca, true, nothing)
+	if o := read(t, cb, book); o.Events != 2 {
+		t.Errorf("got event %d of an order, want 2", o.Events)
+	}
+	q := ratelimit.Quota{Count: 1, Per: time.Hour, Burst: 1}
+	for i, p := range []*process{a, b} {
+		own := &ownQuotas{}
+		if d := redisfront.NewLimiter(p.front, own, time.Now).Take(t.Context(), "k", q, 1); d.Allowed != (i == 0) || own.asked.Load() > 0 {
+			t.Errorf("process %d took from a quota: %+v, and asked its own %d times", i, d, own.asked.Load())
+		}
+	}
 }
 
 func TestASaleOnAClusterLosesAMasterAndGoesOn(t *testing.T) {
