@@ -81,6 +81,7 @@ chaos: has-compiler $(SERVERS) ## Kill the server N times under load (N=300), an
 	GOGC=400 $(GO) test -tags failpoint -timeout 6h -count=1 -v -run Whatever ./internal/sim -sim.seeds=$(SEEDS)
 	$(GO) test -timeout 2h -count=1 -v -run NeverWaitInACircle ./internal/sqlstore -rivals.orders=100000
 	CGO_ENABLED=1 $(GO) test -race -timeout 3h -count=1 -run Chaos ./e2e -chaos.n=$(N)
+	CGO_ENABLED=1 $(GO) test -race -timeout 3h -count=1 -run Faults ./internal/redisfront -faults.n=20
 
 # One target after the other, each with the whole machine. A fuzz_test.go runs without the other tests of its package (but with
 # fuzz_*_test.go): they link the database, whose every branch would be counted at every try, ten times slower. Making an input

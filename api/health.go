@@ -1,10 +1,12 @@
 package api
 
-// Health says that the process answers.
+// Health says that the process answers. Degraded names what a ready desk does without, such as Redis: it is slower, not wrong.
 type Health struct {
 	Status  string `json:"status" enum:"ok,ready,degraded"`
 	Version string `json:"version"`
 
+	// Of /readyz: what a desk that is degraded does without for now, and why.
+	Degraded []string `json:"degraded,omitempty" doc:"What a ready desk does without for now, and why."`
 	// Of /readyz: how many products have their sale stopped because their numbers do not add up; left out when there is none.
 	Quarantined int64 `json:"quarantined,omitempty" minimum:"1"`
 }

@@ -90,8 +90,10 @@ type EventFilter struct {
 
 // Gate is the quick check in front of the ledger. It may refuse what cannot succeed; it never decides that something will.
 type Gate interface {
-	// Admit gives the reason to refuse an order now, or nil.
-	Admit(ctx context.Context, lines []ledger.PlaceLine) error
+	// Admit gives the reason to refuse a user's order now, or nil.
+	Admit(ctx context.Context, by user.ID, lines []ledger.PlaceLine) error
+	// Answered tells what the ledger said of an order that was admitted.
+	Answered(by user.ID, lines []ledger.PlaceLine, err error)
 	// MayHaveUsed reports whether an idempotency key may have been answered already; false is certain.
 	MayHaveUsed(ctx context.Context, key ledger.Key) bool
 }
@@ -115,6 +117,7 @@ type Desk struct {
 	Record    Record
 	Gate      Gate
 	Orders    OrderCache
+	Users     func(id user.ID, load func() (*user.User, error)) (*user.User, error) // remembers users; nil: nobody does
 	Providers []Provider
 	Clock     func() time.Time
 	Random    io.Reader // of the ids of payments; crypto/rand unless a test owns chance

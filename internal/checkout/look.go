@@ -18,9 +18,18 @@ func (d *Desk) Order(ctx context.Context, no order.Number) (*order.Order, error)
 	return d.Orders.Fill(no, func() (*order.Order, error) { return d.Record.Order(ctx, no) })
 }
 
+// User gives what is known of a user. It is shared: not to be changed.
+func (d *Desk) User(ctx context.Context, id user.ID) (*user.User, error) {
+	load := func() (*user.User, error) { return d.Record.User(ctx, id) }
+	if d.Users == nil {
+		return load()
+	}
+	return d.Users(id, load)
+}
+
 // UserOf gives what is known of an order's user: nil when the shop never told us of him.
 func (d *Desk) UserOf(ctx context.Context, o *order.Order) (*user.User, error) {
-	u, err := d.Record.User(ctx, o.UserID)
+	u, err := d.User(ctx, o.UserID)
 	if errors.Is(err, fault.ErrNotFound) {
 		return nil, nil //nolint:nilnil // an order's user need not exist
 	}

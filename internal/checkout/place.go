@@ -59,7 +59,8 @@ func (d *Desk) Place(ctx context.Context, want Order) (ledger.Placed, error) {
 		Lines:       lines,
 		Metadata:    want.Metadata,
 	}
-	if refusal := d.Gate.Admit(ctx, lines); refusal != nil && (planted.Bug(planted.KeyForgottenAtGate) || !d.Gate.MayHaveUsed(ctx, c.Key)) {
+	refusal := d.Gate.Admit(ctx, want.UserID, lines)
+	if refusal != nil && (planted.Bug(planted.KeyForgottenAtGate) || !d.Gate.MayHaveUsed(ctx, c.Key)) {
 		failpoint.Hit("gate.refused")
 		d.observe(TheGate, false, refusal)
 		return ledger.Placed{}, refusal
@@ -70,6 +71,9 @@ func (d *Desk) Place(ctx context.Context, want Order) (ledger.Placed, error) {
 		}
 	}
 	placed, err := ledger.Submit(ctx, d.Ledger, c)
+	if refusal == nil {
+		d.Gate.Answered(want.UserID, lines, err)
+	}
 	d.observe(TheLedger, placed.Replayed, err)
 	return placed, err
 }

@@ -21,6 +21,7 @@ type grammar struct {
 	Audit   auditCommand   `cmd:"" help:"Check that everything in the record adds up."`
 	Bench   benchCommand   `cmd:"" help:"Measure a desk under load."`
 	Backup  backupCommand  `cmd:"" help:"Copy the record, beside a desk that may be serving it."`
+	Rebuild rebuildCommand `cmd:"" help:"Fill Redis anew from the record."`
 	Order   orderCommand   `cmd:"" help:"Place, pay, watch and end orders."`
 	Product productCommand `cmd:"" help:"Put products on sale."`
 	Stock   stockCommand   `cmd:"" help:"Take deliveries in, and look at what is left."`
@@ -40,6 +41,7 @@ func newGrammar() *grammar {
 	g.Migrate.settings = flagsOf("database_url")
 	g.Audit.settings = flagsOf("database_url")
 	g.Backup.settings = flagsOf("database_url")
+	g.Rebuild.settings = flagsOf("database_url", "redis_url")
 	for _, calling := range []*settings{
 		&g.Order.settings, &g.Product.settings, &g.Stock.settings, &g.User.settings, &g.Key.settings, &g.Numbers.settings,
 	} {

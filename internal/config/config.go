@@ -15,6 +15,7 @@ type Config struct {
 	Listen        string
 	DatabaseURL   string
 	Durability    string // DurabilityRequired or DurabilityDegraded
+	RedisURL      string // "": there is none
 	AdminKey      string // "": the desk makes one at its first start
 	SandboxSecret string // "": the desk makes one at its first start
 	Providers     []string

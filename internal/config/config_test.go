@@ -172,6 +172,9 @@ func TestEachSettingRefusesNonsense(t *testing.T) {
 		{"database_url", "postgres://u:sec ret%zz@db/holdfast", "what is special in a password is written with %"},
 		{"durability", "off", "must be one of required, degraded"},
 		{"database_url", "sqlite:", "must be sqlite:PATH"},
+		{"redis_url", "http://cache:6379", "must be redis://"},
+		{"redis_url", "redis://desk:secret@", "names no host"},
+		{"redis_url", "redis://desk:sec%ret@cache", "must be redis://"},
 		{"admin_key", strings.Repeat("x", 31), "must be 32 to 200 characters long"},
 		{"admin_key", strings.Repeat("x", 201), "must be 32 to 200 characters long"},
 		{"admin_key", strings.Repeat("x", 31) + " ", "visible ASCII"},
@@ -306,7 +309,10 @@ func TestOthersVariablesAreLeftAlone(t *testing.T) {
 
 func TestSecretsAreNeverShown(t *testing.T) {
 	var environ []string
-	flags := map[string]string{"database_url": "postgres://desk:canary-in-the-url@db/holdfast?sslpassword=canary-too&sslmode=require"}
+	flags := map[string]string{
+		"database_url": "postgres://desk:canary-in-the-url@db/holdfast?sslpassword=canary-too&sslmode=require",
+		"redis_url":    "redis://desk:canary-in-the-url@cache",
+	}
 	for _, s := range config.Settings() {
 		if s.Secret {
 			environ = append(environ, s.Env()+"=canary-"+strings.Repeat("x", 40))

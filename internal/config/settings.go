@@ -83,6 +83,11 @@ func Settings() []Setting {
 				"and says so in /readyz, a metric and the log.",
 		}),
 		{
+			Name: "redis_url", Section: Desk, Form: "redis://HOST:PORT", Unset: "no Redis",
+			Help: "Redis or Valkey in front of the record: rediss:// for TLS, ?addr=HOST:PORT for more nodes of a cluster, ?master_set=NAME for sentinels.",
+			read: text(func(c *Config) *string { return &c.RedisURL }), check: checkRedis, show: showURL,
+		},
+		{
 			Name: "admin_key", Section: Desk, Form: "text", Unset: "made at the first start, shown once", Secret: true,
 			Help: "An API key that may do everything: 32 to 200 visible ASCII characters. Only its hash is kept.",
 			read: text(func(c *Config) *string { return &c.AdminKey }),
@@ -264,6 +269,20 @@ func checkOrigins(c *Config) string {
 		case slices.Contains(c.CORSOrigins[:i], origin):
 			return fmt.Sprintf("names %s twice", origin)
 		}
+	}
+	return ""
+}
+
+func checkRedis(c *Config) string {
+	if c.RedisURL == "" {
+		return ""
+	}
+	u, err := url.Parse(c.RedisURL)
+	switch {
+	case err != nil || !slices.Contains([]string{"redis", "rediss", "valkey", "valkeys", "unix"}, u.Scheme):
+		return "must be redis://[user:password@]host[:port][/db], or rediss:// for TLS"
+	case u.Scheme == "unix" && u.Path == "", u.Scheme != "unix" && u.Hostname() == "":
+		return "names no host"
 	}
 	return ""
 }

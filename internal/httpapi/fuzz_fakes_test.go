@@ -17,6 +17,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/payment"
 	"github.com/holdfast-oms/holdfast/internal/product"
 	"github.com/holdfast-oms/holdfast/internal/stock"
+	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
 // The small stand-ins that need no record. `make fuzz` runs this file and fuzz_test.go without the other tests, which link a
@@ -72,8 +73,9 @@ func (l *listener) Flush() {
 
 type openGate struct{ refusal error }
 
-func (g *openGate) Admit(context.Context, []ledger.PlaceLine) error { return g.refusal }
-func (*openGate) MayHaveUsed(context.Context, ledger.Key) bool      { return false }
+func (g *openGate) Admit(context.Context, user.ID, []ledger.PlaceLine) error { return g.refusal }
+func (*openGate) Answered(user.ID, []ledger.PlaceLine, error)                {}
+func (*openGate) MayHaveUsed(context.Context, ledger.Key) bool               { return false }
 
 type noCache struct{}
 

@@ -14,7 +14,7 @@ import (
 const readyMax = 2 * time.Second
 
 // getHealth says that the process answers, whatever else is wrong: restarting it would not help the others.
-func (s *Server) getHealth(x *exchange) error { return s.health(x, "ok", 0) }
+func (s *Server) getHealth(x *exchange) error { return s.health(x, "ok", nil, 0) }
 
 // getReady says whether requests should be sent here, and whether the record may lose what it has committed.
 func (s *Server) getReady(x *exchange) error {
@@ -23,11 +23,11 @@ func (s *Server) getReady(x *exchange) error {
 	if err := s.opt.Ready(ctx); err != nil {
 		return notReady(err)
 	}
-	status := "ready"
-	if s.opt.Degraded {
+	status, degraded := "ready", s.opt.Degraded()
+	if len(degraded) > 0 {
 		status = "degraded"
 	}
-	return s.health(x, status, s.opt.Quarantined())
+	return s.health(x, status, degraded, s.opt.Quarantined())
 }
 
 // notReady says what is not: in the words of the fault, where it is one; any other error is for the log.
@@ -39,9 +39,20 @@ func notReady(err error) error {
 	return fault.ErrUnavailable.Detailf("Not ready.").Because(err)
 }
 
-func (s *Server) health(x *exchange, status string, quarantined int64) error {
+func (s *Server) health(x *exchange, status string, degraded []string, quarantined int64) error {
 	b := wire.AppendString(append(x.out[:0], `{"status":`...), status)
 	b = wire.AppendString(append(b, `,"version":`...), s.opt.Version)
+	for i, reason := range degraded {
+		if i == 0 {
+			b = append(b, `,"degraded":[`...)
+		} else {
+			b = append(b, ',')
+		}
+		b = wire.AppendString(b, reason)
+	}
+	if len(degraded) > 0 {
+		b = append(b, ']')
+	}
 	if quarantined > 0 {
 		b = strconv.AppendInt(append(b, `,"quarantined":`...), quarantined, 10)
 	}

@@ -24,13 +24,12 @@ import (
 
 // Options of a Server. The zero value of each is its default.
 type Options struct {
-	Log   *slog.Logger                // access at debug level, faults of ours above it; nil is silent
-	Clock func() time.Time            // the desk's
-	Ready func(context.Context) error // what is not ready yet; nil: always ready
-	// Degraded: the database may lose what it has committed, and the operator wants it so.
-	Degraded    bool
-	Quarantined func() int64 // products whose sale is stopped; nil: nobody knows of any
-	Metrics     http.Handler // /metrics; nil: not found
+	Log         *slog.Logger                // access at debug level, faults of ours above it; nil is silent
+	Clock       func() time.Time            // the desk's
+	Ready       func(context.Context) error // what is not ready yet; nil: always ready
+	Degraded    func() []string             // what a ready desk does without, or may lose; nil: nothing
+	Quarantined func() int64                // products whose sale is stopped; nil: nobody knows of any
+	Metrics     http.Handler                // /metrics; nil: not found
 
 	// Observe is told of every answered request. It must not keep what it is given.
 	Observe func(*Answered)
@@ -56,6 +55,9 @@ func (o *Options) defaults(d *checkout.Desk) {
 	}
 	if o.Clock == nil {
 		o.Clock = d.Clock
+	}
+	if o.Degraded == nil {
+		o.Degraded = func() []string { return nil }
 	}
 	if o.Quarantined == nil {
 		o.Quarantined = func() int64 { return 0 }

@@ -44,7 +44,7 @@ func (s *Server) getUser(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	u, err := s.desk.Record.User(x.ctx, user.ID(id))
+	u, err := s.desk.User(x.ctx, user.ID(id))
 	if err != nil {
 		return err
 	}

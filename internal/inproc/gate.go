@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/product"
 	"github.com/holdfast-oms/holdfast/internal/stock"
+	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
 const (
@@ -75,8 +76,11 @@ func (g *Gate) MayHaveUsed(ctx context.Context, key ledger.Key) bool {
 	return g.marks.MayHave(key) || g.Keys != nil && g.Keys.MayHave(ctx, key)
 }
 
+// Answered teaches the gate nothing: it learns from commits.
+func (g *Gate) Answered(user.ID, []ledger.PlaceLine, error) {}
+
 // Admit gives the reason to refuse an order now, or nil. A product it does not know is admitted.
-func (g *Gate) Admit(ctx context.Context, lines []ledger.PlaceLine) error {
+func (g *Gate) Admit(ctx context.Context, _ user.ID, lines []ledger.PlaceLine) error {
 	for i := range lines {
 		known, ok := g.shelves.Load(lines[i].ProductID)
 		if !ok {

@@ -74,7 +74,7 @@ func newGate(s *shop) *inproc.Gate {
 
 func TestUnknownProductIsAdmitted(t *testing.T) {
 	s := newShop(0)
-	if err := newGate(s).Admit(t.Context(), want(1)); err != nil {
+	if err := newGate(s).Admit(t.Context(), "u-1", want(1)); err != nil {
 		t.Fatalf("got %v, want admitted: not knowing admits", err)
 	}
 	if s.looks != 0 {
@@ -87,7 +87,7 @@ func TestRefusalIsBelievedForASecondThenOneAsks(t *testing.T) {
 	g := newGate(s)
 	s.commit(g)
 	for range 1000 {
-		if err := g.Admit(t.Context(), want(1)); !errors.Is(err, fault.ErrOutOfStock) {
+		if err := g.Admit(t.Context(), "u-1", want(1)); !errors.Is(err, fault.ErrOutOfStock) {
 			t.Fatalf("got %v, want out_of_stock", err)
 		}
 	}
@@ -97,7 +97,7 @@ func TestRefusalIsBelievedForASecondThenOneAsks(t *testing.T) {
 	s.pass(1001 * time.Millisecond)
 	var wg sync.WaitGroup
 	for range 100 {
-		wg.Go(func() { _ = g.Admit(t.Context(), want(1)) })
+		wg.Go(func() { _ = g.Admit(t.Context(), "u-1", want(1)) })
 	}
 	wg.Wait()
 	if s.looks != 1 {
@@ -110,11 +110,11 @@ func TestLostUpdateDoesNotKeepAProductSoldOut(t *testing.T) {
 	g := newGate(s)
 	s.commit(g)
 	s.stock.Received, s.stock.Version = 5, 2 // a delivery that nobody told the gate of
-	if err := g.Admit(t.Context(), want(1)); err == nil {
+	if err := g.Admit(t.Context(), "u-1", want(1)); err == nil {
 		t.Fatal("admitted before the second was over: the test proves nothing")
 	}
 	s.pass(1001 * time.Millisecond)
-	if err := g.Admit(t.Context(), want(1)); err != nil {
+	if err := g.Admit(t.Context(), "u-1", want(1)); err != nil {
 		t.Fatalf("got %v, want admitted after the probe", err)
 	}
 }
@@ -126,7 +126,7 @@ func TestLateNewsDoesNotReplaceNewer(t *testing.T) {
 	s.commit(g)
 	s.stock.Held, s.stock.Version = 0, 3
 	s.commit(g) // an older commit, told late
-	if err := g.Admit(t.Context(), want(1)); !errors.Is(err, fault.ErrOutOfStock) {
+	if err := g.Admit(t.Context(), "u-1", want(1)); !errors.Is(err, fault.ErrOutOfStock) {
 		t.Errorf("got %v, want out_of_stock: version 7 stands", err)
 	}
 }
@@ -137,7 +137,7 @@ func TestBrokenRecordAdmits(t *testing.T) {
 	s.commit(g)
 	s.broken = true
 	s.pass(1001 * time.Millisecond)
-	if err := g.Admit(t.Context(), want(1)); err != nil {
+	if err := g.Admit(t.Context(), "u-1", want(1)); err != nil {
 		t.Errorf("got %v, want admitted: the ledger says what is wrong with the record", err)
 	}
 }
@@ -147,11 +147,11 @@ func TestNotOpenYetIsLeftToTheRecordInTheLastTwoSeconds(t *testing.T) {
 	s.product.OnSaleFrom = s.now.Add(10 * time.Second)
 	g := newGate(s)
 	s.commit(g)
-	if err := g.Admit(t.Context(), want(1)); !errors.Is(err, fault.ErrNotOnSale) {
+	if err := g.Admit(t.Context(), "u-1", want(1)); !errors.Is(err, fault.ErrNotOnSale) {
 		t.Errorf("10 s before the opening: got %v, want not_on_sale", err)
 	}
 	s.pass(8500 * time.Millisecond)
-	if err := g.Admit(t.Context(), want(1)); err != nil {
+	if err := g.Admit(t.Context(), "u-1", want(1)); err != nil {
 		t.Errorf("1.5 s before the opening: got %v, want admitted", err)
 	}
 }

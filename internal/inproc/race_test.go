@@ -62,7 +62,7 @@ func TestAProductJustLearnedIsNotSoldOut(t *testing.T) {
 						return
 					default:
 					}
-					if err := g.Admit(t.Context(), []ledger.PlaceLine{{ProductID: id, Quantity: 1}}); errors.Is(err, fault.ErrOutOfStock) {
+					if err := g.Admit(t.Context(), "u-1", []ledger.PlaceLine{{ProductID: id, Quantity: 1}}); errors.Is(err, fault.ErrOutOfStock) {
 						mu.Lock()
 						refused++
 						mu.Unlock()

@@ -269,6 +269,7 @@ func (l *Ledger) once(ctx context.Context, id BatchID, batch []job, stats *Batch
 	if keys := slices.Collect(maps.Keys(changes.Keys)); len(keys) > 0 {
 		l.opt.Using(keys)
 	}
+	l.opt.Changing(changes)
 	failpoint.Hit("batch.before_commit")
 	if planted.Bug(planted.AnsweredBeforeCommit) {
 		answer(batch, nil)

@@ -51,6 +51,7 @@ type Options struct {
 	TimeZone   *time.Location
 	Log        *slog.Logger
 	Using      func([]Key)    // told of the keys of a batch before it is committed: from now on they may have been used
+	Changing   func(*Changes) // told of the changes of a batch before it is committed: from now on they may be so
 	Applied    func(*Applied) // told of each commit before anyone is answered; must not block
 	Doubted    func(*Applied) // told of a batch that may or may not be in the record: what it names is not to be trusted
 	Observe    func(BatchStats)
@@ -72,6 +73,9 @@ func (o *Options) defaults() {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Changing == nil {
+		o.Changing = func(*Changes) {}
 	}
 	if o.Applied == nil {
 		o.Applied = func(*Applied) {}

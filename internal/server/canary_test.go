@@ -26,6 +26,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/checkout"
 	"github.com/holdfast-oms/holdfast/internal/config"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
+	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
 // The canaries. Whatever a client sends, and every secret of the desk, has one of them in it; none may sing where an operator, a
@@ -344,11 +345,11 @@ type panickyGate struct {
 	panics atomic.Pointer[any]
 }
 
-func (g *panickyGate) Admit(ctx context.Context, lines []ledger.PlaceLine) error {
+func (g *panickyGate) Admit(ctx context.Context, by user.ID, lines []ledger.PlaceLine) error {
 	if p := g.panics.Load(); p != nil {
 		panic(*p)
 	}
-	return g.Gate.Admit(ctx, lines)
+	return g.Gate.Admit(ctx, by, lines)
 }
 
 // collector takes traces as a real one does, and keeps the bytes.

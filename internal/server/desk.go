@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/checkout"
 	"github.com/holdfast-oms/holdfast/internal/config"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
+	"github.com/holdfast-oms/holdfast/internal/redisfront"
 	"github.com/holdfast-oms/holdfast/internal/sqlstore"
 )
 
@@ -121,6 +122,23 @@ func Plans(ctx context.Context, databaseURL string) ([]Plan, error) {
 	}
 	defer store.Close() //nolint:errcheck // nothing was written
 	return store.Plans(ctx)
+}
+
+// Rebuild fills Redis anew from the record, beside the desks that use it, and gives the number of products.
+func Rebuild(ctx context.Context, cfg config.Config, progress func(products int)) (products int, err error) {
+	if cfg.RedisURL == "" {
+		return 0, errors.New("redis_url is not set: there is nothing to rebuild")
+	}
+	store, err := sqlstore.Open(ctx, cfg.DatabaseURL, sqlstore.Options{Degraded: degraded(cfg)})
+	if err != nil {
+		return 0, err
+	}
+	defer store.Close() //nolint:errcheck // everything is committed
+	products, err = redisfront.Rebuild(ctx, store, redisfront.Options{Address: cfg.RedisURL, Alone: alone(cfg)}, progress)
+	if err != nil {
+		return products, fmt.Errorf("rebuild: %w", err)
+	}
+	return products, nil
 }
 
 // Backup copies the record into a new file, beside whoever serves it, and gives the size of the copy.

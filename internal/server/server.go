@@ -61,6 +61,7 @@ type Server struct {
 	desk    *checkout.Desk
 	metrics *telemetry.Metrics
 	tracer  *telemetry.Tracer // nil: nothing is traced
+	front   *front            // nil: there is no Redis
 
 	listener *limited
 	api      *httpapi.Server
@@ -151,21 +152,29 @@ func (s *Server) assemble(ctx context.Context) error {
 	}
 	marks := inproc.NewKeyMarks(clock)
 	gate := inproc.NewGate(s.store.Shelf, marks, clock)
+	if err := s.openFront(gate, clock); err != nil {
+		return err
+	}
 	var orders orderCache = inproc.NewOrders()
 	countdown := inproc.NewCountdown()
 	expiring := worker.ExpirerOptions{Clock: clock, Log: s.log, Observe: s.metrics.Expired}
 	if s.store.Shared() {
-		orders = inproc.Uncached{}
 		gate.Keys = inproc.NewKeyLooks(s.store.KeysUsed)
 		marks.Ready() // they speak of this process only
 		expiring.Pending, expiring.Self = s.store.StillPending, rand.Uint64()
 	}
 	host, _ := os.Hostname()
-	s.desk = &checkout.Desk{Record: record{s.store}, Gate: gate, Orders: orders, Clock: clock, Observe: s.metrics.Ordered}
+	s.desk = &checkout.Desk{Record: record{s.store}, Gate: s.front.over(gate), Clock: clock, Observe: s.metrics.Ordered}
+	if s.store.Shared() {
+		orders = s.front.remembers(s.desk)
+	}
+	s.desk.Orders = orders
 	hub := feed.NewHub(s.store, s.desk, s.log)
+	s.front.tells(s.store, hub.Wake)
 	relay := worker.NewRelay(s.store, fmt.Sprintf("%s:%d:%d", host, os.Getpid(), clock().UnixNano()), s.log, func(moved int) {
 		s.relayed(moved)
 		hub.Wake()
+		s.front.logGrew()
 	})
 
 	s.ledger = ledger.New(s.store, ledger.Options{
@@ -173,10 +182,12 @@ func (s *Server) assemble(ctx context.Context) error {
 		BlockSize: int64(s.cfg.NumberBlock), PayWindow: s.cfg.PayWindow, TimeZone: s.cfg.TimeZone, Log: s.log,
 		Observe:  s.batch,
 		Followed: s.followed(),
-		Using:    gate.Using,
+		Using:    s.front.using(gate.Using),
+		Changing: s.front.changing,
 		Doubted:  orders.Doubted,
 		Applied: func(a *ledger.Applied) {
 			gate.Applied(a)
+			s.front.applied(a)
 			orders.Applied(a)
 			countdown.Applied(a)
 			if a.Events > 0 {
@@ -200,7 +211,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	expirer := worker.NewExpirer(s.ledger, s.store, countdown, expiring)
 	auditor := worker.NewAuditor(s.ledger, s.store.Window(), worker.AuditorOptions{Log: s.log, Observe: s.metrics.Audited})
 	s.api = httpapi.New(s.desk, httpapi.Options{
-		Log: s.log, Clock: clock, Ready: s.readiness, Degraded: len(s.store.Weaknesses()) > 0,
+		Log: s.log, Clock: clock, Ready: s.readiness, Degraded: s.degraded,
 		Quarantined: func() int64 { return auditor.Last().Quarantined }, Metrics: s.metrics.Handler(), Observe: s.answered, Trace: s.trace(),
 		Version: s.version, Callbacks: callbacks, Pages: pages, CursorKey: []byte(cursorKey),
 		Feed: hub, StreamsMax: s.cfg.StreamsMax, Origins: s.cfg.CORSOrigins,
@@ -217,6 +228,7 @@ func (s *Server) assemble(ctx context.Context) error {
 
 	loops, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stopLoops = stop
+	s.loops.Go(func() { s.front.run(loops) })
 	s.loops.Go(func() { expirer.Run(loops) })
 	s.loops.Go(func() { relay.Run(loops) })
 	s.loops.Go(func() { hub.Run(loops) })

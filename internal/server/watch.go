@@ -107,6 +107,7 @@ func (s *Server) measure(p parts) {
 		s.measureDoor(p, say)
 		s.measureDesk(p, say)
 		s.measureRecord(say)
+		s.front.measure(say)
 		if n, oldest, err := s.store.Waiting(ctx, outboxCounted); err == nil {
 			say("holdfast_outbox_waiting", float64(n))
 			say("holdfast_outbox_oldest_seconds", age(oldest))

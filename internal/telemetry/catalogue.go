@@ -199,6 +199,40 @@ func Catalogue() []Metric {
 			Help: "Time from the first commit after the relay's last turn to the end of the turn that put its events into the log.",
 		},
 
+		// Redis.
+		{Name: "holdfast_redis_configured", Kind: Gauge, Help: "1 when there is to be a Redis in front of the record."},
+		{Name: "holdfast_redis_connected", Kind: Gauge, Help: "1 while Redis answers."},
+		{
+			Name: "holdfast_redis_working", Kind: Gauge, Help: "1 while Redis answers and what it holds is believed.",
+			Alarm: "0 for more than a minute while holdfast_redis_configured is 1: each process does with its own memory",
+		},
+		{
+			Name: "holdfast_redis_failures_total", Kind: Counter, Help: "Times Redis did not do in time what it was asked.",
+			Alarm: "it rises steadily: Redis is slow or overloaded",
+		},
+		{
+			Name: "holdfast_redis_rebuilds_total", Kind: Counter, Help: "Times this process filled Redis anew from the record.",
+			Alarm: "more than a few an hour: Redis loses its data, or some process cannot reach it",
+		},
+		{
+			Name: "holdfast_redis_gate_total", Kind: Counter,
+			Labels: []Label{{Name: "what", Values: []string{"asked", "refused", "probed", "fell_back"}}},
+			Help:   "Lines of orders that Redis was asked about and refused, refusals that the record was asked about, and orders looked at without Redis.",
+		},
+		{
+			Name: "holdfast_redis_news_lost_total", Kind: Counter,
+			Help: "Products whose change was not carried to Redis; the next one, or a probe, makes up for it.",
+		},
+		{
+			Name: "holdfast_redis_cache_reads_total", Kind: Counter,
+			Labels: []Label{{Name: "kind", Values: []string{"order", "user"}}, {Name: "from", Values: []string{"near", "far", "record"}}},
+			Help:   "Orders and users read: what this process had and Redis said is still so (near), what Redis had (far), and what was read in the record.",
+		},
+		{
+			Name: "holdfast_redis_cache_lost_total", Kind: Counter,
+			Help: "Orders and users whose change was not carried to Redis; they are read in the record until they are filled in again.",
+		},
+
 		// The record.
 		{
 			Name: "holdfast_sql_statements_total", Kind: Counter, Labels: []Label{stmtLabel},

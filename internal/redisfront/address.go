@@ -1,0 +1,65 @@
+package redisfront
+
+import (
+	"errors"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// Time limits of the connection. What stands still for longer is given up: the roles of this process take over meanwhile.
+const (
+	dialMax    = 500 * time.Millisecond
+	silenceMax = time.Second // a connection that does not answer for so long is closed
+)
+
+// ErrAddress is what is said of an address that cannot be used. It never repeats the address: that may hold a password.
+var ErrAddress = errors.New("redis address cannot be used: it is redis://[user:password@]host[:port][/db], rediss:// for TLS, " +
+	"?addr=host:port for further nodes of a cluster, ?master_set=name for sentinels")
+
+// parse reads an address:
+//
+//	redis://user:password@host:6379/0            one server
+//	rediss://…                                   the same over TLS; valkey:// and valkeys:// mean the same
+//	redis://node1:6379?addr=node2:6379           a cluster, by some of its nodes; one node will do
+//	redis://s1:26379?addr=s2:26379&master_set=m  the master m, by its sentinels; &sentinel_auth=same when they ask for the same password
+func parse(address string) (rueidis.ClientOption, error) {
+	option, err := rueidis.ParseURL(address)
+	if err != nil {
+		return option, ErrAddress
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" && u.Path == "" {
+		return option, ErrAddress
+	}
+	if option.Sentinel.MasterSet != "" {
+		option.Sentinel.TLSConfig = option.TLSConfig
+		option.Sentinel.TopologyRefreshInterval = 5 * time.Second
+		if u.Query().Get("sentinel_auth") == "same" {
+			option.Sentinel.Username, option.Sentinel.Password = option.Username, option.Password
+		}
+	}
+	option.DisableCache = true // nothing is tracked: what is believed here is believed for a time only
+	option.DisableRetry = true // whoever asks decides whether to ask again
+	option.AlwaysPipelining = true
+	option.Dialer.Timeout = dialMax
+	option.ConnWriteTimeout = silenceMax
+	option.ReadBufferEachConn, option.WriteBufferEachConn = 64<<10, 64<<10
+	if option.ClientName == "" {
+		option.ClientName = "holdfast"
+	}
+	return option, nil
+}
+
+// withoutSecrets takes a password out of what a library says.
+func withoutSecrets(err error, option *rueidis.ClientOption) string {
+	text := err.Error()
+	for _, secret := range []string{option.Password, url.QueryEscape(option.Password), url.PathEscape(option.Password)} {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "xxxxx")
+		}
+	}
+	return text
+}

@@ -1,0 +1,169 @@
+package redisfront_test
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/holdfast-oms/holdfast/internal/checkout"
+	"github.com/holdfast-oms/holdfast/internal/event"
+	"github.com/holdfast-oms/holdfast/internal/redisfront"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
+)
+
+// eventLog is a log in memory that counts its readers.
+type eventLog struct {
+	mu     sync.Mutex
+	events []event.Event
+	reads  int
+}
+
+func (l *eventLog) grow(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for range n {
+		at := int64(len(l.events) + 1)
+		l.events = append(l.events, event.Event{
+			Type: event.OrderPlaced, Subject: event.Subject{Kind: event.Order, ID: "1"}, Sequence: at, Data: []byte(`{}`), Position: at,
+		})
+	}
+}
+
+func (l *eventLog) Events(_ context.Context, f checkout.EventFilter) ([]event.Event, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reads++
+	rest := l.events[f.After:]
+	return append([]event.Event(nil), rest[:min(len(rest), f.Limit)]...), nil
+}
+
+func (l *eventLog) LogEnd(context.Context) (int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return int64(len(l.events)), nil
+}
+
+// feeding gives a process' feed, and how often it heard that the log has grown.
+func feeding(t *testing.T, p *process, log redisfront.Log) (*redisfront.Feed, *atomic.Int64) {
+	t.Helper()
+	var grown atomic.Int64
+	d := redisfront.NewFeed(p.front, log, func() { grown.Add(1) })
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	all.Go(func() { d.Run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		all.Wait()
+	})
+	return d, &grown
+}
+
+// hear collects the sequence numbers of the events on the channel.
+func hear(t *testing.T, c rueidis.Client) func() []int64 {
+	t.Helper()
+	var mu sync.Mutex
+	var heard []int64
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	all.Go(func() {
+		_ = c.Receive(ctx, c.B().Subscribe().Channel("holdfast:events").Build(), func(m rueidis.PubSubMessage) {
+			var e struct{ Sequence int64 }
+			if err := json.Unmarshal([]byte(m.Message), &e); err != nil {
+				t.Error(err)
+			}
+			mu.Lock()
+			heard = append(heard, e.Sequence)
+			mu.Unlock()
+		})
+	})
+	t.Cleanup(func() {
+		cancel()
+		all.Wait()
+	})
+	return func() []int64 {
+		mu.Lock()
+		defer mu.Unlock()
+		return append([]int64(nil), heard...)
+	}
+}
+
+func TestEveryEventIsOnTheChannelOnceAndInOrder(t *testing.T) {
+	s := testenv.StartRedis(t, testenv.Options{})
+	c := direct(t, s.URL())
+	r, log := newRecord(), &eventLog{}
+	log.grow(7) // long ago
+	a, heardAtA := feeding(t, working(t, r, quick(s.URL())), log)
+	b, heardAtB := feeding(t, working(t, r, quick(s.URL())), log)
+	heard := hear(t, c)
+	until(t, "somebody listens", func() bool {
+		n, _ := do(t, c, "PUBSUB", "NUMSUB", "holdfast:events").AsIntMap()
+		m, _ := do(t, c, "PUBSUB", "NUMSUB", "holdfast:log").AsIntMap()
+		return n["holdfast:events"] == 1 && m["holdfast:log"] == 2
+	})
+	const n = 3000
+	for range n / 10 {
+		log.grow(10)
+		a.Wake()
+		b.Wake()
+	}
+	until(t, "all events are heard", func() bool { return len(heard()) >= n })
+	for i, sequence := range heard() {
+		if sequence != int64(8+i) {
+			t.Fatalf("event %d on the channel is number %d, want %d", i, sequence, 8+i)
+		}
+	}
+	if got := len(heard()); got != n {
+		t.Errorf("%d events were heard, want %d", got, n)
+	}
+	until(t, "both processes were woken", func() bool { return heardAtA.Load() > 0 && heardAtB.Load() > 0 })
+}
+
+func TestNobodyReadsTheLogForAChannelThatNobodyHears(t *testing.T) {
+	s := testenv.StartRedis(t, testenv.Options{})
+	r, log := newRecord(), &eventLog{}
+	a, _ := feeding(t, working(t, r, quick(s.URL())), log)
+	_, heardAtB := feeding(t, working(t, r, quick(s.URL())), log)
+	c := direct(t, s.URL())
+	until(t, "both listen", func() bool {
+		m, _ := do(t, c, "PUBSUB", "NUMSUB", "holdfast:log").AsIntMap()
+		return m["holdfast:log"] == 2
+	})
+	log.grow(1000)
+	began := time.Now()
+	a.Wake()
+	until(t, "the other process was woken", func() bool { return heardAtB.Load() > 0 })
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	if log.reads > 0 {
+		t.Errorf("the log was read %d times, want never", log.reads)
+	}
+}
+
+func TestAPlaceBehindTheEndOfTheLogIsGivenUp(t *testing.T) {
+	s := testenv.StartRedis(t, testenv.Options{})
+	c := direct(t, s.URL())
+	r, log := newRecord(), &eventLog{}
+	r.shared["feed"] = "of-this-record"
+	do(t, c, "SET", "holdfast:published:{of-this-record}", strconv.Itoa(1e6)) // and then an older record was restored
+	heard := hear(t, c)
+	until(t, "somebody listens", func() bool {
+		n, _ := do(t, c, "PUBSUB", "NUMSUB", "holdfast:events").AsIntMap()
+		return n["holdfast:events"] == 1
+	})
+	a, _ := feeding(t, working(t, r, quick(s.URL())), log)
+	until(t, "its place is given up", func() bool {
+		return rueidis.IsRedisNil(c.Do(t.Context(), c.B().Get().Key("holdfast:published:{of-this-record}").Build()).Error())
+	})
+	log.grow(3)
+	a.Wake()
+	until(t, "the events are heard", func() bool { return len(heard()) == 3 })
+}

@@ -1,0 +1,393 @@
+package redisfront
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/checkout"
+	"github.com/holdfast-oms/holdfast/internal/failpoint"
+	"github.com/holdfast-oms/holdfast/internal/fault"
+	"github.com/holdfast-oms/holdfast/internal/ledger"
+	"github.com/holdfast-oms/holdfast/internal/product"
+	"github.com/holdfast-oms/holdfast/internal/stock"
+	"github.com/holdfast-oms/holdfast/internal/user"
+)
+
+// Limits of the gate.
+const (
+	admitMax   = 50 * time.Millisecond  // for one round trip
+	asksMax    = 500                    // orders of one product in one script
+	nearFor    = 100 * time.Millisecond // a refusal of Redis is repeated without asking it again
+	nearMax    = 100_000                // products refused just now; beyond it all are forgotten
+	slack      = 512                    // units in flight beyond what is available: a batch of the ledger
+	saleSlack  = 2 * time.Second        // around a sale's opening and end, which the record's clock decides
+	limitsKept = 4096                   // refusals by limit that wait to be told
+)
+
+// Gate refuses what cannot succeed, by what all processes know together. Without Redis it is the gate of this process, which
+// hears of the same commits all the time and so can take over at any moment.
+type Gate struct {
+	front    *Front
+	fallback checkout.Gate
+	clock    func() time.Time
+
+	asks  *batcher[*ask]
+	looks *batcher[*keyLook]
+	news  *writer
+
+	near    sync.Map // product.ID → *nearRefusal
+	nears   atomic.Int64
+	flights flights
+
+	asked, refused, probes, fellBack atomic.Int64
+}
+
+// NewGate makes the gate of a front, with the one that takes over when Redis is away. Run works for it.
+func NewGate(f *Front, fallback checkout.Gate, clock func() time.Time) *Gate {
+	g := &Gate{
+		front: f, fallback: fallback, clock: clock,
+		asks: newBatcher[*ask](), looks: newBatcher[*keyLook](),
+		flights: flights{units: map[product.ID]int64{}},
+	}
+	g.news = newWriter(g)
+	return g
+}
+
+// GateCounts is what a gate has done.
+type GateCounts struct {
+	Asked    int64 // lines that Redis was asked about
+	Refused  int64 // lines refused by what it said, or had just said
+	Probes   int64 // times the record was asked because a refusal was old
+	FellBack int64 // orders that this process' own gate looked at
+	Lost     int64 // products whose news did not get through
+}
+
+// Counts tells what the gate has done.
+func (g *Gate) Counts() GateCounts {
+	return GateCounts{g.asked.Load(), g.refused.Load(), g.probes.Load(), g.fellBack.Load(), g.news.lost.Load()}
+}
+
+// Run carries questions and news to Redis until ctx ends.
+func (g *Gate) Run(ctx context.Context) {
+	var all sync.WaitGroup
+	all.Go(func() { g.asks.run(ctx, g.sendAsks) })
+	all.Go(func() { g.looks.run(ctx, g.sendLooks) })
+	all.Go(func() { g.news.run(ctx) })
+	all.Wait()
+}
+
+// verdict is what the script says of an order.
+type verdict int64
+
+const (
+	admitted   verdict = 0
+	outOfStock verdict = 1
+	notOnSale  verdict = 2
+	overLimit  verdict = 3
+	askRecord  verdict = 5
+	unsaid     verdict = -2 // Redis did not answer
+)
+
+// ask is one line of an order, on its way to Redis and back; with forget it only ends that a user's limit is believed, with refused
+// it begins.
+type ask struct {
+	by       user.ID
+	line     *ledger.PlaceLine
+	hint     *hint
+	verdict  verdict
+	quantity int64
+	limit    int64
+	answered chan struct{}
+}
+
+// hint is that the record refused a user a quantity, or, with 0, that it may not any more.
+type hint struct {
+	product  product.ID
+	by       user.ID
+	quantity int64
+}
+
+// Admit gives the reason to refuse an order now, or nil. An order of several products asks for each.
+func (g *Gate) Admit(ctx context.Context, by user.ID, lines []ledger.PlaceLine) error {
+	t := g.front.open()
+	if t == nil {
+		return g.fall(ctx, by, lines)
+	}
+	for i := range lines {
+		if refusal := g.nearRefusal(&lines[i]); refusal != nil {
+			g.refused.Add(1)
+			return refusal
+		}
+	}
+	asks := make([]*ask, len(lines))
+	for i := range lines {
+		asks[i] = &ask{by: by, line: &lines[i], verdict: unsaid, answered: make(chan struct{})}
+	}
+	if !g.asks.add(asks...) {
+		return g.fall(ctx, by, lines)
+	}
+	var refusal error
+	silent := false
+	for _, a := range asks {
+		<-a.answered
+		switch {
+		case a.verdict == unsaid:
+			silent = true
+		case refusal == nil:
+			refusal = g.judge(ctx, a)
+		}
+	}
+	if silent && refusal == nil {
+		refusal = g.fall(ctx, by, lines)
+	}
+	if refusal != nil {
+		for _, a := range asks {
+			if a.verdict == admitted {
+				g.flights.add(a.line.ProductID, -a.line.Quantity)
+			}
+		}
+		return refusal
+	}
+	for _, a := range asks {
+		if a.verdict != admitted { // admitted all the same
+			g.flights.add(a.line.ProductID, a.line.Quantity)
+		}
+	}
+	return nil
+}
+
+// fall leaves it to this process' own gate.
+func (g *Gate) fall(ctx context.Context, by user.ID, lines []ledger.PlaceLine) error {
+	g.fellBack.Add(1)
+	return g.fallback.Admit(ctx, by, lines)
+}
+
+func (g *Gate) judge(ctx context.Context, a *ask) error {
+	id := string(a.line.ProductID)
+	var refusal error
+	switch a.verdict {
+	case outOfStock:
+		if a.quantity < a.line.Quantity { // else it is only that many are in flight
+			g.keepNear(a.line.ProductID, &nearRefusal{available: a.quantity})
+		}
+		refusal = fault.ErrOutOfStock.With("product_id", id).With("available", a.quantity)
+	case notOnSale:
+		g.keepNear(a.line.ProductID, &nearRefusal{closed: true})
+		refusal = fault.ErrNotOnSale.With("product_id", id)
+	case overLimit:
+		refusal = fault.ErrPurchaseLimit.With("product_id", id).With("max_per_user", a.limit)
+	case askRecord:
+		refusal = g.probe(ctx, a.line)
+	case admitted, unsaid:
+	}
+	if refusal != nil {
+		g.refused.Add(1)
+	}
+	return refusal
+}
+
+// probe asks the record whether a refusal still holds, for all who wait for it.
+func (g *Gate) probe(ctx context.Context, l *ledger.PlaceLine) error {
+	failpoint.Hit("front.probed")
+	g.probes.Add(1)
+	shelf, err := g.front.record.Shelf(ctx, l.ProductID)
+	if err != nil {
+		return nil //nolint:nilerr // not knowing admits; the ledger will say what is wrong with the record
+	}
+	g.news.tell(shelf.Product, shelf.Stock)
+	return refuses(shelf.Product, shelf.Stock, l, g.clock())
+}
+
+// refuses is the rule of the script, for what the record said.
+func refuses(p *product.Product, s *stock.Stock, l *ledger.PlaceLine, now time.Time) error {
+	switch {
+	case !p.OnSale(now) && !p.OnSale(now.Add(saleSlack)) && !p.OnSale(now.Add(-saleSlack)):
+		return fault.ErrNotOnSale.With("product_id", string(l.ProductID))
+	case s.Available() < l.Quantity:
+		return fault.ErrOutOfStock.With("product_id", string(l.ProductID)).With("available", s.Available())
+	}
+	return nil
+}
+
+// Answered takes an order out of what is in flight, and tells a refusal by limit to all.
+func (g *Gate) Answered(by user.ID, lines []ledger.PlaceLine, err error) {
+	for i := range lines {
+		if g.flights.add(lines[i].ProductID, -lines[i].Quantity) == 0 {
+			g.news.landed(lines[i].ProductID)
+		}
+	}
+	if len(lines) == 1 && errors.Is(err, fault.ErrPurchaseLimit) && g.front.open() != nil {
+		g.asks.add(&ask{hint: &hint{lines[0].ProductID, by, lines[0].Quantity}})
+	}
+	g.fallback.Answered(by, lines, err)
+}
+
+// Applied learns from a commit and carries it to Redis, in the background: what is lost is found by version later, or by a probe.
+func (g *Gate) Applied(a *ledger.Applied) {
+	limited := map[product.ID]bool{}
+	for i, p := range a.Products {
+		if p == nil || a.Stock[i] == nil {
+			continue
+		}
+		if a.Stock[i].Available() > 0 {
+			g.near.Delete(p.ID)
+		}
+		if p.MaxPerUser > 0 {
+			limited[p.ID] = true
+		}
+		g.news.tell(p, a.Stock[i])
+	}
+	if len(limited) == 0 || g.front.open() == nil {
+		return
+	}
+	for _, o := range a.Orders {
+		if o.Status.CountsForLimit() {
+			continue
+		}
+		for i := range o.Lines {
+			if limited[o.Lines[i].ProductID] {
+				// Before whatever is asked after this commit was answered: all go the same way, in their order.
+				g.asks.add(&ask{hint: &hint{o.Lines[i].ProductID, o.UserID, 0}})
+			}
+		}
+	}
+}
+
+// sendAsks carries what was asked to Redis, a script for each product, all in one round trip.
+func (g *Gate) sendAsks(batch []*ask) {
+	defer func() {
+		for _, a := range batch {
+			if a.answered != nil {
+				close(a.answered)
+			}
+		}
+	}()
+	t := g.front.open()
+	if t == nil {
+		return
+	}
+	runs, of := g.runsOf(t.epoch, batch)
+	ctx, cancel := context.WithTimeout(context.Background(), admitMax)
+	defer cancel()
+	for i, r := range runAll(ctx, t.client, runs) {
+		answers, err := r.AsIntSlice()
+		if len(of[i]) == 0 {
+			_, err = r.AsInt64()
+		}
+		if err != nil {
+			g.front.failed(t)
+			return
+		}
+		g.take(of[i], answers)
+	}
+}
+
+// runsOf makes the scripts of a batch, and says whom each will answer. What is believed of limits comes first.
+func (g *Gate) runsOf(epoch string, batch []*ask) (runs []run, of [][]*ask) {
+	at := map[product.ID]int{}
+	for _, a := range batch {
+		if h := a.hint; h != nil {
+			runs = append(runs, run{&limitScript, []string{limitsKey(h.product)}, []string{string(h.by), strconv.FormatInt(h.quantity, 10)}})
+			of = append(of, nil)
+		}
+	}
+	now := strconv.FormatInt(g.clock().UnixMilli(), 10)
+	for _, a := range batch {
+		if a.hint != nil {
+			continue
+		}
+		id := a.line.ProductID
+		i, ok := at[id]
+		if !ok || len(of[i]) == asksMax {
+			i = len(runs)
+			at[id] = i
+			runs = append(runs, run{
+				&admitScript,
+				[]string{inventoryKey(id), limitsKey(id)},
+				[]string{epoch, g.front.self, strconv.FormatInt(g.flights.of(id), 10), strconv.Itoa(slack), now},
+			})
+			of = append(of, nil)
+		}
+		runs[i].args = append(runs[i].args, strconv.FormatInt(a.line.Quantity, 10), string(a.by))
+		of[i] = append(of[i], a)
+	}
+	return runs, of
+}
+
+// take gives each order its verdict.
+func (g *Gate) take(asks []*ask, answers []int64) {
+	g.asked.Add(int64(len(asks)))
+	var units int64
+	for i, a := range asks {
+		a.verdict = admitted
+		if len(answers) == len(asks)+2 {
+			a.quantity, a.limit, a.verdict = answers[0], answers[1], verdict(answers[2+i])
+		}
+		if a.verdict == admitted {
+			units += a.line.Quantity
+		}
+	}
+	if units > 0 {
+		g.flights.add(asks[0].line.ProductID, units)
+	}
+}
+
+// nearRefusal is what Redis refused just now.
+type nearRefusal struct {
+	closed    bool
+	available int64
+	until     time.Time
+}
+
+func (g *Gate) nearRefusal(l *ledger.PlaceLine) error {
+	found, ok := g.near.Load(l.ProductID)
+	if !ok {
+		return nil
+	}
+	n, _ := found.(*nearRefusal)
+	switch {
+	case time.Now().After(n.until):
+		return nil
+	case n.closed:
+		return fault.ErrNotOnSale.With("product_id", string(l.ProductID))
+	case l.Quantity > n.available:
+		return fault.ErrOutOfStock.With("product_id", string(l.ProductID)).With("available", n.available)
+	}
+	return nil
+}
+
+func (g *Gate) keepNear(id product.ID, n *nearRefusal) {
+	n.until = time.Now().Add(nearFor)
+	if _, there := g.near.Swap(id, n); !there && g.nears.Add(1) > nearMax {
+		g.near.Clear()
+		g.nears.Store(0)
+	}
+}
+
+// flights counts the units that this process has admitted and the ledger has not answered.
+type flights struct {
+	mu    sync.Mutex
+	units map[product.ID]int64
+}
+
+func (f *flights) add(id product.ID, units int64) (left int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	left = max(f.units[id]+units, 0)
+	if left == 0 {
+		delete(f.units, id)
+	} else {
+		f.units[id] = left
+	}
+	return left
+}
+
+func (f *flights) of(id product.ID) int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.units[id]
+}

@@ -1,0 +1,221 @@
+package redisfront_test
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/fault"
+	"github.com/holdfast-oms/holdfast/internal/order"
+	"github.com/holdfast-oms/holdfast/internal/product"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
+)
+
+func TestTheGateRefusesWithoutTheRecord(t *testing.T) {
+	r := newRecord()
+	r.put("gone", 0, nil)
+	r.put("here", 2, nil)
+	r.put("later", 5, func(p *product.Product) { p.OnSaleFrom = time.Now().Add(time.Minute) })
+	r.put("soon", 5, func(p *product.Product) { p.OnSaleFrom = time.Now().Add(1500 * time.Millisecond) })
+	r.put("over", 5, func(p *product.Product) { p.OnSaleUntil = time.Now().Add(-time.Minute) })
+	r.put("off", 5, func(p *product.Product) { p.Active = false })
+	s := testenv.StartRedis(t, testenv.Options{})
+	p := working(t, r, quick(s.URL()))
+	for _, c := range []struct {
+		id       product.ID
+		quantity int64
+		want     error
+	}{
+		{"gone", 1, fault.ErrOutOfStock},
+		{"here", 2, nil},
+		{"here", 3, fault.ErrOutOfStock},
+		{"later", 1, fault.ErrNotOnSale},
+		{"soon", 1, nil},
+		{"over", 1, fault.ErrNotOnSale},
+		{"off", 1, fault.ErrNotOnSale},
+		{"unknown", 1, nil},
+	} {
+		for _, how := range []string{"asked", "asked again at once"} {
+			if err := p.Admit(t.Context(), "u-1", want(c.id, c.quantity)); !errors.Is(err, c.want) {
+				t.Errorf("%d of %s, %s: got %v, want %v", c.quantity, c.id, how, err, c.want)
+			}
+		}
+	}
+	if r.asked() > 0 || p.own.asked > 0 {
+		t.Errorf("the record was asked %d times and this process' own gate %d times, want neither", r.asked(), p.own.asked)
+	}
+	two := append(want("here", 1), want("gone", 1)...)
+	if err := p.Admit(t.Context(), "u-1", two); !errors.Is(err, fault.ErrOutOfStock) {
+		t.Errorf("an order of both: got %v, want out_of_stock", err)
+	}
+}
+
+func TestARefusalIsBelievedForASecondThenOneOfAllProcessesAsks(t *testing.T) {
+	r := newRecord()
+	r.put("sku-1", 0, nil)
+	s := testenv.StartRedis(t, testenv.Options{})
+	all := []*process{working(t, r, quick(s.URL())), working(t, r, quick(s.URL())), working(t, r, quick(s.URL()))}
+	r.put("sku-1", 3, nil) // a delivery that nobody tells of
+	began := time.Now()
+	stormUntil := began.Add(900 * time.Millisecond)
+	storm := func() (refused bool) {
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		for _, p := range all {
+			for range 20 {
+				wg.Go(func() {
+					err := p.Admit(t.Context(), "u-1", want("sku-1", 1))
+					if err == nil {
+						p.Answered("u-1", want("sku-1", 1), nil)
+						return
+					}
+					mu.Lock()
+					refused = true
+					mu.Unlock()
+				})
+			}
+		}
+		wg.Wait()
+		return refused
+	}
+	for time.Now().Before(stormUntil) && r.asked() == 0 {
+		storm()
+	}
+	until(t, "somebody is let through", func() bool { return !storm() })
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("a product was told sold out for %v while there was stock, want two seconds at most", took)
+	}
+	if got := r.asked(); got != 1 {
+		t.Errorf("the record was asked %d times by three processes, want once", got)
+	}
+}
+
+func TestOnlySoManyAreLetInBeyondWhatThereIs(t *testing.T) {
+	r := newRecord()
+	r.put("sku-1", 100, nil)
+	s := testenv.StartRedis(t, testenv.Options{})
+	a, b := working(t, r, quick(s.URL())), working(t, r, quick(s.URL()))
+	let := map[*process]int{}
+	for range 400 {
+		for _, p := range []*process{a, b} {
+			if p.Admit(t.Context(), "u-1", want("sku-1", 1)) == nil {
+				let[p]++
+			}
+		}
+	}
+	if total := let[a] + let[b]; total < 600 || total > 620 {
+		t.Errorf("%d and %d were let in, want what there is and a batch of 512 more", let[a], let[b])
+	}
+	for range let[a] {
+		a.Answered("u-1", want("sku-1", 1), nil)
+	}
+	// a says at once that nothing is in flight there any more, though nobody asks it for anything.
+	until(t, "others are let in at the other process", func() bool { return b.Admit(t.Context(), "u-1", want("sku-1", 1)) == nil })
+}
+
+func TestWhatADeadProcessHadInFlightLapses(t *testing.T) {
+	r := newRecord()
+	r.put("sku-1", 1, nil)
+	s := testenv.StartRedis(t, testenv.Options{})
+	a, b := working(t, r, quick(s.URL())), working(t, r, quick(s.URL()))
+	for range 600 {
+		_ = a.Admit(t.Context(), "u-1", want("sku-1", 1))
+	}
+	a.stop() // it is never heard of again
+	if err := b.Admit(t.Context(), "u-1", want("sku-1", 1)); err == nil {
+		t.Fatal("let in beside 513 others: the test proves nothing")
+	}
+	began := time.Now()
+	until(t, "somebody is let in", func() bool { return b.Admit(t.Context(), "u-1", want("sku-1", 1)) == nil })
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("it took %v, want two seconds", took)
+	}
+}
+
+func TestARefusalByLimitIsToldByTheGateForASecond(t *testing.T) {
+	r := newRecord()
+	told := r.put("sku-1", 100, func(p *product.Product) { p.MaxPerUser = 2 })
+	s := testenv.StartRedis(t, testenv.Options{})
+	a, b := working(t, r, quick(s.URL())), working(t, r, quick(s.URL()))
+	refused := func(p *process, quantity int64) bool {
+		err := p.Admit(t.Context(), "u-1", want("sku-1", quantity))
+		if err != nil && !errors.Is(err, fault.ErrPurchaseLimit) {
+			t.Fatalf("got %v, want purchase_limit or nothing", err)
+		}
+		return err != nil
+	}
+	a.Answered("u-1", want("sku-1", 2), fault.ErrPurchaseLimit.With("product_id", "sku-1"))
+	until(t, "the other process refuses, too", func() bool { return refused(b, 2) })
+	if refused(b, 1) {
+		t.Error("one unit is refused, though the record refused two")
+	}
+	if err := b.Admit(t.Context(), "u-2", want("sku-1", 2)); err != nil {
+		t.Errorf("another user: got %v, want admitted", err)
+	}
+	until(t, "it is over", func() bool { return !refused(b, 2) })
+
+	a.Answered("u-1", want("sku-1", 2), fault.ErrPurchaseLimit)
+	told.Orders = []*order.Order{{UserID: "u-1", Status: order.Cancelled, Lines: []order.Line{{ProductID: "sku-1", Quantity: 2}}}}
+	a.Gate.Applied(told)
+	if refused(a, 2) {
+		t.Error("refused right after his order was cancelled")
+	}
+}
+
+func TestManyAreAskedAboutInOneRoundTrip(t *testing.T) {
+	r := newRecord()
+	r.put("sku-1", 100_000, nil)
+	s := testenv.StartRedis(t, testenv.Options{})
+	p := working(t, r, quick(s.URL()))
+	c := direct(t, s.URL())
+	do(t, c, "CONFIG", "RESETSTAT")
+	const n = 20_000
+	var wg sync.WaitGroup
+	for range 200 {
+		wg.Go(func() {
+			for range n / 200 {
+				if err := p.Admit(t.Context(), "u-1", want("sku-1", 1)); err != nil {
+					t.Error(err)
+				}
+				p.Answered("u-1", want("sku-1", 1), nil)
+			}
+		})
+	}
+	wg.Wait()
+	info, err := do(t, c, "INFO", "commandstats").ToString()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if calls := callsOf(t, info, "evalsha"); calls > n/4 {
+		t.Errorf("%d orders took %d scripts, want many orders in each", n, calls)
+	}
+}
+
+func TestRedisAwayIsNoReasonToRefuse(t *testing.T) {
+	r := newRecord()
+	r.put("sku-1", 0, nil)
+	s := testenv.StartRedis(t, testenv.Options{})
+	proxy, address := overProxy(t, s)
+	p := working(t, r, quick(address))
+	if err := p.Admit(t.Context(), "u-1", want("sku-1", 1)); err == nil {
+		t.Fatal("admitted while Redis works: the test proves nothing")
+	}
+	proxy.Blackhole(true)
+	until(t, "this process' own gate is asked", func() bool {
+		began := time.Now()
+		err := p.Admit(t.Context(), "u-1", want("sku-1", 1))
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("a buyer waited %v", took)
+		}
+		return err == nil
+	})
+	p.own.mu.Lock()
+	p.own.refusal = fault.ErrOutOfStock
+	p.own.mu.Unlock()
+	if err := p.Admit(t.Context(), "u-1", want("sku-1", 1)); !errors.Is(err, fault.ErrOutOfStock) {
+		t.Errorf("got %v, want what this process' own gate says", err)
+	}
+	proxy.Blackhole(false)
+	p.works(t)
+}

@@ -1,0 +1,41 @@
+package redisfront
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/holdfast-oms/holdfast/internal/product"
+)
+
+// Every key and channel is named here. Each key of one product carries the product as its hash tag, and no script or command
+// names keys of two tags: so everything runs on a cluster.
+const (
+	epochKey      = "holdfast:epoch"      // hash: which epoch is open, and on which servers it was built
+	rebuildingKey = "holdfast:rebuilding" // who rebuilds, so that two seldom do it at once
+	eventsChannel = "holdfast:events"     // every event, as CloudEvents JSON
+	grownChannel  = "holdfast:log"        // how far the log has come
+)
+
+// inventoryKey is the hash of a product: product_id, quantity, version and what the gate needs beside them.
+func inventoryKey(id product.ID) string { return "inventory:{" + tag(id) + "}" }
+
+// limitsKey is the hash of the users who were just refused more of a product.
+func limitsKey(id product.ID) string { return "limits:{" + tag(id) + "}" }
+
+// marksKey is one shard of the used keys that an epoch knows.
+func marksKey(epoch string, shard int) string {
+	return "used:{" + epoch + ":" + strconv.Itoa(shard) + "}"
+}
+
+// orderKey and userKey are the hashes of what was read of an order or a user, in an epoch: of another's nobody reads.
+func orderKey(epoch, no string) string { return "order:{" + no + "}:" + epoch }
+
+func userKey(epoch, id string) string { return "user:{" + tagged.Replace(id) + "}:" + epoch }
+
+// quotaKey says when a quota is whole again.
+func quotaKey(key string) string { return "quota:{" + tagged.Replace(key) + "}" }
+
+// tag makes a product id fit to stand in braces: of most it is the id itself.
+func tag(id product.ID) string { return tagged.Replace(string(id)) }
+
+var tagged = strings.NewReplacer("%", "%25", "{", "%7B", "}", "%7D")

@@ -1,0 +1,72 @@
+package redisfront
+
+import (
+	"context"
+	"slices"
+
+	"github.com/holdfast-oms/holdfast/internal/ledger"
+)
+
+// keyLook is one key, on its way to Redis and back.
+type keyLook struct {
+	key      ledger.Key
+	at       marking
+	used     bool
+	ok       bool
+	answered chan struct{}
+}
+
+// MayHaveUsed reports whether a key may have been answered already, by any process; false is certain.
+func (g *Gate) MayHaveUsed(ctx context.Context, key ledger.Key) bool {
+	t := g.front.open()
+	if t == nil || g.front.opt.Alone {
+		return g.fallback.MayHaveUsed(ctx, key)
+	}
+	l := &keyLook{key: key, at: markingOf(key), answered: make(chan struct{})}
+	if !g.looks.add(l) {
+		return g.fallback.MayHaveUsed(ctx, key)
+	}
+	<-l.answered
+	if !l.ok {
+		return g.fallback.MayHaveUsed(ctx, key)
+	}
+	return l.used
+}
+
+// sendLooks asks for many keys in one round trip.
+func (g *Gate) sendLooks(batch []*keyLook) {
+	defer func() {
+		for _, l := range batch {
+			close(l.answered)
+		}
+	}()
+	t := g.front.open()
+	if t == nil {
+		return
+	}
+	slices.SortStableFunc(batch, func(a, b *keyLook) int { return a.at.shard - b.at.shard })
+	markings := make([]marking, len(batch))
+	for i, l := range batch {
+		markings[i] = l.at
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), admitMax)
+	defer cancel()
+	commands, counts := looks(t.client.B, t.epoch, markings)
+	at := 0
+	for i, r := range t.client.DoMulti(ctx, commands...) {
+		bits, err := r.AsIntSlice()
+		if err != nil {
+			g.front.failed(t)
+			return
+		}
+		for k := range counts[i] {
+			batch[at].used, batch[at].ok = hasAll(bits, k), true
+			at++
+		}
+	}
+	if t.dials != g.front.dials.Load() { // it may have been another server that answered
+		for _, l := range batch {
+			l.ok = false
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package redisfront
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// look finds out whether Redis answers and whether what it holds is this record's, whole, and not older than what was told. The
+// servers are known by their run ids, which change with every start; what they hold, by the epoch in it.
+func (f *Front) look(ctx context.Context) {
+	c := f.client.Load()
+	if c == nil {
+		f.trusted.Store(nil)
+		f.unreachable(ctx)
+		return
+	}
+	dials := f.dials.Load()
+	within, cancel := context.WithTimeout(ctx, lookMax)
+	defer cancel()
+	servers, err := f.servers(within, *c)
+	var opened opening
+	if err == nil {
+		opened, err = readOpening(within, *c)
+	}
+	if err != nil {
+		f.trusted.Store(nil)
+		if ctx.Err() == nil {
+			f.say(State{Reason: "it does not answer: " + withoutSecrets(err, &f.option)})
+			f.unreachable(ctx)
+		}
+		return
+	}
+	f.veto.reached()
+	f.sayNotice(servers.notice)
+	k := f.known.Load()
+	switch {
+	case k == nil:
+		f.trusted.Store(nil)
+		f.say(State{Connected: true, Reason: "the record does not answer"})
+	case opened.epoch != k.epoch || opened.servers != servers.ids || opened.old():
+		f.trusted.Store(nil)
+		f.say(State{Connected: true, Reason: "what it holds is being rebuilt"})
+		f.startRebuild(ctx, *c, k.epoch, opened)
+	default:
+		if t := f.trusted.Load(); t == nil || t.dials != dials || t.epoch != k.epoch {
+			f.trusted.Store(&trust{epoch: k.epoch, client: *c, dials: dials, since: time.Now()})
+		}
+		f.say(State{Connected: true, Working: true})
+	}
+}
+
+// servers is who holds the data.
+type servers struct {
+	ids    string // run ids of all masters, sorted
+	notice string
+}
+
+// servers asks every server who it is. On a cluster a master that does not answer is an error: its share of the keys is away.
+func (f *Front) servers(ctx context.Context, c rueidis.Client) (servers, error) {
+	var ids []string
+	var s servers
+	for _, node := range c.Nodes() {
+		text, err := node.Do(ctx, node.B().Info().Build()).ToString()
+		if err != nil {
+			if c.Mode() == rueidis.ClientModeCluster {
+				continue // a replica may be away; a master that is will be missed when its keys are asked for
+			}
+			return s, err
+		}
+		info := parseInfo(text)
+		if info["role"] != "master" {
+			continue
+		}
+		ids = append(ids, info["run_id"])
+		if policy := info["maxmemory_policy"]; policy != "" && policy != "noeviction" {
+			s.notice = fmt.Sprintf("maxmemory-policy is %s: what the front knows can vanish at any time; set it to noeviction", policy)
+		}
+	}
+	if len(ids) == 0 {
+		return s, errNoServer
+	}
+	slices.Sort(ids)
+	s.ids = strings.Join(ids, " ")
+	return s, nil
+}
+
+func parseInfo(text string) map[string]string {
+	fields := map[string]string{}
+	for line := range strings.SplitSeq(text, "\r\n") {
+		if name, value, ok := strings.Cut(line, ":"); ok {
+			fields[name] = value
+		}
+	}
+	return fields
+}
+
+// epochName is where the desk keeps the epoch: a random value, new with each rebuild and never a counter, so that no other Redis
+// and no older state of this one has it by chance.
+const epochName = "front_epoch"
+
+// followEpoch reads the epoch again and again until ctx ends.
+func (f *Front) followEpoch(ctx context.Context) {
+	for ctx.Err() == nil {
+		f.readEpoch(ctx)
+		select {
+		case <-ctx.Done():
+		case <-time.After(lookEvery):
+		}
+	}
+}
+
+// readEpoch reads the epoch in the record. It is believed for a lease from when it was asked for: whoever replaces it waits as
+// long, and may be certain then that nobody believes the old one.
+func (f *Front) readEpoch(ctx context.Context) {
+	asked := time.Now()
+	within, cancel := context.WithTimeout(ctx, recordMax)
+	defer cancel()
+	epoch, err := f.record.SharedSecret(within, epochName, randomName(16))
+	if err != nil {
+		return // it lapses, and nothing in Redis is believed
+	}
+	f.learn(epoch, asked)
+}
+
+// learn keeps what was read of the record at a time, unless something later is known.
+func (f *Front) learn(epoch string, asked time.Time) {
+	f.veto.inForce(epoch, asked)
+	fresh := &known{epoch, asked.Add(f.opt.Lease)}
+	for {
+		k := f.known.Load()
+		if k != nil && k.until.After(fresh.until) || f.known.CompareAndSwap(k, fresh) {
+			return
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package redisfront_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/ledger"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
+)
+
+func keys(from, n int) []ledger.Key {
+	all := make([]ledger.Key, n)
+	for i := range all {
+		all[i] = key(from + i)
+	}
+	return all
+}
+
+func TestAKeyUsedOnOneProcessIsKnownToAll(t *testing.T) {
+	r := newRecord()
+	r.use(keys(0, 10_000)...) // before any of them began
+	s := testenv.StartRedis(t, testenv.Options{})
+	a, b := working(t, r, quick(s.URL())), working(t, r, quick(s.URL()))
+	for from := 10_000; from < 12_000; from += 500 {
+		a.front.Using(keys(from, 500))
+	}
+	for i, k := range keys(8_000, 4_000) {
+		if !b.MayHaveUsed(t.Context(), k) {
+			t.Fatalf("key %d is unused for certain", i)
+		}
+	}
+	lies := 0
+	for _, k := range keys(20_000, 4_000) {
+		if b.MayHaveUsed(t.Context(), k) {
+			lies++
+		}
+	}
+	if lies > 4 || b.own.keys > 0 {
+		t.Errorf("%d of 4 000 unused keys are taken for used ones, want at most one in a thousand; the record was asked %d times", lies, b.own.keys)
+	}
+}
+
+func TestAfterAFlushNoKeyIsUnusedForCertain(t *testing.T) {
+	r := newRecord()
+	s := testenv.StartRedis(t, testenv.Options{})
+	p := working(t, r, quick(s.URL()))
+	p.front.Using(keys(0, 100))
+	c := direct(t, s.URL())
+	r.use(keys(0, 100)...)
+	do(t, c, "FLUSHALL")
+	for i, k := range keys(0, 100) {
+		if !p.MayHaveUsed(t.Context(), k) {
+			t.Fatalf("key %d is unused for certain, right after the flush", i)
+		}
+	}
+}
+
+// One process is cut off from Redis and goes on; the others must not say for certain that its buyers' keys were never used.
+func TestWhatCannotBeMarkedIsCommittedOnlyWhenNobodyBelievesTheMarks(t *testing.T) {
+	r := newRecord()
+	s := testenv.StartRedis(t, testenv.Options{})
+	proxy, address := overProxy(t, s)
+	off, on := working(t, r, quick(address)), working(t, r, quick(s.URL()))
+	if on.MayHaveUsed(t.Context(), key(1)) {
+		t.Fatal("an unused key may have been used: the test proves nothing")
+	}
+	proxy.Blackhole(true)
+	began := time.Now()
+	off.front.Using(keys(1, 1)) // from here on it may be committed
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("a batch waited %v, want a second or so", took)
+	}
+	if !on.MayHaveUsed(t.Context(), key(1)) {
+		t.Error("the key is unused for certain at a process that reaches Redis")
+	}
+	r.use(keys(1, 1)...)
+	for n := 2; n < 30; n++ { // others try to rebuild meanwhile
+		began = time.Now()
+		off.front.Using(keys(n, 1))
+		if took := time.Since(began); took > 300*time.Millisecond {
+			t.Errorf("batch %d waited %v though Redis was given up before", n, took)
+		}
+		if !on.MayHaveUsed(t.Context(), key(n)) {
+			t.Fatalf("key %d is unused for certain at a process that reaches Redis", n)
+		}
+		time.Sleep(50 * time.Millisecond) //nolint:forbidigo // the others' time to rebuild
+	}
+	r.use(keys(1, 40)...)
+	proxy.Blackhole(false)
+	off.works(t)
+	on.works(t)
+	for _, k := range keys(1, 40) {
+		if !on.MayHaveUsed(t.Context(), k) || !off.MayHaveUsed(t.Context(), k) {
+			t.Fatal("a used key is unused for certain after the return")
+		}
+	}
+	if on.MayHaveUsed(t.Context(), key(100)) {
+		t.Error("an unused key may have been used, though the front works")
+	}
+}

@@ -1,0 +1,48 @@
+package redisfront
+
+import (
+	"context"
+	"crypto/sha1" //nolint:gosec // it names scripts, as Redis wants it
+	"encoding/hex"
+
+	"github.com/redis/rueidis"
+)
+
+// script is a Lua script. Each may run twice: what it writes is absolute.
+type script struct{ text, sha string }
+
+func newScript(text string) script {
+	sum := sha1.Sum([]byte(text)) //nolint:gosec // see above
+	return script{text, hex.EncodeToString(sum[:])}
+}
+
+// run is one execution of a script, to be sent with others.
+type run struct {
+	script *script
+	keys   []string
+	args   []string
+}
+
+// byName asks for the script by its hash, and whole sends it along.
+func (r *run) byName(b rueidis.Builder) rueidis.Completed {
+	return b.Evalsha().Sha1(r.script.sha).Numkeys(int64(len(r.keys))).Key(r.keys...).Arg(r.args...).Build()
+}
+
+func (r *run) whole(b rueidis.Builder) rueidis.Completed {
+	return b.Eval().Script(r.script.text).Numkeys(int64(len(r.keys))).Key(r.keys...).Arg(r.args...).Build()
+}
+
+// runAll sends all in one go, in their order. What a server does not know by name yet it is sent whole.
+func runAll(ctx context.Context, c rueidis.Client, runs []run) []rueidis.RedisResult {
+	commands := make(rueidis.Commands, len(runs))
+	for i := range runs {
+		commands[i] = runs[i].byName(c.B())
+	}
+	results := c.DoMulti(ctx, commands...)
+	for i, r := range runs {
+		if e, ok := rueidis.IsRedisErr(results[i].Error()); ok && e.IsNoScript() { //nolint:gosec // there is a result for each
+			results[i] = c.Do(ctx, r.whole(c.B()))
+		}
+	}
+	return results
+}

@@ -1,0 +1,32 @@
+package redisfront
+
+import _ "embed"
+
+var (
+	//go:embed admit.lua
+	admitText string
+	//go:embed learn.lua
+	learnText string
+	//go:embed limit.lua
+	limitText string
+	//go:embed unlock.lua
+	unlockText string
+	//go:embed publish.lua
+	publishText string
+	//go:embed cached_read.lua
+	cachedReadText string
+	//go:embed cached_fill.lua
+	cachedFillText string
+	//go:embed cached_changing.lua
+	cachedChangingText string
+	//go:embed cached_changed.lua
+	cachedChangedText string
+	//go:embed gcra.lua
+	gcraText string
+
+	admitScript, learnScript, limitScript = newScript(admitText), newScript(learnText), newScript(limitText)
+	unlockScript, publishScript           = newScript(unlockText), newScript(publishText)
+	cachedReadScript, cachedFillScript    = newScript(cachedReadText), newScript(cachedFillText)
+	cachedChangingScript                  = newScript(cachedChangingText)
+	cachedChangedScript, gcraScript       = newScript(cachedChangedText), newScript(gcraText)
+)

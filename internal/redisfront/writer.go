@@ -1,0 +1,168 @@
+package redisfront
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/product"
+	"github.com/holdfast-oms/holdfast/internal/stock"
+)
+
+// Limits of the writer.
+const (
+	newsMax    = 8192                   // products that wait to be told
+	newsPage   = 512                    // products told in one round trip
+	newsWait   = 250 * time.Millisecond // for one round trip
+	landedEach = 100 * time.Millisecond // between two times it is told that nothing is in flight any more
+)
+
+// writer carries news of products to Redis: of each only the latest, so that it never falls behind for longer than a round trip. It
+// never blocks who tells it.
+type writer struct {
+	gate *Gate
+	kick chan struct{}
+	lost atomic.Int64
+
+	mu    sync.Mutex
+	news  map[product.ID]told
+	still map[product.ID]bool // nothing of these is in flight any more
+}
+
+// told is what the record said of a product.
+type told struct {
+	product *product.Product
+	stock   *stock.Stock
+}
+
+func newWriter(g *Gate) *writer {
+	return &writer{gate: g, kick: make(chan struct{}, 1), news: map[product.ID]told{}, still: map[product.ID]bool{}}
+}
+
+// tell hands the state of a product in. The older of two is dropped.
+func (w *writer) tell(p *product.Product, s *stock.Stock) {
+	if c, _ := w.gate.front.reachable(); c == nil {
+		w.lost.Add(1)
+		return
+	}
+	w.mu.Lock()
+	had, known := w.news[p.ID]
+	switch {
+	case !known && len(w.news) >= newsMax:
+		w.lost.Add(1)
+	default:
+		if known && had.product.Version > p.Version {
+			p = had.product
+		}
+		if known && had.stock.Version > s.Version {
+			s = had.stock
+		}
+		w.news[p.ID] = told{p, s}
+	}
+	w.mu.Unlock()
+	select {
+	case w.kick <- struct{}{}:
+	default:
+	}
+}
+
+// landed takes note that nothing of a product is in flight any more. It is told after a while, should it still be so.
+func (w *writer) landed(id product.ID) {
+	w.mu.Lock()
+	if len(w.still) < newsMax {
+		w.still[id] = true
+	}
+	w.mu.Unlock()
+}
+
+func (w *writer) run(ctx context.Context) {
+	tick := time.NewTicker(landedEach)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.kick:
+		case <-tick.C:
+			w.tellLanded(ctx)
+		}
+		for ctx.Err() == nil && w.tellPage(ctx) {
+		}
+	}
+}
+
+// tellPage tells a page of news, and reports whether there was any.
+func (w *writer) tellPage(ctx context.Context) bool {
+	w.mu.Lock()
+	page := make([]told, 0, min(len(w.news), newsPage))
+	for id, n := range w.news {
+		page = append(page, n)
+		delete(w.news, id)
+		if len(page) == newsPage {
+			break
+		}
+	}
+	w.mu.Unlock()
+	if len(page) == 0 {
+		return false
+	}
+	c, epoch := w.gate.front.reachable()
+	if c == nil {
+		w.lost.Add(int64(len(page)))
+		return true
+	}
+	runs := make([]run, len(page))
+	for i, n := range page {
+		runs[i] = learnRun(epoch, w.gate.front.self, n.product, n.stock, w.gate.flights.of(n.product.ID))
+	}
+	ctx, cancel := context.WithTimeout(ctx, newsWait)
+	defer cancel()
+	for _, r := range runAll(ctx, c, runs) {
+		if r.Error() != nil {
+			w.lost.Add(1)
+			w.gate.front.failed(w.gate.front.trusted.Load())
+		}
+	}
+	return true
+}
+
+// tellLanded takes this process out of the products of which it has nothing in flight.
+func (w *writer) tellLanded(ctx context.Context) {
+	w.mu.Lock()
+	still := w.still
+	w.still = map[product.ID]bool{}
+	w.mu.Unlock()
+	c, _ := w.gate.front.reachable()
+	if c == nil || len(still) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, newsWait)
+	defer cancel()
+	for id := range still {
+		if w.gate.flights.of(id) == 0 {
+			_ = c.Do(ctx, c.B().Hdel().Key(inventoryKey(id)).Field("f:"+w.gate.front.self).Build()).Error() // it lapses
+		}
+	}
+}
+
+// learnRun tells a product's state, with what this process has of it in flight.
+func learnRun(epoch, self string, p *product.Product, s *stock.Stock, inFlight int64) run {
+	active := "0"
+	if p.Active {
+		active = "1"
+	}
+	return run{&learnScript, []string{inventoryKey(p.ID)}, []string{
+		epoch, self, strconv.FormatInt(inFlight, 10), string(p.ID),
+		strconv.FormatInt(s.Available(), 10), strconv.FormatInt(s.Version, 10),
+		strconv.FormatInt(p.Version, 10), active, millis(p.OnSaleFrom), millis(p.OnSaleUntil), strconv.FormatInt(p.MaxPerUser, 10),
+	}}
+}
+
+func millis(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return strconv.FormatInt(t.UnixMilli(), 10)
+}

@@ -1,0 +1,181 @@
+package server
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/checkout"
+	"github.com/holdfast-oms/holdfast/internal/config"
+	"github.com/holdfast-oms/holdfast/internal/inproc"
+	"github.com/holdfast-oms/holdfast/internal/ledger"
+	"github.com/holdfast-oms/holdfast/internal/order"
+	"github.com/holdfast-oms/holdfast/internal/redisfront"
+	"github.com/holdfast-oms/holdfast/internal/telemetry"
+	"github.com/holdfast-oms/holdfast/internal/user"
+)
+
+// front is Redis before the record, as the process uses it. A nil front is none: every method then leaves things to this
+// process' own memory.
+type front struct {
+	*redisfront.Front
+	gate  *redisfront.Gate
+	cache *redisfront.Cache
+	feed  *redisfront.Feed
+}
+
+// openFront makes the front, if there is to be one. It is connected later: a desk starts without waiting for Redis.
+func (s *Server) openFront(fallback *inproc.Gate, clock func() time.Time) error {
+	if s.cfg.RedisURL == "" {
+		return nil
+	}
+	f, err := redisfront.New(s.store, redisfront.Options{
+		Address: s.cfg.RedisURL, Log: s.log, Alone: alone(s.cfg),
+	})
+	if err != nil {
+		return err
+	}
+	s.front = &front{Front: f, gate: redisfront.NewGate(f, fallback, clock), cache: redisfront.NewCache(f)}
+	return nil
+}
+
+// sharedOrders is what all processes of a record remember of orders together.
+type sharedOrders struct{ *redisfront.Cache }
+
+// Get finds nothing without asking: Fill asks.
+func (sharedOrders) Get(order.Number) *order.Order { return nil }
+
+// Fill gives an order as it is.
+func (o sharedOrders) Fill(no order.Number, load func() (*order.Order, error)) (*order.Order, error) {
+	return o.Orders.Read(no.String(), load)
+}
+
+// Doubted has nothing to forget: what is in doubt stays marked.
+func (sharedOrders) Doubted(*ledger.Applied) {}
+
+// Counts are those of this process.
+func (o sharedOrders) Counts() inproc.CacheCounts {
+	reads := o.Orders.Counts()
+	return inproc.CacheCounts{Hits: reads.Near + reads.Far, Misses: reads.Record}
+}
+
+// remembers puts the memory that processes share in the place of none.
+func (f *front) remembers(d *checkout.Desk) orderCache {
+	if f == nil {
+		return inproc.Uncached{}
+	}
+	d.Users = func(id user.ID, load func() (*user.User, error)) (*user.User, error) {
+		return f.cache.Users.Read(string(id), load)
+	}
+	return sharedOrders{f.cache}
+}
+
+func (f *front) changing(c *ledger.Changes) {
+	if f != nil {
+		f.cache.Changing(c)
+	}
+}
+
+// alone reports whether a record is written by one process only.
+func alone(cfg config.Config) bool { return strings.HasPrefix(cfg.DatabaseURL, "sqlite:") }
+
+// over gives the gate that orders go through.
+func (f *front) over(own *inproc.Gate) checkout.Gate {
+	if f == nil {
+		return own
+	}
+	return f.gate
+}
+
+// using marks used keys in this process, and where all processes look.
+func (f *front) using(own func([]ledger.Key)) func([]ledger.Key) {
+	if f == nil {
+		return own
+	}
+	return func(keys []ledger.Key) {
+		own(keys)
+		f.Using(keys)
+	}
+}
+
+func (f *front) applied(a *ledger.Applied) {
+	if f != nil {
+		f.gate.Applied(a)
+	}
+}
+
+// tells has the front publish the log, and say when it has grown at another process.
+func (f *front) tells(log redisfront.Log, grown func()) {
+	if f != nil {
+		f.feed = redisfront.NewFeed(f.Front, log, grown)
+	}
+}
+
+// logGrew tells the other processes.
+func (f *front) logGrew() {
+	if f != nil {
+		f.feed.Wake()
+	}
+}
+
+// run works for the front until ctx ends. The connection goes last.
+func (f *front) run(ctx context.Context) {
+	if f == nil {
+		return
+	}
+	connected, disconnect := context.WithCancel(context.WithoutCancel(ctx))
+	var connection, users sync.WaitGroup
+	connection.Go(func() { f.Run(connected) })
+	users.Go(func() { f.gate.Run(ctx) })
+	users.Go(func() { f.cache.Run(ctx) })
+	users.Go(func() { f.feed.Run(ctx) })
+	users.Wait()
+	disconnect()
+	connection.Wait()
+}
+
+// degraded says what the desk does without or may lose, though it answers.
+func (s *Server) degraded() (reasons []string) {
+	for _, weakness := range s.store.Weaknesses() {
+		reasons = append(reasons, "record: "+weakness)
+	}
+	if s.front == nil {
+		return reasons
+	}
+	if state := s.front.State(); !state.Working {
+		reasons = append(reasons, "redis: "+state.Reason)
+	}
+	if notice := s.front.Notice(); notice != "" {
+		reasons = append(reasons, "redis: "+notice)
+	}
+	return reasons
+}
+
+func (f *front) measure(say telemetry.Say) {
+	var state redisfront.State
+	var counts redisfront.Counts
+	var gate redisfront.GateCounts
+	var orders, users redisfront.ReadCounts
+	var lost int64
+	if f != nil {
+		state, counts, gate = f.State(), f.Counts(), f.gate.Counts()
+		orders, users, lost = f.cache.Orders.Counts(), f.cache.Users.Counts(), f.cache.Lost()
+	}
+	for kind, reads := range map[string]redisfront.ReadCounts{"order": orders, "user": users} {
+		say("holdfast_redis_cache_reads_total", float64(reads.Near), kind, "near")
+		say("holdfast_redis_cache_reads_total", float64(reads.Far), kind, "far")
+		say("holdfast_redis_cache_reads_total", float64(reads.Record), kind, "record")
+	}
+	say("holdfast_redis_cache_lost_total", float64(lost))
+	say("holdfast_redis_configured", bit(f != nil))
+	say("holdfast_redis_connected", bit(state.Connected))
+	say("holdfast_redis_working", bit(state.Working))
+	say("holdfast_redis_failures_total", float64(counts.Failures))
+	say("holdfast_redis_rebuilds_total", float64(counts.Rebuilds))
+	say("holdfast_redis_gate_total", float64(gate.Asked), "asked")
+	say("holdfast_redis_gate_total", float64(gate.Refused), "refused")
+	say("holdfast_redis_gate_total", float64(gate.Probes), "probed")
+	say("holdfast_redis_gate_total", float64(gate.FellBack), "fell_back")
+	say("holdfast_redis_news_lost_total", float64(gate.Lost))
+}
