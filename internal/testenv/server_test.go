@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -186,7 +187,8 @@ func TestServersEndWithAProcessThatIsKilled(t *testing.T) {
 		s := testenv.StartPostgres(t, testenv.Options{})
 		s.Pause() // the sleeping processes of PostgreSQL do not see that their parent has died
 		fmt.Println("started")
-		select {}
+		_, _ = io.Copy(io.Discard, os.Stdin) // until it is killed
+		return
 	}
 	folder := t.TempDir()
 	if err := os.Chmod(filepath.Dir(folder), 0o755); err != nil { // servers of root do not run as root
@@ -195,6 +197,11 @@ func TestServersEndWithAProcessThatIsKilled(t *testing.T) {
 	victim := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$") //nolint:gosec // this program
 	victim.Env = append(os.Environ(), role+"=1", "TMPDIR="+folder)
 	victim.Stderr = os.Stderr
+	lifeline, err := victim.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lifeline.Close()
 	out, err := victim.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
