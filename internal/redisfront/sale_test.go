@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -92,7 +93,15 @@ func newSalesProcess(t *testing.T, url, address string, mood func(checkout.Gate)
 		t.Fatal(err)
 	}
 	own := inproc.NewGate(store.Shelf, inproc.NewSmallKeyMarks(time.Now, 1<<16), time.Now)
-	front, err := redisfront.New(store, redisfront.Options{Address: address, Settle: 200 * time.Millisecond})
+	log := &lockedBuffer{}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("a process said:\n%s", log)
+		}
+	})
+	front, err := redisfront.New(store, redisfront.Options{
+		Address: address, Settle: 200 * time.Millisecond, Log: slog.New(slog.NewTextHandler(log, nil)),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,8 +127,13 @@ func newSalesProcess(t *testing.T, url, address string, mood func(checkout.Gate)
 }
 
 func (s *sale) works() {
+	s.t.Helper()
 	for _, p := range s.processes {
-		until(s.t, "the fronts work", func() bool { return p.front.State().Working })
+		for end := time.Now().Add(patience); !p.front.State().Working; pause(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				s.t.Fatalf("a front does not work after %v: %+v", patience, p.front.State())
+			}
+		}
 	}
 }
 
@@ -304,7 +318,7 @@ func (m moody) Answered(user.ID, []ledger.PlaceLine, error) {}
 
 func TestASaleIsRightWhateverTheGateSays(t *testing.T) {
 	s := testenv.StartRedis(t, testenv.Options{})
-	const units = 1500
+	const units = 600
 	for _, c := range []struct {
 		mood    string
 		address string

@@ -59,9 +59,8 @@ func (c *RedisCluster) join(password string) error {
 	for _, n := range c.Nodes {
 		var answer string
 		met, err := waitFor(startMax, func() (bool, error) {
-			const want = "+OK\r\n$0000\r\ncluster_state:ok"
-			answer, err = exchange(n.Addr(), "AUTH "+password+"\r\nCLUSTER INFO\r\n", len(want))
-			return strings.HasSuffix(answer, "cluster_state:ok"), nil
+			answer, err = exchange(n.Addr(), "AUTH "+password+"\r\nCLUSTER INFO\r\n", len("+OK\r\n$000\r\ncluster_state:ok"))
+			return strings.HasSuffix(answer, "cluster_state:ok"), err
 		})
 		if err != nil || !met {
 			return fmt.Errorf("the cluster does not come together: %s said %q: %w", n.Addr(), answer, err)
