@@ -49,7 +49,7 @@ func (m *mishaps) broughtBackOld() {
 	}
 	pause(away)
 	m.server.Kill()
-	if err := os.WriteFile(file, old, 0o644); err != nil { //nolint:gosec // the server runs as somebody else
+	if err := os.WriteFile(file, old, 0o644); err != nil {
 		m.t.Fatal(err)
 	}
 	m.server.Start()
@@ -106,7 +106,7 @@ func TestASaleGoesOnThroughFaultsOfRedis(t *testing.T) {
 			m := &mishaps{t: t, server: testenv.StartRedis(t, testenv.Options{Settings: c.settings})}
 			var address string
 			m.proxy, address = overProxy(t, m.server)
-			m.sale = openSale(t, int64(1500**faultsN), func(process int) string {
+			m.sale = openSale(t, int64(800**faultsN), func(process int) string {
 				if process == 0 {
 					return m.server.URL()
 				}

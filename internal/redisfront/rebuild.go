@@ -23,7 +23,7 @@ const (
 	rebuildWord    = 2 * time.Second  // for one word with Redis
 	rebuildLock    = 5 * time.Second  // another may begin when this one has said nothing for so long
 	rebuildRestMin = time.Second      // after one that failed
-	rebuildRestMax = 15 * time.Second
+	rebuildRestMax = 4 * time.Second
 )
 
 // errSuperseded ends a rebuild whose epoch is not the record's any more: a half-built epoch is dead.
