@@ -18,10 +18,12 @@ import (
 
 // Limits of the expirer.
 const (
-	expireMax       = 1024                 // orders in one turn
-	expirerAhead    = time.Minute          // how far ahead deadlines are kept in the countdown
-	expirerLook     = time.Second          // between two looks at the record
-	expirerLoadPage = 5000                 // deadlines read in one statement
+	expireMax       = 1024        // orders in one turn
+	expirerAhead    = time.Minute // how far ahead deadlines are kept in the countdown
+	expirerLook     = time.Second // between two looks at the record
+	expirerLoadPage = 5000        // deadlines read in one statement
+	expirerSlots    = 4           // of processes that share the work each takes a deadline up at its own of so many times …
+	expirerSlot     = 20 * time.Millisecond
 	earlyPause      = 5 * time.Millisecond // before an order is tried again that the record's clock found early
 	clockJump       = 5 * time.Second      // a wall clock that moves so far against the monotonic one is not believed …
 	clockPause      = 30 * time.Second     // … until it has been steady for this long
@@ -52,6 +54,8 @@ type Expirer struct {
 	steady    func() time.Duration
 	log       *slog.Logger
 	observe   func(lag time.Duration)
+	pending   func(ctx context.Context, numbers []order.Number) ([]order.Number, error)
+	self      uint64
 
 	lastWall    time.Time
 	lastSteady  time.Duration
@@ -62,11 +66,17 @@ type Expirer struct {
 }
 
 // ExpirerOptions of an Expirer. Observe is told the lag of every expired order; Steady is a clock that never jumps.
+//
+// Pending says that other processes work on the same record: it picks those orders that are still pending. All processes know all
+// deadlines, so that none of them can be missed for want of one; each takes them up at times of its own, worked out with Self, a
+// random number that is its own too, and asks first what is left to be done. Nil: this process is alone.
 type ExpirerOptions struct {
 	Clock   func() time.Time
 	Steady  func() time.Duration
 	Log     *slog.Logger
 	Observe func(lag time.Duration)
+	Pending func(ctx context.Context, numbers []order.Number) ([]order.Number, error)
+	Self    uint64
 }
 
 // NewExpirer makes an expirer; Run starts it.
@@ -86,7 +96,7 @@ func NewExpirer(l *ledger.Ledger, record Deadlines, countdown Countdown, opt Exp
 	}
 	return &Expirer{
 		ledger: l, record: record, countdown: countdown,
-		clock: opt.Clock, steady: opt.Steady, log: opt.Log, observe: opt.Observe,
+		clock: opt.Clock, steady: opt.Steady, log: opt.Log, observe: opt.Observe, pending: opt.Pending, self: opt.Self,
 	}
 }
 
@@ -139,7 +149,7 @@ func (e *Expirer) RunOnce(ctx context.Context) (more bool, err error) {
 	}
 	now := e.clock()
 	due := e.countdown.Due(now, expireMax)
-	failed := e.expire(ctx, due)
+	failed := e.expire(ctx, due, true)
 	unfilled := e.fill(ctx, now)
 	overdue, unlooked := e.look(ctx, now)
 	err = errors.Join(failed, unfilled, unlooked)
@@ -168,7 +178,7 @@ func (e *Expirer) look(ctx context.Context, now time.Time) (more bool, err error
 	for i, d := range page {
 		numbers[i] = d.Number
 	}
-	return len(page) == expireMax, e.expire(ctx, numbers)
+	return len(page) == expireMax, e.expire(ctx, numbers, false)
 }
 
 // fill loads the next stretch of deadlines when the countdown's horizon comes near.
@@ -194,7 +204,7 @@ func (e *Expirer) fill(ctx context.Context, now time.Time) error {
 			return err
 		}
 		for _, d := range page {
-			e.countdown.Add(d.Number, d.PayBy)
+			e.countdown.Add(d.Number, d.PayBy.Add(e.turn(d.Number)))
 		}
 		if len(page) < expirerLoadPage {
 			return nil
@@ -203,7 +213,22 @@ func (e *Expirer) fill(ctx context.Context, now time.Time) error {
 	}
 }
 
-func (e *Expirer) expire(ctx context.Context, due []order.Number) error {
+// turn is how long after its deadline this process takes an order up that it was not told of by its own commit.
+func (e *Expirer) turn(no order.Number) time.Duration {
+	if e.pending == nil {
+		return 0
+	}
+	mixed := (uint64(no) ^ e.self) * 0x9e3779b97f4a7c15 // Fibonacci hashing: the high bits depend on all others
+	return time.Duration(mixed>>32%expirerSlots) * expirerSlot
+}
+
+// expire submits what is due. known: it comes from memory, and another process may have done it.
+func (e *Expirer) expire(ctx context.Context, due []order.Number, known bool) (err error) {
+	if len(due) > 0 && known && e.pending != nil {
+		if due, err = e.pending(ctx, due); err != nil {
+			return fmt.Errorf("ask what is still pending: %w", err) // the look finds it again
+		}
+	}
 	if len(due) == 0 {
 		return nil
 	}
