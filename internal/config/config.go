@@ -23,6 +23,7 @@ type Config struct {
 	AdminListen   string   // "": off
 	DrainDelay    time.Duration
 	PayWindow     time.Duration
+	Countdown     string // one of the Countdown constants
 	RemindBefore  time.Duration // 0: no reminders
 	TimeZone      *time.Location
 	LogFormat     string // LogAuto, LogText or LogJSON

@@ -127,6 +127,11 @@ func Settings() []Setting {
 			Section: Desk, Default: "30m",
 			Help: "How long an order may stay unpaid, where its products do not say.",
 		}),
+		{
+			Name: "countdown", Section: Desk, Form: strings.Join(countdowns(), ", "), Default: CountdownAuto,
+			Help: "What names the orders whose time to pay is over: redis (sorted sets) or keyspace (keys that expire), or sql, which only looks at the record, every second. auto is redis where there is Redis, else this process' memory. The record is looked at in any case.",
+			read: text(func(c *Config) *string { return &c.Countdown }), check: checkCountdown,
+		},
 		duration("remind_before", func(c *Config) *time.Duration { return &c.RemindBefore }, 0, limits.PayWindowMax, Setting{
 			Section: Desk, Default: "5m",
 			Help: "How long before its deadline an unpaid order is told as order.expiring; 0s: never.",
@@ -263,6 +268,28 @@ func checkOrigins(c *Config) string {
 		case slices.Contains(c.CORSOrigins[:i], origin):
 			return fmt.Sprintf("names %s twice", origin)
 		}
+	}
+	return ""
+}
+
+// The ways to count down.
+const (
+	CountdownAuto     = "auto"
+	CountdownSQL      = "sql"
+	CountdownRedis    = "redis"
+	CountdownKeyspace = "keyspace"
+)
+
+func countdowns() []string {
+	return []string{CountdownAuto, CountdownSQL, CountdownRedis, CountdownKeyspace}
+}
+
+func checkCountdown(c *Config) string {
+	switch {
+	case !slices.Contains(countdowns(), c.Countdown):
+		return "must be one of " + strings.Join(countdowns(), ", ") + suggestion(c.Countdown, countdowns())
+	case c.RedisURL == "" && (c.Countdown == CountdownRedis || c.Countdown == CountdownKeyspace):
+		return "needs redis_url"
 	}
 	return ""
 }

@@ -27,6 +27,12 @@ func marksKey(epoch string, shard int) string {
 	return "used:{" + epoch + ":" + strconv.Itoa(shard) + "}"
 }
 
+// countdownKey is a shard of a record's deadlines, or one of them.
+func countdownKey(record, part string) string { return "countdown:{" + record + ":" + part + "}" }
+
+// claimKey says which process ends an order that is due.
+func claimKey(record, no string) string { return countdownKey(record, no) + ":claimed" }
+
 // tag makes a product id fit to stand in braces: of most it is the id itself.
 func tag(id product.ID) string { return tagged.Replace(string(id)) }
 

@@ -11,9 +11,12 @@ var (
 	limitText string
 	//go:embed unlock.lua
 	unlockText string
+	//go:embed due.lua
+	dueText string
 	//go:embed publish.lua
 	publishText string
 
 	admitScript, learnScript, limitScript = newScript(admitText), newScript(learnText), newScript(limitText)
 	unlockScript, publishScript           = newScript(unlockText), newScript(publishText)
+	dueScript                             = newScript(dueText)
 )

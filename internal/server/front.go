@@ -12,14 +12,16 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/redisfront"
 	"github.com/holdfast-oms/holdfast/internal/telemetry"
+	"github.com/holdfast-oms/holdfast/internal/worker"
 )
 
 // front is Redis before the record, as the process uses it. A nil front is none: every method then leaves things to this
 // process' own memory.
 type front struct {
 	*redisfront.Front
-	gate *redisfront.Gate
-	feed *redisfront.Feed
+	gate      *redisfront.Gate
+	feed      *redisfront.Feed
+	countdown *redisfront.Countdown // nil: none of Redis'
 }
 
 // openFront makes the front, if there is to be one. It is connected later: a desk starts without waiting for Redis.
@@ -65,6 +67,27 @@ func (f *front) applied(a *ledger.Applied) {
 	}
 }
 
+// countdown names orders that are due and hears of commits.
+type countdown interface {
+	worker.Countdown
+	Applied(a *ledger.Applied)
+}
+
+// countdown makes the one that the setting wants. Nil: only the record is looked at.
+func (s *Server) countdown(own *inproc.Countdown) countdown {
+	switch driver := s.cfg.Countdown; {
+	case driver == config.CountdownSQL:
+		return nil
+	case s.front == nil:
+		return own
+	case driver == config.CountdownKeyspace:
+		s.front.countdown = redisfront.NewKeyspaceCountdown(s.front.Front, own)
+	default:
+		s.front.countdown = redisfront.NewSortedCountdown(s.front.Front, own)
+	}
+	return s.front.countdown
+}
+
 // tells has the front publish the log, and say when it has grown at another process.
 func (f *front) tells(log redisfront.Log, grown func()) {
 	if f != nil {
@@ -89,6 +112,9 @@ func (f *front) run(ctx context.Context) {
 	connection.Go(func() { f.Run(connected) })
 	users.Go(func() { f.gate.Run(ctx) })
 	users.Go(func() { f.feed.Run(ctx) })
+	if f.countdown != nil {
+		users.Go(func() { f.countdown.Run(ctx) })
+	}
 	users.Wait()
 	disconnect()
 	connection.Wait()
@@ -112,9 +138,14 @@ func (f *front) measure(say telemetry.Say) {
 	var state redisfront.State
 	var counts redisfront.Counts
 	var gate redisfront.GateCounts
+	var untold int64
 	if f != nil {
 		state, counts, gate = f.State(), f.Counts(), f.gate.Counts()
+		if f.countdown != nil {
+			untold = f.countdown.Lost()
+		}
 	}
+	say("holdfast_redis_countdown_lost_total", float64(untold))
 	say("holdfast_redis_configured", bit(f != nil))
 	say("holdfast_redis_connected", bit(state.Connected))
 	say("holdfast_redis_working", bit(state.Working))

@@ -147,7 +147,8 @@ func (s *Server) assemble(ctx context.Context) error {
 		return err
 	}
 	orders := inproc.NewOrders()
-	countdown := inproc.NewCountdown()
+	own := inproc.NewCountdown()
+	countdown := s.countdown(own)
 	host, _ := os.Hostname()
 	s.desk = &checkout.Desk{Record: record{s.store}, Gate: s.front.over(gate), Orders: orders, Clock: clock, Observe: s.metrics.Ordered}
 	hub := feed.NewHub(s.store, s.desk, s.log)
@@ -169,7 +170,9 @@ func (s *Server) assemble(ctx context.Context) error {
 			gate.Applied(a)
 			s.front.applied(a)
 			orders.Applied(a)
-			countdown.Applied(a)
+			if countdown != nil {
+				countdown.Applied(a)
+			}
 			if a.Events > 0 {
 				s.metrics.Written(clock())
 				relay.Wake()
@@ -204,7 +207,7 @@ func (s *Server) assemble(ctx context.Context) error {
 		ErrorLog:       telemetry.ConnectionLog(s.log),
 	}
 	s.http.RegisterOnShutdown(s.api.Drain)
-	s.measure(parts{gate, marks, orders, countdown, expirer, hub})
+	s.measure(parts{gate, marks, orders, own, expirer, hub})
 
 	loops, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stopLoops = stop
