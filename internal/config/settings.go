@@ -58,6 +58,7 @@ const (
 	openWaitMin      = 10 * time.Millisecond
 	openWaitMax      = 2 * time.Second // who has waited so long is refused in any case
 	numberBlockMax   = 1_000_000
+	numbersReadyMax  = 100_000_000
 	streamsMaxMax    = 1_000_000
 
 	eventRetentionMin = 7 * 24 * time.Hour // an idempotency key is answered with an event's data, for 72 hours and then some
@@ -193,6 +194,10 @@ func Settings() []Setting {
 		count("number_block", func(c *Config) *int { return &c.NumberBlock }, numberBlockMax, Setting{
 			Section: Tuning, Default: "1000",
 			Help: "Order numbers taken from the database at once. What is left of a block when a process stops is lost.",
+		}),
+		count("numbers_ready", func(c *Config) *int { return &c.NumbersReady }, numbersReadyMax, Setting{
+			Section: Tuning, Default: "100000",
+			Help: "Order numbers of a day that wait in Redis for any process to take; they are topped up when half are left.",
 		}),
 
 		{

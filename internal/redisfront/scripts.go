@@ -11,6 +11,8 @@ var (
 	limitText string
 	//go:embed unlock.lua
 	unlockText string
+	//go:embed take.lua
+	takeText string
 	//go:embed due.lua
 	dueText string
 	//go:embed publish.lua
@@ -18,5 +20,5 @@ var (
 
 	admitScript, learnScript, limitScript = newScript(admitText), newScript(learnText), newScript(limitText)
 	unlockScript, publishScript           = newScript(unlockText), newScript(publishText)
-	dueScript                             = newScript(dueText)
+	dueScript, takeScript                 = newScript(dueText), newScript(takeText)
 )

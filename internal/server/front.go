@@ -10,6 +10,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/config"
 	"github.com/holdfast-oms/holdfast/internal/inproc"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
+	"github.com/holdfast-oms/holdfast/internal/order"
 	"github.com/holdfast-oms/holdfast/internal/redisfront"
 	"github.com/holdfast-oms/holdfast/internal/telemetry"
 	"github.com/holdfast-oms/holdfast/internal/worker"
@@ -22,6 +23,7 @@ type front struct {
 	gate      *redisfront.Gate
 	feed      *redisfront.Feed
 	countdown *redisfront.Countdown // nil: none of Redis'
+	numbers   *redisfront.Numbers
 }
 
 // openFront makes the front, if there is to be one. It is connected later: a desk starts without waiting for Redis.
@@ -88,6 +90,27 @@ func (s *Server) countdown(own *inproc.Countdown) countdown {
 	return s.front.countdown
 }
 
+// numberer makes the one that has order numbers granted before they are needed. It works beside the ledger that is made later.
+func (s *Server) numberer(holder string, clock func() time.Time) (n *worker.Numberer) {
+	opt := worker.NumbererOptions{
+		Held: func() (order.Day, int64) { return s.ledger.Numbers() }, Holder: holder,
+		BlockSize: int64(s.cfg.NumberBlock), Ready: int64(s.cfg.NumbersReady), TimeZone: s.cfg.TimeZone, Clock: clock, Log: s.log,
+	}
+	if s.front != nil {
+		s.front.numbers = redisfront.NewNumbers(s.front.Front, func(day order.Day, blocks int64) { n.Left(day, blocks) })
+		opt.Waiting = s.front.numbers
+	}
+	return worker.NewNumberer(s.store, opt)
+}
+
+// granted takes order numbers that were granted before.
+func (f *front) granted() func(ctx context.Context, day order.Day, above, want int64) []ledger.Block {
+	if f == nil {
+		return nil
+	}
+	return f.numbers.Take
+}
+
 // tells has the front publish the log, and say when it has grown at another process.
 func (f *front) tells(log redisfront.Log, grown func()) {
 	if f != nil {
@@ -116,6 +139,7 @@ func (f *front) run(ctx context.Context) {
 		users.Go(func() { f.countdown.Run(ctx) })
 	}
 	users.Wait()
+	f.numbers.Close()
 	disconnect()
 	connection.Wait()
 }
@@ -138,14 +162,16 @@ func (f *front) measure(say telemetry.Say) {
 	var state redisfront.State
 	var counts redisfront.Counts
 	var gate redisfront.GateCounts
-	var untold int64
+	var untold, blocks int64
 	if f != nil {
 		state, counts, gate = f.State(), f.Counts(), f.gate.Counts()
+		blocks = f.numbers.Taken()
 		if f.countdown != nil {
 			untold = f.countdown.Lost()
 		}
 	}
 	say("holdfast_redis_countdown_lost_total", float64(untold))
+	say("holdfast_redis_number_blocks_total", float64(blocks))
 	say("holdfast_redis_configured", bit(f != nil))
 	say("holdfast_redis_connected", bit(state.Connected))
 	say("holdfast_redis_working", bit(state.Working))

@@ -150,10 +150,14 @@ func (s *Server) assemble(ctx context.Context) error {
 	own := inproc.NewCountdown()
 	countdown := s.countdown(own)
 	host, _ := os.Hostname()
-	s.desk = &checkout.Desk{Record: record{s.store}, Gate: s.front.over(gate), Orders: orders, Clock: clock, Observe: s.metrics.Ordered}
+	holder := fmt.Sprintf("%s:%d:%d", host, os.Getpid(), clock().UnixNano())
+	numberer := s.numberer(holder, clock)
+	s.desk = &checkout.Desk{
+		Record: record{s.store}, Gate: s.front.over(gate), Orders: orders, Numbers: numberer, Clock: clock, Observe: s.metrics.Ordered,
+	}
 	hub := feed.NewHub(s.store, s.desk, s.log)
 	s.front.tells(s.store, hub.Wake)
-	relay := worker.NewRelay(s.store, fmt.Sprintf("%s:%d:%d", host, os.Getpid(), clock().UnixNano()), s.log, func(moved int) {
+	relay := worker.NewRelay(s.store, holder, s.log, func(moved int) {
 		s.relayed(moved)
 		hub.Wake()
 		s.front.logGrew()
@@ -164,6 +168,7 @@ func (s *Server) assemble(ctx context.Context) error {
 		BlockSize: int64(s.cfg.NumberBlock), PayWindow: s.cfg.PayWindow, TimeZone: s.cfg.TimeZone, Log: s.log,
 		Observe:  s.batch,
 		Followed: s.followed(),
+		Granted:  s.front.granted(),
 		Using:    s.front.using(gate.Using),
 		Doubted:  orders.Doubted,
 		Applied: func(a *ledger.Applied) {
@@ -214,6 +219,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	s.loops.Go(func() { s.front.run(loops) })
 	s.loops.Go(func() { expirer.Run(loops) })
 	s.loops.Go(func() { relay.Run(loops) })
+	s.loops.Go(func() { numberer.Run(loops) })
 	s.loops.Go(func() { hub.Run(loops) })
 	if s.cfg.RemindBefore > 0 {
 		reminder := worker.NewReminder(s.ledger, s.store, s.cfg.RemindBefore, clock, s.log)

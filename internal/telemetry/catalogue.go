@@ -175,6 +175,10 @@ func Catalogue() []Metric {
 			Help: "Deadlines that were not told to Redis; the record knows them.",
 		},
 		{
+			Name: "holdfast_redis_number_blocks_total", Kind: Counter,
+			Help: "Blocks of order numbers that this process took from Redis; the others it takes from the record.",
+		},
+		{
 			Name: "holdfast_expirer_paused", Kind: Gauge, Help: "1 while expiry stands still because the wall clock jumped.",
 			Alarm: "1: look at the machine's clock",
 		},

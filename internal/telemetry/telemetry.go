@@ -88,6 +88,9 @@ func New(version string) *Metrics {
 	m.failures = m.counter("holdfast_ledger_batch_failures_total").WithLabelValues()
 
 	m.expiryLag = m.histogram("holdfast_expiry_lag_seconds")
+	for _, driver := range driverLabel.Values {
+		m.expiryLag.WithLabelValues(driver)
+	}
 	m.reminderLag = m.histogram("holdfast_reminder_lag_seconds").WithLabelValues()
 	m.relayed = m.counter("holdfast_relay_events_total").WithLabelValues()
 	m.relayLag = m.histogram("holdfast_relay_lag_seconds").WithLabelValues()
