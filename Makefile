@@ -71,6 +71,7 @@ test: has-compiler $(SERVERS) has-browser ## Vet and run every test under the ra
 chaos: has-compiler $(SERVERS) ## Kill the server N times under load (N=300), and run SEEDS simulated worlds (SEEDS=100000)
 	GOGC=400 $(GO) test -tags failpoint -timeout 6h -count=1 -v -run Whatever ./internal/sim -sim.seeds=$(SEEDS)
 	CGO_ENABLED=1 $(GO) test -race -timeout 3h -count=1 -run Chaos ./e2e -chaos.n=$(N)
+	CGO_ENABLED=1 $(GO) test -race -timeout 3h -count=1 -run Faults ./internal/redisfront -faults.n=20
 	CGO_ENABLED=1 $(GO) test -race $(OTHERS) -timeout 1h -count=1 -v -run NoNumberIsUsedTwice ./internal/redisfront -numbers.n=1000000
 
 # One target after the other, each with the whole machine. A fuzz_test.go runs without the other tests of its package (but with
@@ -99,51 +100,52 @@ fuzz: ## Feed nonsense to everything that parses strangers' bytes (FUZZTIME=30s 
 
 # What the tests need besides Go: how to see whether it is there, and its packages. On Debian and Ubuntu root can have them at once. No
 # server is started by that: the tests start their own.
-NEED_compiler := the race detector needs a C compiler with its headers
+NEED_compiler := a C compiler with its headers, for the race detector
 HAS_compiler   = printf '\#include <stdlib.h>\n' | $$($(GO) env CC) -fsyntax-only -x c -
 APT_compiler  := gcc libc6-dev
-ELSE_compiler := Fedora: dnf install gcc; Alpine: apk add build-base
+ELSE_compiler := Ubuntu: the same; Fedora: dnf install gcc; Alpine: apk add build-base
 
-NEED_browser := the pages are tested in a real browser, Chromium
-HAS_browser  := command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
+# Asked for its version, because Ubuntu's package is nothing but a script that asks for a snap.
+NEED_browser := Chromium, for the pages
+HAS_browser  := for name in chromium google-chrome google-chrome-stable chromium-browser; do $$name --version && exit; done; false
 APT_browser  := chromium
-ELSE_browser := Ubuntu has a snap only: snap install chromium, or Google Chrome from its maker; Fedora: dnf install chromium; Alpine: apk add chromium
+ELSE_browser := Ubuntu, which has Chromium as a snap only: Google Chrome from its maker; Fedora: dnf install chromium; Alpine: apk add chromium
 
-NEED_postgres := the record is tested on PostgreSQL
+NEED_postgres := PostgreSQL
 HAS_postgres  := ls /usr/lib/postgresql/*/bin/postgres || command -v postgres
 APT_postgres  := postgresql
 UNIT_postgres := postgresql
-ELSE_postgres := Fedora: dnf install postgresql-server; Alpine: apk add postgresql
+ELSE_postgres := Ubuntu: the same; Fedora: dnf install postgresql-server; Alpine: apk add postgresql
 
-NEED_mariadb := the record is tested on MariaDB
+NEED_mariadb := MariaDB and ps
 HAS_mariadb  := PATH="$$PATH:/usr/sbin" command -v mariadbd && command -v ps
 APT_mariadb  := mariadb-server procps
 UNIT_mariadb := mariadb
-ELSE_mariadb := Fedora: dnf install mariadb-server; Alpine: apk add mariadb mariadb-client procps
+ELSE_mariadb := Ubuntu: the same; Fedora: dnf install mariadb-server; Alpine: apk add mariadb mariadb-client procps
 
-NEED_redis := what stands in front is tested on Redis
+NEED_redis := Redis
 HAS_redis  := command -v redis-server
 APT_redis  := redis-server
 UNIT_redis := redis-server
-ELSE_redis := Fedora: dnf install redis; Alpine: apk add redis
+ELSE_redis := Ubuntu: the same; Fedora: dnf install redis; Alpine: apk add redis
 
-NEED_rabbitmq := what goes out is tested on RabbitMQ
+NEED_rabbitmq := RabbitMQ
 HAS_rabbitmq  := PATH="$$PATH:/usr/sbin" command -v rabbitmq-server
 APT_rabbitmq  := rabbitmq-server
 UNIT_rabbitmq := rabbitmq-server
-ELSE_rabbitmq := Fedora: dnf install rabbitmq-server; Alpine: apk add rabbitmq-server
+ELSE_rabbitmq := Ubuntu: the same; Fedora: dnf install rabbitmq-server; Alpine: apk add rabbitmq-server
 
 SERVERS := has-postgres has-mariadb has-redis has-rabbitmq
 
 # A package's service is kept from starting now by policy-rc.d, as in an image that is being built, and at the next boot by disabling it.
 .PHONY: has-compiler has-browser $(SERVERS)
 has-compiler has-browser $(SERVERS): has-%:
-	@{ $(HAS_$*); } >/dev/null 2>&1 && exit 0; \
-	how='Install it (Debian, Ubuntu: apt-get install $(APT_$*); $(ELSE_$*)) and run make again.'; \
+	@($(HAS_$*)) >/dev/null 2>&1 && exit 0; \
+	how='Install it (Debian: apt-get install $(APT_$*); $(ELSE_$*)) and run make again.'; \
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
-		echo 'Missing: $(NEED_$*).' "$$how" >&2; exit 1; \
+		echo 'The tests need $(NEED_$*).' "$$how" >&2; exit 1; \
 	fi; \
-	echo 'Missing: $(NEED_$*). Installing $(APT_$*).'; \
+	echo 'The tests need $(NEED_$*): installing $(APT_$*).'; \
 	log=$$(mktemp); policy=/usr/sbin/policy-rc.d; mine=; \
 	trap 'rm -f $$log $$mine' EXIT; trap 'exit 1' HUP INT TERM; \
 	if [ ! -e $$policy ]; then mine=$$policy; printf '#!/bin/sh\nexit 101\n' >$$policy; chmod +x $$policy; fi; \
@@ -151,7 +153,7 @@ has-compiler has-browser $(SERVERS): has-%:
 	apt='apt-get -qq -o DPkg::Lock::Timeout=300'; \
 	install="$$apt install -y --no-install-recommends $(APT_$*)"; \
 	{ $$install || { $$apt update && $$install; }; } >$$log 2>&1; \
-	{ $(HAS_$*); } >/dev/null 2>&1 || { cat $$log >&2; echo "It could not be installed. $$how" >&2; exit 1; }; \
+	($(HAS_$*)) >/dev/null 2>&1 || { cat $$log >&2; echo '$(APT_$*) could not be installed.' "$$how" >&2; exit 1; }; \
 	if [ -n '$(UNIT_$*)' ] && command -v systemctl >/dev/null; then systemctl disable --quiet $(UNIT_$*) >/dev/null 2>&1 || :; fi
 
 ## Before a commit

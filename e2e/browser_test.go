@@ -18,7 +18,8 @@ const pageMax = 30 * time.Second // for a page to show what it has to: the brows
 func browser(t *testing.T) context.Context {
 	t.Helper()
 	var program string
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
+	// The last one is a script on Ubuntu that asks for a snap.
+	for _, name := range []string{"chromium", "google-chrome", "google-chrome-stable", "chromium-browser"} {
 		if path, err := exec.LookPath(name); err == nil {
 			program = path
 			break

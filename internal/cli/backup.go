@@ -17,7 +17,7 @@ type backupCommand struct {
 func (backupCommand) Help() string {
 	return `The copy is the record as it was at one moment, with everything that had been acknowledged by then. A desk that serves the record goes on meanwhile; its write-ahead log grows until the copy is made. The copy gets its name when it is whole, on the disk and checked: whatever stands under that name is good.
 
-The copy holds what the record holds: names, addresses and the sandbox's secret. It is readable by its owner only. To go back to it, stop the desk and start it with --database-url sqlite:FILE.`
+The copy holds what the record holds: names, addresses and the sandbox's secret. It is readable by its owner only. A record on a database server is copied with that server's own tools. To go back to it, stop the desk and start it with --database-url sqlite:FILE.`
 }
 
 // Run copies the record.

@@ -14,6 +14,7 @@ type Config struct {
 	// The desk.
 	Listen        string
 	DatabaseURL   string
+	Durability    string // DurabilityRequired or DurabilityDegraded
 	RedisURL      string // "": there is none
 	AdminKey      string // "": the desk makes one at its first start
 	SandboxSecret string // "": the desk makes one at its first start
@@ -52,6 +53,12 @@ const (
 	LogAuto = "auto" // text on a terminal, JSON elsewhere
 	LogText = "text"
 	LogJSON = "json"
+)
+
+// What is asked of a database's settings.
+const (
+	DurabilityRequired = "required"
+	DurabilityDegraded = "degraded"
 )
 
 // Default is what a desk without any settings runs with.

@@ -51,7 +51,7 @@ func TestNothingSetIsTheDefault(t *testing.T) {
 		t.Errorf("the default does not pass: %v", err)
 	}
 	want := config.Config{
-		Listen: "127.0.0.1:8080", DatabaseURL: "sqlite:holdfast.db", Providers: []string{"sandbox"},
+		Listen: "127.0.0.1:8080", DatabaseURL: "sqlite:holdfast.db", Durability: "required", Providers: []string{"sandbox"},
 		PayWindow: 30 * time.Minute, RemindBefore: 5 * time.Minute, Countdown: "auto", TimeZone: time.UTC, LogFormat: "auto", TraceRatio: 0.01,
 		BatchMax: 512, OpenQueue: 8192, OpenWait: time.Second, SettleQueue: 8192, StreamsMax: 4000, NumberBlock: 1000, NumbersReady: 100_000, URL: "http://127.0.0.1:8080",
 		EventRetention: 90 * 24 * time.Hour,
@@ -167,8 +167,14 @@ func TestEachSettingRefusesNonsense(t *testing.T) {
 		{"listen", ":65536", "must have a port"},
 		{"listen", "off", "must be host:port"},
 		{"admin_listen", "127.0.0.1:8080", "is the address of listen"},
-		{"database_url", "postgres://u:secret@db/holdfast", "must be sqlite:PATH"},
+		{"database_url", "oracle://u:secret@db/holdfast", "must be sqlite:PATH, postgres://… or mysql://…"},
+		{"database_url", "postgres:holdfast", "must be sqlite:PATH, postgres://… or mysql://…"},
+		{"database_url", "postgres://u:sec ret%zz@db/holdfast", "what is special in a password is written with %"},
+		{"durability", "off", "must be one of required, degraded"},
 		{"database_url", "sqlite:", "must be sqlite:PATH"},
+		{"redis_url", "http://cache:6379", "must be redis://"},
+		{"redis_url", "redis://desk:secret@", "names no host"},
+		{"redis_url", "redis://desk:sec%ret@cache", "must be redis://"},
 		{"admin_key", strings.Repeat("x", 31), "must be 32 to 200 characters long"},
 		{"admin_key", strings.Repeat("x", 201), "must be 32 to 200 characters long"},
 		{"admin_key", strings.Repeat("x", 31) + " ", "visible ASCII"},
@@ -305,7 +311,10 @@ func TestOthersVariablesAreLeftAlone(t *testing.T) {
 
 func TestSecretsAreNeverShown(t *testing.T) {
 	var environ []string
-	flags := map[string]string{"database_url": "postgres://desk:canary-in-the-url@db/holdfast"}
+	flags := map[string]string{
+		"database_url": "postgres://desk:canary-in-the-url@db/holdfast?sslpassword=canary-too&sslmode=require",
+		"redis_url":    "redis://desk:canary-in-the-url@cache",
+	}
 	for _, s := range config.Settings() {
 		if s.Secret {
 			environ = append(environ, s.Env()+"=canary-"+strings.Repeat("x", 40))
@@ -315,8 +324,14 @@ func TestSecretsAreNeverShown(t *testing.T) {
 		t.Fatalf("got %d secrets, want 3", len(environ))
 	}
 	_, values, err := config.Load(config.Sources{Folder: t.TempDir(), Environ: environ, Flags: flags})
-	if err == nil || strings.Contains(err.Error(), "canary") {
-		t.Errorf("got %v, want an error without the password", err)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, wrong := range []string{"oracle://desk:canary-in-the-url@db/holdfast", "postgres://desk:canary-in-%zz@db/holdfast"} {
+		_, _, err := config.Load(config.Sources{Folder: t.TempDir(), Flags: map[string]string{"database_url": wrong}})
+		if err == nil || strings.Contains(err.Error(), "canary") {
+			t.Errorf("got %v, want an error without the password", err)
+		}
 	}
 	for _, v := range values {
 		if strings.Contains(v.Text, "canary") {

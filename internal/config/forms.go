@@ -187,6 +187,14 @@ func showURL(value string) string {
 	u, err := url.Parse(value)
 	switch {
 	case err == nil:
+		if q := u.Query(); u.RawQuery != "" {
+			for name := range q {
+				if strings.Contains(name, "password") {
+					q.Set(name, "xxxxx")
+				}
+			}
+			u.RawQuery = q.Encode()
+		}
 		return u.Redacted()
 	case strings.Contains(value, "@"):
 		return hidden

@@ -73,10 +73,16 @@ func Settings() []Setting {
 			Help: "Where the desk listens. Port 0 takes a free one.",
 		}),
 		{
-			Name: "database_url", Section: Desk, Form: "sqlite:PATH", Default: "sqlite:holdfast.db",
-			Help: "The record. A relative path begins in the working folder.",
+			Name: "database_url", Section: Desk, Form: "URL", Default: "sqlite:holdfast.db",
+			Help: "The record: sqlite:PATH, postgres://USER:PASSWORD@HOST/DATABASE or mysql://USER:PASSWORD@HOST/DATABASE. A relative path " +
+				"begins in the working folder. The password is never shown.",
 			read: text(func(c *Config) *string { return &c.DatabaseURL }), check: checkDatabase, show: showURL,
 		},
+		oneOf("durability", func(c *Config) *string { return &c.Durability }, []string{DurabilityRequired, DurabilityDegraded}, Setting{
+			Section: Desk, Default: DurabilityRequired,
+			Help: "What to do with a database whose settings may lose what it has committed: required refuses it and names them; degraded runs, " +
+				"and says so in /readyz, a metric and the log.",
+		}),
 		{
 			Name: "redis_url", Section: Desk, Form: "redis://HOST:PORT", Unset: "no Redis",
 			Help: "Redis or Valkey in front of the record: rediss:// for TLS, ?addr=HOST:PORT for more nodes of a cluster, ?master_set=NAME for sentinels.",
@@ -314,6 +320,16 @@ func checkRedis(c *Config) string {
 }
 
 func checkDatabase(c *Config) string {
-	path, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:")
-	return when(!ok || path == "", "must be sqlite:PATH; it is the only database so far")
+	const forms = "must be sqlite:PATH, postgres://… or mysql://…"
+	if path, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:"); ok {
+		return when(path == "", forms)
+	}
+	u, err := url.Parse(c.DatabaseURL)
+	switch {
+	case err != nil && strings.Contains(c.DatabaseURL, "://"):
+		return "is no URL; what is special in a password is written with %"
+	case err != nil, u.Opaque != "", !slices.Contains([]string{"postgres", "postgresql", "mysql"}, u.Scheme):
+		return forms
+	}
+	return ""
 }

@@ -15,18 +15,18 @@ const readyMax = 2 * time.Second
 // getHealth says that the process answers, whatever else is wrong: restarting it would not help the others.
 func (s *Server) getHealth(x *exchange) error { return s.health(x, "ok", nil) }
 
-// getReady says whether requests should be sent here.
+// getReady says whether requests should be sent here, and whether the record may lose what it has committed.
 func (s *Server) getReady(x *exchange) error {
 	ctx, cancel := context.WithTimeout(x.ctx, readyMax)
 	defer cancel()
 	if err := s.opt.Ready(ctx); err != nil {
 		return notReady(err)
 	}
-	var degraded []string
-	if s.opt.Degraded != nil {
-		degraded = s.opt.Degraded()
+	degraded := s.opt.Degraded()
+	if len(degraded) > 0 {
+		return s.health(x, "degraded", degraded)
 	}
-	return s.health(x, "ready", degraded)
+	return s.health(x, "ready", nil)
 }
 
 // notReady says what is not: in the words of the fault, where it is one; any other error is for the log.

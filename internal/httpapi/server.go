@@ -27,7 +27,7 @@ type Options struct {
 	Log      *slog.Logger                // access at debug level, faults of ours above it; nil is silent
 	Clock    func() time.Time            // the desk's
 	Ready    func(context.Context) error // what is not ready yet; nil: always ready
-	Degraded func() []string             // what a ready desk does without; nil: nothing
+	Degraded func() []string             // what a ready desk does without, such as what the operator allowed the database to lose
 	Metrics  http.Handler                // /metrics; nil: not found
 
 	// Observe is told of every answered request. It must not keep what it is given.
@@ -54,6 +54,9 @@ func (o *Options) defaults(d *checkout.Desk) {
 	}
 	if o.Clock == nil {
 		o.Clock = d.Clock
+	}
+	if o.Degraded == nil {
+		o.Degraded = func() []string { return nil }
 	}
 	if o.Ready == nil {
 		o.Ready = func(context.Context) error { return nil }

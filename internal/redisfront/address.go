@@ -12,6 +12,7 @@ import (
 // Time limits of the connection. What stands still for longer is given up: the roles of this process take over meanwhile.
 const (
 	dialMax    = 500 * time.Millisecond
+	refresh    = time.Second // between two looks at who serves what in a cluster
 	silenceMax = time.Second // a connection that does not answer for so long is closed
 )
 
@@ -44,9 +45,11 @@ func parse(address string) (rueidis.ClientOption, error) {
 	option.DisableCache = true // nothing is tracked: what is believed here is believed for a time only
 	option.DisableRetry = true // whoever asks decides whether to ask again
 	option.AlwaysPipelining = true
+	option.ClientSetInfo = rueidis.DisableClientSetInfo // one permission less, and Redis 7.0 does not know it
 	option.Dialer.Timeout = dialMax
 	option.ConnWriteTimeout = silenceMax
 	option.ReadBufferEachConn, option.WriteBufferEachConn = 64<<10, 64<<10
+	option.ClusterOption.ShardsRefreshInterval = refresh
 	if option.ClientName == "" {
 		option.ClientName = "holdfast"
 	}

@@ -100,6 +100,8 @@ type State struct {
 	Reason    string // why not; "" when it works
 }
 
+const notYet = "not connected yet"
+
 // New makes a front; Run connects it. It fails on an address that cannot be used.
 func New(record Record, opt Options) (*Front, error) {
 	option, err := parse(opt.Address)
@@ -117,21 +119,24 @@ func New(record Record, opt Options) (*Front, error) {
 	}
 	f := &Front{
 		opt: opt, option: option, record: record, log: opt.Log, self: randomName(8), wake: make(chan struct{}, 1),
-		state: State{Reason: "not connected yet"},
+		state: State{Reason: notYet},
 	}
 	f.option.PipelineMultiplex = -1 // one connection to a server: commands of this process stay in their order
 	dialer := option.DialCtxFn
-	f.option.DialCtxFn = func(ctx context.Context, to string, d *net.Dialer, t *tls.Config) (net.Conn, error) {
-		defer f.doubt() // whoever is met there has to be looked at first
-		f.dials.Add(1)
+	f.option.DialCtxFn = func(ctx context.Context, to string, d *net.Dialer, t *tls.Config) (conn net.Conn, err error) {
 		switch {
 		case dialer != nil:
-			return dialer(ctx, to, d, t)
+			conn, err = dialer(ctx, to, d, t)
 		case t != nil:
-			return (&tls.Dialer{NetDialer: d, Config: t}).DialContext(ctx, "tcp", to)
+			conn, err = (&tls.Dialer{NetDialer: d, Config: t}).DialContext(ctx, "tcp", to)
 		default:
-			return d.DialContext(ctx, "tcp", to)
+			conn, err = d.DialContext(ctx, "tcp", to)
 		}
+		if err == nil { // whoever is met there has to be looked at before he is asked
+			f.dials.Add(1)
+			f.doubt()
+		}
+		return conn, err
 	}
 	return f, nil
 }
@@ -201,7 +206,7 @@ func (f *Front) open() *trust {
 // reachable gives the client and the epoch that is to be written to, whether it can be believed yet or not.
 func (f *Front) reachable() (rueidis.Client, string) {
 	c, k := f.connected(), f.known.Load()
-	if c == nil || k == nil {
+	if c == nil || k == nil || time.Now().After(k.until) {
 		return nil, ""
 	}
 	return c, k.epoch
@@ -257,7 +262,7 @@ func (f *Front) say(s State) {
 	switch {
 	case s.Working && !was.Working:
 		f.log.Info("redis works")
-	case !s.Working && (was.Working || was.Connected != s.Connected):
+	case !s.Working && was.Working, !s.Connected && was.Reason == notYet:
 		f.log.Warn("redis is not used: this process does with its own memory", "err", s.Reason)
 	}
 }

@@ -141,29 +141,30 @@ func (g *Gate) Admit(ctx context.Context, by user.ID, lines []ledger.PlaceLine) 
 			refusal = g.judge(ctx, a)
 		}
 	}
-	if silent && refusal == nil {
-		refusal = g.fall(ctx, by, lines)
-	}
-	if refusal != nil {
-		for _, a := range asks {
-			if a.verdict == admitted {
-				g.flights.add(a.line.ProductID, -a.line.Quantity)
-			}
-		}
-		return refusal
-	}
 	for _, a := range asks {
-		if a.verdict != admitted { // admitted all the same
+		switch lets := refusal == nil && !silent; {
+		case lets && a.verdict != admitted: // the record let it
 			g.flights.add(a.line.ProductID, a.line.Quantity)
+		case !lets && a.verdict == admitted: // another line did not
+			g.flights.add(a.line.ProductID, -a.line.Quantity)
 		}
 	}
-	return nil
+	if refusal == nil && silent {
+		return g.fall(ctx, by, lines)
+	}
+	return refusal
 }
 
 // fall leaves it to this process' own gate.
 func (g *Gate) fall(ctx context.Context, by user.ID, lines []ledger.PlaceLine) error {
 	g.fellBack.Add(1)
-	return g.fallback.Admit(ctx, by, lines)
+	refusal := g.fallback.Admit(ctx, by, lines)
+	if refusal == nil {
+		for i := range lines {
+			g.flights.add(lines[i].ProductID, lines[i].Quantity)
+		}
+	}
+	return refusal
 }
 
 func (g *Gate) judge(ctx context.Context, a *ask) error {

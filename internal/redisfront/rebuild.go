@@ -23,7 +23,7 @@ const (
 	rebuildWord    = 2 * time.Second  // for one word with Redis
 	rebuildLock    = 5 * time.Second  // another may begin when this one has said nothing for so long
 	rebuildRestMin = time.Second      // after one that failed
-	rebuildRestMax = 15 * time.Second
+	rebuildRestMax = 4 * time.Second
 )
 
 // errSuperseded ends a rebuild whose epoch is not the record's any more: a half-built epoch is dead.
@@ -139,17 +139,17 @@ func (f *Front) rebuild(ctx context.Context, c rueidis.Client, was string, opene
 		return errSuperseded
 	}
 	begun := time.Now()
+	// After this nobody writes to an older epoch, and every batch is marked in this one or has been committed: then the record tells of it.
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Until(begun.Add(f.opt.Lease + f.opt.Settle))):
+	}
 	if err := b.fillShelves(ctx); err != nil {
 		return fmt.Errorf("products: %w", err)
 	}
 	failpoint.Hit("rebuild.half")
 	if !f.opt.Alone {
-		// From now on every batch is marked in this epoch, or has been committed: then the record tells of it.
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Until(begun.Add(f.opt.Lease + f.opt.Settle))):
-		}
 		if err := b.forget(ctx, was, opened.epoch); err != nil {
 			return fmt.Errorf("forget: %w", err)
 		}

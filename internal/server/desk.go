@@ -66,13 +66,16 @@ func sharedSecret(ctx context.Context, store *sqlstore.Store, name string) (stri
 	return store.SharedSecret(ctx, name, hex.EncodeToString(random))
 }
 
+// degraded is whether a database that may lose what it has committed is served all the same.
+func degraded(cfg config.Config) bool { return cfg.Durability == config.DurabilityDegraded }
+
 // Migration is one step of the schema.
 type Migration = sqlstore.Migration
 
 // Migrate brings the record's schema up to date, or, when dry, only looks, also beside a running desk. It gives the steps and
 // which of them the record has taken.
 func Migrate(ctx context.Context, cfg config.Config, dry bool) ([]Migration, error) {
-	store, err := sqlstore.Open(ctx, cfg.DatabaseURL, sqlstore.Options{ReadOnly: dry})
+	store, err := sqlstore.Open(ctx, cfg.DatabaseURL, sqlstore.Options{ReadOnly: dry, Degraded: true}) // it commits nothing of the shop's
 	if dry && errors.Is(err, fs.ErrNotExist) {
 		store, err = sqlstore.Open(ctx, "sqlite::memory:", sqlstore.Options{}) // a record that is not there has taken none
 	}
@@ -90,7 +93,7 @@ func Migrate(ctx context.Context, cfg config.Config, dry bool) ([]Migration, err
 
 // Audit runs all checks on the record, beside whoever serves it.
 func Audit(ctx context.Context, cfg config.Config, progress func(done, total int, name string)) (audit.Report, error) {
-	store, err := sqlstore.Open(ctx, cfg.DatabaseURL, sqlstore.Options{ReadOnly: true})
+	store, err := sqlstore.Open(ctx, cfg.DatabaseURL, sqlstore.Options{ReadOnly: true, Degraded: true})
 	if err != nil {
 		return audit.Report{}, err
 	}
@@ -107,7 +110,7 @@ func Rebuild(ctx context.Context, cfg config.Config, progress func(products int)
 	if cfg.RedisURL == "" {
 		return 0, errors.New("redis_url is not set: there is nothing to rebuild")
 	}
-	store, err := sqlstore.Open(ctx, cfg.DatabaseURL, sqlstore.Options{})
+	store, err := sqlstore.Open(ctx, cfg.DatabaseURL, sqlstore.Options{Degraded: true}) // it commits nothing of the shop's
 	if err != nil {
 		return 0, err
 	}
@@ -121,7 +124,7 @@ func Rebuild(ctx context.Context, cfg config.Config, progress func(products int)
 
 // Backup copies the record into a new file, beside whoever serves it, and gives the size of the copy.
 func Backup(ctx context.Context, cfg config.Config, file string, progress func(done, total int, about string)) (bytes int64, err error) {
-	store, err := sqlstore.Open(ctx, cfg.DatabaseURL, sqlstore.Options{ReadOnly: true})
+	store, err := sqlstore.Open(ctx, cfg.DatabaseURL, sqlstore.Options{ReadOnly: true, Degraded: true})
 	if err != nil {
 		return 0, err
 	}

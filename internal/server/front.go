@@ -144,10 +144,13 @@ func (f *front) run(ctx context.Context) {
 	connection.Wait()
 }
 
-// degraded says what the desk does without, though it answers.
-func (s *Server) degraded() (reasons []string) {
+// degradedBy says what the desk does without, though it answers.
+func (s *Server) degradedBy() (reasons []string) {
+	for _, weakness := range s.store.Weaknesses() {
+		reasons = append(reasons, "record: "+weakness)
+	}
 	if s.front == nil {
-		return nil
+		return reasons
 	}
 	if state := s.front.State(); !state.Working {
 		reasons = append(reasons, "redis: "+state.Reason)

@@ -106,8 +106,11 @@ func Start(ctx context.Context, cfg config.Config, opt Options) (_ *Server, err 
 	if s.admin, err = startAdmin(ctx, cfg.AdminListen, s.log); err != nil {
 		return nil, err
 	}
-	if s.store, err = sqlstore.Open(ctx, cfg.DatabaseURL, sqlstore.Options{}); err != nil {
+	if s.store, err = sqlstore.Open(ctx, cfg.DatabaseURL, sqlstore.Options{Degraded: degraded(cfg)}); err != nil {
 		return nil, err
+	}
+	for _, weakness := range s.store.Weaknesses() {
+		s.log.Error("the record may lose what it has committed", "setting", weakness)
 	}
 	if _, err = s.store.Migrate(ctx); err != nil {
 		return nil, err
@@ -200,7 +203,7 @@ func (s *Server) assemble(ctx context.Context) error {
 		Clock: clock, Log: s.log, Observe: s.metrics.Expired,
 	})
 	s.api = httpapi.New(s.desk, httpapi.Options{
-		Log: s.log, Clock: clock, Ready: s.readiness, Degraded: s.degraded, Metrics: s.metrics.Handler(), Observe: s.answered, Trace: s.trace(),
+		Log: s.log, Clock: clock, Ready: s.readiness, Degraded: s.degradedBy, Metrics: s.metrics.Handler(), Observe: s.answered, Trace: s.trace(),
 		Version: s.version, Callbacks: callbacks, Pages: pages, CursorKey: []byte(cursorKey),
 		Feed: hub, StreamsMax: s.cfg.StreamsMax, Origins: s.cfg.CORSOrigins,
 		PublicURL: s.cfg.PublicAt(s.listener.Addr()),

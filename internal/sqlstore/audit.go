@@ -61,15 +61,19 @@ var checkNames = [checks]string{
 // an index, all that speaks of one order side by side, and keeps no more than a few sums per product and per counter of a
 // user. Nobody waits for it, but while it runs the write-ahead log cannot start anew.
 func (s *Store) Audit(ctx context.Context, opt AuditOptions) (audit.Report, error) {
-	setDefault(&opt.LateBy, lateBy)
-	if opt.Progress == nil {
-		opt.Progress = func(int, int, string) {}
-	}
 	snap, err := s.snapshot(ctx)
 	if err != nil {
 		return audit.Report{}, fmt.Errorf("audit: %w", err)
 	}
 	defer snap.end()
+	return s.audit(ctx, snap, opt)
+}
+
+func (s *Store) audit(ctx context.Context, snap *snapshot, opt AuditOptions) (audit.Report, error) {
+	setDefault(&opt.LateBy, lateBy)
+	if opt.Progress == nil {
+		opt.Progress = func(int, int, string) {}
+	}
 	now, err := s.now(ctx, snap)
 	if err != nil {
 		return audit.Report{}, fmt.Errorf("audit: %w", err)
@@ -226,7 +230,7 @@ func (s *snapshot) end() {
 
 // each calls do for every row of a query.
 func (s *snapshot) each(ctx context.Context, query string, do func(*stream)) error {
-	r, err := s.s.dialect.stream(ctx, s, query)
+	r, err := streamRows(ctx, s, query) // one at a time, so as the database finds them
 	if err != nil {
 		return err
 	}
@@ -249,6 +253,7 @@ type stream struct {
 	into []any
 	page [][]any
 	more func() ([][]any, error) // gets the next page; an empty one is the end
+	end  func()                  // lets go what the pages come from; nil: there is nothing
 }
 
 // streamRows reads rows as the database finds them.
@@ -307,11 +312,25 @@ func (r *stream) close() {
 	if r.rows != nil {
 		r.rows.close()
 	}
+	if r.end != nil {
+		r.end()
+	}
 }
 
 func (r *stream) text(i int) string {
-	s, _ := r.values[i].(string)
+	s, _ := r.named(i)
 	return s
+}
+
+// named is a text, if it is one.
+func (r *stream) named(i int) (text string, is bool) {
+	switch v := r.values[i].(type) {
+	case string:
+		return v, true
+	case []byte:
+		return string(v), true
+	}
+	return "", false
 }
 
 // int is a number, or 0 for NULL.
@@ -321,6 +340,9 @@ func (r *stream) int(i int) int64 {
 		return v
 	case string: // a sum
 		n, _ := strconv.ParseInt(v, 10, 64)
+		return n
+	case []byte: // a sum of MySQL
+		n, _ := strconv.ParseInt(string(v), 10, 64)
 		return n
 	}
 	return 0

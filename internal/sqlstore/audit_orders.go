@@ -96,7 +96,7 @@ func chapters() []*chapter {
 		{query: `SELECT order_no FROM idempotency_keys ORDER BY order_no`, read: func(s *story, _ *stream) { s.keys++ }},
 		{query: events + `= 15 ORDER BY subject, sequence`, read: (*story).readEvent},
 		{
-			query: events + `<> 15 ORDER BY CAST(substr(subject, 1, 8) AS INTEGER), CAST(substr(subject, 9) AS INTEGER), sequence`,
+			query: events + `<> 15 ORDER BY substr(subject, 1, 8), length(subject), subject, sequence`,
 			read:  (*story).readEvent,
 		},
 	}
@@ -185,7 +185,7 @@ func (a *auditor) turn(c *chapter) (err error) {
 		if c.more, err = c.next(); err != nil || !c.more {
 			return err
 		}
-		subject, named := c.values[0].(string)
+		subject, named := c.named(0)
 		switch {
 		case !named:
 			c.no = c.number(0)

@@ -21,6 +21,9 @@ const (
 // It reads one snapshot: whoever serves the record goes on writing, and does not make the copy start again. The copy is written
 // under another name beside its own, brought to the disk and checked; only then it gets its name, which nothing may have yet.
 func (s *Store) Backup(ctx context.Context, file string, progress func(done, total int, about string)) (bytes int64, err error) {
+	if s.dialect.backup != "" {
+		return 0, errors.New(s.dialect.backup)
+	}
 	fail := func(err error) (int64, error) { return 0, fmt.Errorf("back up to %s: %w", file, err) }
 	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
 		if err == nil {

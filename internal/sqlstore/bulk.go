@@ -109,7 +109,7 @@ func (ins inserter) prepared() inserter {
 	head := "INSERT INTO " + ins.table + " (" + names("", ins.columns) + ins.same + ") "
 	one := "(" + marks(len(ins.columns)) + ins.values + "),"
 	ins.texts = map[int]string{}
-	for _, n := range rowsPerInsert {
+	for _, n := range append(rowsPerInsert, mysqlSizes...) {
 		ins.texts[n] = head + "VALUES " + strings.TrimSuffix(strings.Repeat(one, n), ",") + ins.conflict
 	}
 	ins.fromArrays = head + "SELECT " + names("r.", ins.columns) + ins.values + " FROM " + unnested("r", ins.columns) + ins.conflict
@@ -154,8 +154,9 @@ func insertRows(ctx context.Context, t *tx, ins *inserter, n int, row func(args 
 // updater changes rows of one table in bulk. A row is found by its key, and must still be as it was loaded.
 type updater struct {
 	table      string
-	columns    []column // those that are set, the key, and what the row must still be
-	one        string   // the statement that changes one row
+	columns    []column       // those that are set, the key, and what the row must still be
+	one        string         // the statement that changes one row
+	fromRows   map[int]string // those that change several, joined from literals
 	fromArrays string
 }
 
@@ -180,7 +181,16 @@ func setting(table, set, key, was, also string) updater {
 		where += " AND " + also
 		on += " AND " + also
 	}
+	literals := make([]string, len(up.columns))
+	for i, c := range up.columns {
+		literals[i] = "? AS " + c.name
+	}
 	up.one = "UPDATE " + table + " AS t SET " + strings.Join(one, ", ") + where
+	up.fromRows = map[int]string{}
+	for _, n := range mysqlSizes {
+		up.fromRows[n] = "UPDATE (SELECT " + strings.Join(literals, ", ") + strings.Repeat(" UNION ALL SELECT "+marks(len(up.columns)), n-1) +
+			") AS c STRAIGHT_JOIN " + table + " AS t FORCE INDEX (PRIMARY) SET t." + strings.Join(joined, ", t.") + on
+	}
 	up.fromArrays = "UPDATE " + table + " AS t SET " + strings.Join(joined, ", ") + " FROM " + unnested("c", up.columns) + on
 	return up
 }

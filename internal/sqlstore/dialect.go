@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/pressly/goose/v3"
+
+	"github.com/holdfast-oms/holdfast/internal/event"
 )
 
 // dialect is what one kind of database says or does in its own way. Queries are written once, beside the methods that run them,
@@ -18,9 +20,10 @@ type dialect struct {
 
 	locksMigrations func() (goose.ProviderOption, error) // nil: the file's lock is enough
 
-	alone    bool // one connection writes, in turns
-	prepares bool // statements are prepared once for each connection; else the driver keeps them, or needs none
-	arrays   bool // lists and rows are passed as arrays, one for each column
+	backup   string // how the record is copied, where Holdfast does not do it
+	alone    bool   // one connection writes, in turns
+	prepares bool   // statements are prepared once for each connection; else the driver keeps them, or needs none
+	arrays   bool   // lists and rows are passed as arrays, one for each column
 
 	begin    string               // opens a transaction that writes
 	snapshot []string             // open a transaction that sees the record as it is at its first look
@@ -31,10 +34,11 @@ type dialect struct {
 	// spell puts a query that is written as SQLite would have it into the dialect's words; nil: it is as written.
 	spell func(query string) string
 
-	lock      string                    // at the end of a look whose rows are to stay as they are until the transaction ends
-	join      string                    // joins two sources so that the left one comes first, where that has to be said
-	indexedBy func(index string) string // behind a table's name: how it is to be gone through
-	present   string                    // counts the tables of a name
+	lock        string                    // at the end of a look whose rows are to stay as they are until the transaction ends
+	join        string                    // joins two sources so that the left one comes first, where that has to be said
+	indexedBy   func(index string) string // behind a table's name: how it is to be gone through
+	everyStatus bool                      // the index on statuses holds pending orders too
+	present     string                    // counts the tables of a name
 
 	// orders is a source of rows by the name of orders: those of users, of numbers below one and from another on. It takes the
 	// two numbers and then what the condition on the user takes; with stands before the query.
@@ -42,8 +46,8 @@ type dialect struct {
 	// numberText is an order's number as people see it.
 	numberText string
 
-	now    string                                                           // the database's clock in whole milliseconds; "": the clock is the process's own
-	events func(ctx context.Context, t *tx, n int) (ids []int64, err error) // new ids, which rise for each subject
+	now    string                                                                          // the database's clock in whole milliseconds; "": the clock is the process's own
+	events func(ctx context.Context, t *tx, events []event.Event) (ids []int64, err error) // writes events; the ids it gives them rise for each subject
 	stream func(ctx context.Context, s *snapshot, query string) (*stream, error)
 
 	insert func(ctx context.Context, t *tx, ins *inserter, n int, row func(args []any, i int) []any) error

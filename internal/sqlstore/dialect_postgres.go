@@ -40,6 +40,7 @@ var postgresDialect = dialect{
 	name: "postgres", goose: goose.DialectPostgres,
 	locksMigrations: lockPostgresMigrations,
 	arrays:          true,
+	backup:          "the record is on PostgreSQL: copy it with pg_dump, or with pg_basebackup and the write-ahead log, and check the copy with holdfast audit",
 	begin:           `BEGIN ISOLATION LEVEL READ COMMITTED`,
 	snapshot: []string{
 		`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`,
@@ -63,7 +64,7 @@ var postgresDialect = dialect{
 	numberText: `CAST(orders.order_no / 10000000000 AS TEXT) || to_char(orders.order_no % 10000000000, 'FM9990000000')`,
 
 	now:    postgresNow,
-	events: nextEventsPostgres,
+	events: insertEvents(nextEventsPostgres),
 	stream: streamCursor,
 	insert: insertArrays,
 	update: updateArrays,

@@ -59,7 +59,7 @@ var sqliteDialect = dialect{
 	},
 	numberText: `(orders.order_no / 10000000000) || printf('%07d', orders.order_no % 10000000000)`,
 
-	events: nextEventsSQLite,
+	events: insertEvents(nextEventsSQLite),
 	stream: streamRows,
 	insert: insertRows,
 	update: updateEach,

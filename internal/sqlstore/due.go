@@ -15,11 +15,15 @@ func (s *Store) Deadlines(ctx context.Context, after order.Deadline, until time.
 	return s.deadlines(ctx, ``, after, until, limit)
 }
 
+func dueText(only string) string {
+	return `SELECT order_no, pay_by FROM orders
+		WHERE status = 'pending' AND pay_by >= ? AND pay_by <= ? AND (pay_by > ? OR order_no > ?) ` + only + `
+		ORDER BY pay_by, order_no LIMIT ?`
+}
+
 func (s *Store) deadlines(ctx context.Context, only string, after order.Deadline, until time.Time, limit int) ([]order.Deadline, error) {
 	var found []order.Deadline
-	rows, err := s.query(ctx, `SELECT order_no, pay_by FROM orders
-		WHERE status = 'pending' AND pay_by >= ? AND pay_by <= ? AND (pay_by > ? OR order_no > ?) `+only+`
-		ORDER BY pay_by, order_no LIMIT ?`, ms(after.PayBy), ms(until), ms(after.PayBy), int64(after.Number), limit)
+	rows, err := s.query(ctx, dueText(only), ms(after.PayBy), ms(until), ms(after.PayBy), int64(after.Number), limit)
 	err = scan(rows, err, func(r *sql.Rows) error {
 		var d order.Deadline
 		var payBy int64

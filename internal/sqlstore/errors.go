@@ -27,6 +27,10 @@ func classify(err error) error {
 		return classifySQLite(lite, err)
 	case errors.As(err, &postgres):
 		return classifyPostgres(postgres, err)
+	case errors.Is(err, context.Canceled): // whoever asked has left
+		return err
+	case mysqlKindOf(err) != mysqlOther:
+		return classifyMySQL(err)
 	case lost(err):
 		return fault.ErrUnavailable.Because(err)
 	}

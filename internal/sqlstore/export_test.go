@@ -3,7 +3,30 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
+
+	"github.com/holdfast-oms/holdfast/internal/audit"
 )
+
+// AuditAfter plants something inside a transaction, audits what the transaction sees, and rolls it back.
+func (s *Store) AuditAfter(ctx context.Context, opt AuditOptions, plants ...string) (report audit.Report, err error) {
+	conn, err := s.write.Conn(ctx)
+	if err != nil {
+		return report, err
+	}
+	defer conn.Close() //nolint:errcheck // a test
+	_, err = conn.ExecContext(ctx, `BEGIN`)
+	for _, p := range plants {
+		if err == nil {
+			_, err = conn.ExecContext(ctx, p)
+		}
+	}
+	if err == nil {
+		report, err = s.audit(ctx, &snapshot{s, conn}, opt)
+	}
+	_, ended := conn.ExecContext(ctx, `ROLLBACK`)
+	return report, errors.Join(err, ended)
+}
 
 // CountRows counts the rows of a table, for tests that ask whether it grows.
 func (s *Store) CountRows(ctx context.Context, table string) (n int64, err error) {

@@ -16,6 +16,10 @@ type Health struct {
 	ReaderWaits              int64         // times a look waited for a reading connection
 	ReaderWaited             time.Duration // all of them together
 
+	WritersInUse, WritersMax int
+	WriterWaits              int64 // the same of transactions, where a server has several connections that write
+	WriterWaited             time.Duration
+
 	// Of the file, where there is one.
 	FileBytes, WALBytes int64
 	Checkpoints         int64 // times the write-ahead log began anew
@@ -27,6 +31,11 @@ func (s *Store) Health() Health {
 	h := Health{
 		Statements:   s.statements.all(),
 		ReadersInUse: pool.InUse, ReadersMax: pool.MaxOpenConnections, ReaderWaits: pool.WaitCount, ReaderWaited: pool.WaitDuration,
+	}
+	writes := s.write.Stats()
+	h.WritersInUse, h.WritersMax, h.WriterWaits, h.WriterWaited = writes.InUse, writes.MaxOpenConnections, writes.WaitCount, writes.WaitDuration
+	if s.dialect.alone {
+		h.WritersInUse, h.WritersMax = 1-len(s.writer.turn), 1
 	}
 	if s.path != "" {
 		h.FileBytes, h.WALBytes = size(s.path), size(s.path+"-wal")

@@ -101,10 +101,14 @@ func scanProduct(r *sql.Rows) (*product.Product, *stock.Stock, error) {
 	return p, s, err
 }
 
+func lockProductsText(d *dialect, in string) string {
+	return `SELECT ` + productColumns + ` FROM stock s JOIN products p ON p.product_id = s.product_id
+		WHERE s.product_id ` + in + ` ORDER BY s.product_id` + d.lock
+}
+
 func (t *tx) loadProducts(ctx context.Context, ids []product.ID, into *ledger.Rows) error {
 	return lists(t, ids, text, func(in string, args []any) error {
-		rows, err := t.query(ctx, `SELECT `+productColumns+` FROM stock s JOIN products p ON p.product_id = s.product_id
-			WHERE s.product_id `+in+` ORDER BY s.product_id`+t.s.dialect.lock, args...)
+		rows, err := t.query(ctx, lockProductsText(t.s.dialect, in), args...)
 		return scan(rows, err, func(r *sql.Rows) error {
 			p, s, err := scanProduct(r)
 			into.Products[p.ID], into.Stock[p.ID] = p, s
@@ -166,9 +170,13 @@ func scanUser(r interface{ Scan(...any) error }) (*user.User, error) {
 	return u, err
 }
 
+func lockUsersText(d *dialect, in string) string {
+	return `SELECT ` + userColumns + ` FROM users WHERE user_id ` + in + ` ORDER BY user_id` + d.lock
+}
+
 func (t *tx) loadUsers(ctx context.Context, ids []user.ID, into *ledger.Rows) error {
 	return lists(t, ids, text, func(in string, args []any) error {
-		rows, err := t.query(ctx, `SELECT `+userColumns+` FROM users WHERE user_id `+in+` ORDER BY user_id`+t.s.dialect.lock, args...)
+		rows, err := t.query(ctx, lockUsersText(t.s.dialect, in), args...)
 		return scan(rows, err, func(r *sql.Rows) error {
 			u, err := scanUser(r)
 			into.Users[u.ID] = u

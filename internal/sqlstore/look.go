@@ -92,6 +92,9 @@ func (d *dialect) ordersBy(f checkout.OrderFilter) (text string, args []any) {
 		}
 		with, from := d.orders("= ?")
 		text = with + `SELECT ` + orderColumns + ` FROM ` + from + w.text() + newestFirst
+	case f.Status != "" && d.everyStatus:
+		w.and(`status = ?`, string(f.Status))
+		text = `SELECT ` + orderColumns + ` FROM orders` + d.indexedBy("orders_status") + w.text() + newestFirst
 	case f.Status == order.Pending:
 		w.and(`status = 'pending'`)
 		text = `SELECT ` + orderColumns + ` FROM orders WHERE order_no IN

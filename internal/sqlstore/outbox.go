@@ -99,8 +99,8 @@ func (t *tx) relayShard(ctx context.Context, l event.ShardLease, head int64, lim
 	if err != nil || n == 0 {
 		return 0, err
 	}
-	gone, err := t.exec(ctx, `DELETE FROM outbox_waiting WHERE shard = ? AND event_id IN
-		(SELECT event_id FROM event_log WHERE position > ? AND position <= ?)`, l.Shard, head, head+n)
+	gone, err := t.exec(ctx, `DELETE FROM outbox_waiting WHERE event_id IN
+		(SELECT event_id FROM event_log WHERE position > ? AND position <= ?) AND shard = ?`, head, head+n, l.Shard)
 	if err == nil && gone != n {
 		err = fmt.Errorf("%d events came into the log, %d stopped waiting", n, gone)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/money"
 	"github.com/holdfast-oms/holdfast/internal/product"
 	"github.com/holdfast-oms/holdfast/internal/sqlstore"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 	"github.com/holdfast-oms/holdfast/internal/user"
 	"github.com/holdfast-oms/holdfast/internal/worker"
 )
@@ -21,7 +22,16 @@ import (
 // BenchmarkPlace is the ledger over a durable file, without HTTP: 256 buyers, each with one order under way.
 func BenchmarkPlace(b *testing.B) {
 	for _, products := range []int{1, 1000} {
-		b.Run(fmt.Sprintf("products=%d", products), func(b *testing.B) { benchmarkPlace(b, products, nil) })
+		b.Run(fmt.Sprintf("products=%d", products), func(b *testing.B) {
+			benchmarkPlace(b, "sqlite:"+filepath.Join(b.TempDir(), "bench.db"), products, nil)
+		})
+	}
+}
+
+// BenchmarkPlaceOnPostgreSQL is the same on a server of this machine.
+func BenchmarkPlaceOnPostgreSQL(b *testing.B) {
+	for _, products := range []int{1, 1000} {
+		b.Run(fmt.Sprintf("products=%d", products), func(b *testing.B) { benchmarkPlace(b, testenv.PostgresURL(b), products, nil) })
 	}
 }
 
@@ -32,7 +42,7 @@ func BenchmarkPlace(b *testing.B) {
 func BenchmarkPlaceBesideTheJanitor(b *testing.B) {
 	for _, works := range []bool{false, true} {
 		b.Run(fmt.Sprintf("works=%v", works), func(b *testing.B) {
-			benchmarkPlace(b, 100, func(s *sqlstore.Store, now *atomic.Int64) (end func()) {
+			benchmarkPlace(b, "sqlite:"+filepath.Join(b.TempDir(), "bench.db"), 100, func(s *sqlstore.Store, now *atomic.Int64) (end func()) {
 				l := ledger.New(s, ledger.Options{})
 				const chunk, old = 500, 20_000
 				for range old / chunk {
@@ -71,19 +81,23 @@ func BenchmarkPlaceBesideTheJanitor(b *testing.B) {
 
 // benchmarkPlace lets buyers order. beside, if given, fills the record half a year ago, lets the clock go by setting now to 0, and
 // starts what works at the same time.
-func benchmarkPlace(b *testing.B, products int, beside func(s *sqlstore.Store, now *atomic.Int64) (end func())) {
+func benchmarkPlace(b *testing.B, url string, products int, beside func(s *sqlstore.Store, now *atomic.Int64) (end func())) {
 	b.Helper()
 	ctx := context.Background()
 	var now atomic.Int64
 	if beside != nil {
 		now.Store(time.Now().Add(-180 * 24 * time.Hour).UnixNano())
 	}
-	store, err := sqlstore.Open(ctx, "sqlite:"+filepath.Join(b.TempDir(), "bench.db"), sqlstore.Options{Clock: func() time.Time {
-		if at := now.Load(); at != 0 {
-			return time.Unix(0, at)
+	var opt sqlstore.Options
+	if beside != nil {
+		opt.Clock = func() time.Time {
+			if at := now.Load(); at != 0 {
+				return time.Unix(0, at)
+			}
+			return time.Now()
 		}
-		return time.Now()
-	}})
+	}
+	store, err := sqlstore.Open(ctx, url, opt)
 	if err != nil {
 		b.Fatal(err)
 	}

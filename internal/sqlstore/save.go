@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sort"
 
+	"github.com/holdfast-oms/holdfast/internal/event"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/order"
 )
@@ -218,18 +219,25 @@ func (t *tx) saveKeys(ctx context.Context, c *ledger.Changes) error {
 // saveEvents writes events in the order in which they happened: a subject's rows are locked, so that whoever writes of it next has
 // higher ids.
 func (t *tx) saveEvents(ctx context.Context, c *ledger.Changes) error {
-	ids, err := t.s.dialect.events(ctx, t, len(c.Events))
-	if err != nil {
-		return err
-	}
-	err = t.insert(ctx, &intoOutbox, len(c.Events), func(a []any, i int) []any {
-		e := &c.Events[i]
-		return append(a, ids[i], string(e.Subject.Kind), e.Subject.ID, e.Sequence, string(e.Type), ms(e.Time), string(e.Data))
-	})
+	ids, err := t.s.dialect.events(ctx, t, c.Events)
 	if err != nil {
 		return err
 	}
 	return t.insert(ctx, &intoWaiting, len(c.Events), func(a []any, i int) []any {
 		return append(a, int64(c.Events[i].Subject.Shard()), ids[i])
 	})
+}
+
+// insertEvents writes events under ids that are taken before.
+func insertEvents(take func(ctx context.Context, t *tx, n int) ([]int64, error)) func(context.Context, *tx, []event.Event) ([]int64, error) {
+	return func(ctx context.Context, t *tx, events []event.Event) ([]int64, error) {
+		ids, err := take(ctx, t, len(events))
+		if err != nil {
+			return nil, err
+		}
+		return ids, t.insert(ctx, &intoOutbox, len(events), func(a []any, i int) []any {
+			e := &events[i]
+			return append(a, ids[i], string(e.Subject.Kind), e.Subject.ID, e.Sequence, string(e.Type), ms(e.Time), string(e.Data))
+		})
+	}
 }

@@ -54,7 +54,7 @@ func Open(ctx context.Context, named string, opt Options) (*Store, error) {
 	return s, nil
 }
 
-var errUnknown = errors.New("a record is named sqlite:PATH or postgres://…")
+var errUnknown = errors.New("a record is named sqlite:PATH, postgres://… or mysql://…")
 
 // shown is a URL without what nobody may read.
 func shown(text string) string {
@@ -75,6 +75,9 @@ func (s *Store) open(ctx context.Context, named string, opt Options) (err error)
 	case kind == "sqlite" && rest != "":
 		s.dialect = &sqliteDialect
 		err = s.openSQLite(ctx, rest, opt)
+	case kind == "mysql":
+		s.dialect = &mysqlDialect
+		err = s.openMySQL(ctx, named, opt)
 	case kind == "postgres" || kind == "postgresql":
 		s.dialect = &postgresDialect
 		err = s.openPostgres(ctx, named, opt)

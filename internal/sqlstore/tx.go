@@ -22,17 +22,24 @@ type tx struct {
 func (s *Store) Begin(ctx context.Context) (ledger.Tx, error) { return s.begin(ctx) }
 
 func (s *Store) begin(ctx context.Context) (*tx, error) {
-	one, err := s.writer.take(ctx)
-	if err != nil {
-		return nil, classify(err)
-	}
-	// BEGIN is not interrupted: it might have taken effect even so, and nobody would end what it began.
-	if _, err := one.exec(context.WithoutCancel(ctx), s.dialect.begin); err != nil {
+	for again := false; ; again = true {
+		one, err := s.writer.take(ctx)
+		if err != nil {
+			return nil, classify(err)
+		}
+		// BEGIN is not interrupted: it might have taken effect even so, and nobody would end what it began.
+		_, err = one.exec(context.WithoutCancel(ctx), s.dialect.begin)
+		if err == nil {
+			return &tx{session: one, s: s}, nil
+		}
 		_, _ = one.exec(context.WithoutCancel(ctx), `ROLLBACK`) // should one be open that nobody ended
+		ended := one.conn == nil && !errors.Is(err, context.DeadlineExceeded)
 		one.give()
-		return nil, err
+		if s.dialect.alone || !ended || again {
+			return nil, err
+		}
+		// The server has ended a connection that idled in the pool; nothing was done on it.
 	}
-	return &tx{session: one, s: s}, nil
 }
 
 func (t *tx) speaks() *dialect { return t.s.dialect }

@@ -236,6 +236,17 @@ func Catalogue() []Metric {
 			Alarm: "it rises fast: lists or audits hold all readers",
 		},
 		{Name: "holdfast_sql_reader_wait_seconds_total", Kind: Counter, Help: "Time spent waiting for a reading connection."},
+		{Name: "holdfast_sql_writers_in_use", Kind: Gauge, Help: "Writing connections in use; on SQLite there is one."},
+		{Name: "holdfast_sql_writers_limit", Kind: Gauge, Help: "Writing connections that may be open."},
+		{
+			Name: "holdfast_sql_writer_waits_total", Kind: Counter, Help: "Times a transaction waited for a writing connection of a server; 0 on SQLite.",
+			Alarm: "it rises: transactions take long, or connections break off",
+		},
+		{Name: "holdfast_sql_writer_wait_seconds_total", Kind: Counter, Help: "Time spent waiting for a writing connection of a server."},
+		{
+			Name: "holdfast_record_degraded", Kind: Gauge, Help: "1 while the database's settings may lose what it has committed.",
+			Alarm: "1: set what the log names",
+		},
 		{
 			Name: "holdfast_sqlite_file_bytes", Kind: Gauge, Labels: []Label{{Name: "file", Values: []string{"database", "wal"}}},
 			Help:  "Size of the database's files.",

@@ -55,6 +55,7 @@ func LogFields() []LogField {
 		{"took", "how long it took"},
 		{"code", "of the problem that was answered"},
 		{"key_id", "which API key was used: its id, never the key"},
+		{"setting", "the database's setting that it is about, and what it must be"},
 		{"order_no", "which order it was about"},
 		{"product_id", "which product it was about"},
 		{"err", "what went wrong, in our words and the database's; no statement's values"},

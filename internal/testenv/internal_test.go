@@ -49,6 +49,15 @@ func (e thief) command(s *Server) (command, error) {
 			e.t.Fatal(err)
 		}
 		e.t.Cleanup(func() { l.Close() })
+		go func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				conn.Close() // no answer is an answer that is waited for
+			}
+		}()
 		*e.stolen = append(*e.stolen, s.Addr())
 	}
 	return e.redis.command(s)

@@ -6,10 +6,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -186,7 +188,8 @@ func TestServersEndWithAProcessThatIsKilled(t *testing.T) {
 		s := testenv.StartPostgres(t, testenv.Options{})
 		s.Pause() // the sleeping processes of PostgreSQL do not see that their parent has died
 		fmt.Println("started")
-		select {}
+		_, _ = io.Copy(io.Discard, os.Stdin) // until it is killed
+		return
 	}
 	folder := t.TempDir()
 	if err := os.Chmod(filepath.Dir(folder), 0o755); err != nil { // servers of root do not run as root
@@ -195,6 +198,11 @@ func TestServersEndWithAProcessThatIsKilled(t *testing.T) {
 	victim := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$") //nolint:gosec // this program
 	victim.Env = append(os.Environ(), role+"=1", "TMPDIR="+folder)
 	victim.Stderr = os.Stderr
+	lifeline, err := victim.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lifeline.Close()
 	out, err := victim.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -207,8 +215,9 @@ func TestServersEndWithAProcessThatIsKilled(t *testing.T) {
 	for said.Scan() && said.Text() != "started" {
 		t.Log(said.Text())
 	}
-	if got := mentioning(t, folder); got < 2 {
-		t.Fatalf("processes of the victim's servers: got %d, want 2 and more", got)
+	servers := below(t, map[string]bool{strconv.Itoa(victim.Process.Pid): true})
+	if len(servers) < 4 {
+		t.Fatalf("processes of the victim's servers: got %d, want several", len(servers))
 	}
 	if err := victim.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -216,25 +225,28 @@ func TestServersEndWithAProcessThatIsKilled(t *testing.T) {
 	_ = victim.Wait() // it was killed
 	until(t, "the servers and their folder to go", func() bool {
 		left, err := os.ReadDir(folder)
-		return err == nil && len(left) == 0 && mentioning(t, folder) == 0
+		return err == nil && len(left) == 0 && len(below(t, servers)) == 0
 	})
 }
 
-// mentioning counts the processes that work in a folder: those it stands in the command line of, and their children.
-func mentioning(t *testing.T, folder string) int {
+// below are the living among some processes and all their descendants.
+func below(t *testing.T, some map[string]bool) map[string]bool {
 	t.Helper()
-	out, err := exec.Command("ps", "-A", "-o", "pid=,ppid=,stat=,args=").Output()
+	out, err := exec.Command("ps", "-A", "-o", "pid=,ppid=,stat=").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	members := map[string]bool{}
-	for line := range strings.Lines(string(out)) {
-		fields := strings.Fields(line)
-		if len(fields) > 3 && fields[2][0] != 'Z' && (strings.Contains(line, folder) || members[fields[1]]) {
-			members[fields[0]] = true
+	found := map[string]bool{}
+	for more := true; more; {
+		more = false
+		for line := range strings.Lines(string(out)) {
+			f := strings.Fields(line)
+			if len(f) == 3 && f[2][0] != 'Z' && !found[f[0]] && (some[f[0]] || found[f[1]]) {
+				found[f[0]], more = true, true
+			}
 		}
 	}
-	return len(members)
+	return found
 }
 
 // within waits for an outcome with a limit that only a test that hangs can reach.

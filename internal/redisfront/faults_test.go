@@ -1,0 +1,141 @@
+package redisfront_test
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/checkout"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
+)
+
+var faultsN = flag.Int("faults.n", 2, "how often each fault of Redis happens in its sale")
+
+// mishaps is a Redis that has accidents.
+type mishaps struct {
+	t      *testing.T
+	server *testenv.Server
+	proxy  *testenv.Proxy
+	sale   *sale
+}
+
+const away = 700 * time.Millisecond // for which Redis is gone
+
+func pause(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // the sale goes on meanwhile
+
+func (m *mishaps) killed() {
+	m.server.Kill()
+	pause(away)
+	m.server.Start()
+}
+
+func (m *mishaps) flushed() { do(m.t, direct(m.t, m.server.URL()), "FLUSHALL") }
+
+// broughtBackOld restarts it with what it held a while ago.
+func (m *mishaps) broughtBackOld() {
+	c := direct(m.t, m.server.URL())
+	do(m.t, c, "SAVE")
+	folder, err := do(m.t, c, "CONFIG", "GET", "dir").AsStrMap()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	file := filepath.Join(folder["dir"], "dump.rdb")
+	old, err := os.ReadFile(file)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	pause(away)
+	m.server.Kill()
+	if err := os.WriteFile(file, old, 0o644); err != nil { //nolint:gosec // the server runs as somebody else
+		m.t.Fatal(err)
+	}
+	m.server.Start()
+}
+
+func (m *mishaps) slow() {
+	m.proxy.Delay(2 * time.Second)
+	pause(2 * away)
+	m.proxy.Delay(0)
+}
+
+func (m *mishaps) swallowed() {
+	m.proxy.Blackhole(true)
+	pause(2 * away)
+	m.proxy.Blackhole(false)
+}
+
+func (m *mishaps) repliesLost() {
+	for _, command := range []string{"EVALSHA", "BITFIELD"} {
+		select {
+		case <-m.proxy.SwallowReply(testenv.Saying(command)):
+		case <-time.After(2 * time.Second): // nobody asked: it is not believed just now
+		}
+	}
+}
+
+func (m *mishaps) replyHangs() {
+	select {
+	case <-m.proxy.BlackholeReply(testenv.Saying("EVALSHA")):
+	case <-time.After(2 * time.Second):
+	}
+	pause(away)
+	m.proxy.Blackhole(false)
+}
+
+// Two of the three processes reach Redis by the proxy; the third sees it always, unless the server itself is gone.
+func TestASaleGoesOnThroughFaultsOfRedis(t *testing.T) {
+	noFile := map[string]string{"appendonly": "no"}
+	for _, c := range []struct {
+		fault    string
+		settings map[string]string
+		happens  func(*mishaps)
+	}{
+		{"killed, append-only file on", nil, (*mishaps).killed},
+		{"killed, append-only file off", noFile, (*mishaps).killed},
+		{"flushed", nil, (*mishaps).flushed},
+		{"brought back as it was", noFile, (*mishaps).broughtBackOld},
+		{"two seconds late", nil, (*mishaps).slow},
+		{"a black hole", nil, (*mishaps).swallowed},
+		{"replies lost", nil, (*mishaps).repliesLost},
+		{"a reply that never comes", nil, (*mishaps).replyHangs},
+	} {
+		t.Run(c.fault, func(t *testing.T) {
+			m := &mishaps{t: t, server: testenv.StartRedis(t, testenv.Options{Settings: c.settings})}
+			var address string
+			m.proxy, address = overProxy(t, m.server)
+			m.sale = openSale(t, int64(800**faultsN), func(process int) string {
+				if process == 0 {
+					return m.server.URL()
+				}
+				return address
+			}, func(g checkout.Gate) checkout.Gate { return g })
+			m.sale.works()
+			m.sale.run(func() {
+				for range *faultsN {
+					pause(away / 2)
+					c.happens(m)
+					m.sale.works()
+				}
+			})
+			if gap := time.Duration(m.sale.longestGap.Load()) * time.Millisecond; gap > 3*time.Second {
+				t.Errorf("for %v no order was placed though there was stock, want about a second at most", gap)
+			}
+			if told := time.Duration(m.sale.longestFalse.Load()) * time.Millisecond; told > 3*time.Second {
+				t.Errorf("somebody was told sold out %v after there was stock, want two seconds at most", told)
+			}
+			c := direct(t, m.server.URL())
+			for _, id := range m.sale.products {
+				shelf, err := m.sale.processes[0].store.Shelf(t.Context(), id)
+				if err != nil {
+					t.Fatal(err)
+				}
+				until(t, "Redis says what the record says of "+string(id), func() bool {
+					return hash(t, c, "inventory:{"+string(id)+"}")["version"] == strconv.FormatInt(shelf.Stock.Version, 10)
+				})
+			}
+		})
+	}
+}

@@ -1,0 +1,149 @@
+package redisfront_test
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/holdfast-oms/holdfast/internal/checkout"
+	"github.com/holdfast-oms/holdfast/internal/product"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
+)
+
+// permissions are what docs/operate.md gives the desk's own user.
+var permissions = []string{
+	"~inventory:*", "~limits:*", "~used:*", "~holdfast:*", "&holdfast:*", "-@all",
+	"+evalsha", "+eval", "+time", "+hgetall", "+hmget", "+hget", "+hset", "+hdel", "+get", "+set", "+del", "+unlink", "+expire", "+pexpire", "+pttl",
+	"+setbit", "+bitfield", "+bitfield_ro", "+publish", "+subscribe", "+unsubscribe", "+pubsub|numsub",
+	"+info", "+ping", "+hello", "+client|setname", "+cluster|slots", "+cluster|shards",
+}
+
+func TestTheDeskDoesWithFewPermissions(t *testing.T) {
+	s := testenv.StartRedis(t, testenv.Options{})
+	c := direct(t, s.URL())
+	do(t, c, append([]string{"ACL", "SETUSER", "desk", "on", ">secret-of-the-desk"}, permissions...)...)
+	u, err := url.Parse(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword("desk", "secret-of-the-desk")
+	r, log := newRecord(), &eventLog{}
+	r.use(keys(0, 100)...)
+	r.put("sku-1", 1, func(p *product.Product) { p.MaxPerUser = 1 })
+	p := working(t, r, quick(u.String()))
+	d, grown := feeding(t, p, log)
+	heard := hear(t, c)
+	p.front.Using(keys(100, 10))
+	if err := p.Admit(t.Context(), "u-1", want("sku-1", 1)); err != nil {
+		t.Error(err)
+	}
+	p.Answered("u-1", want("sku-1", 1), nil)
+	p.Gate.Applied(r.put("sku-1", 0, nil))
+	if !p.MayHaveUsed(t.Context(), key(105)) || p.MayHaveUsed(t.Context(), key(500)) {
+		t.Error("the marks do not tell used keys from others")
+	}
+	until(t, "somebody listens", func() bool {
+		n, _ := do(t, c, "PUBSUB", "NUMSUB", "holdfast:events").AsIntMap()
+		return n["holdfast:events"] == 1
+	})
+	until(t, "an event is heard", func() bool {
+		log.grow(1)
+		d.Wake()
+		return len(heard()) > 0 && grown.Load() > 0
+	})
+	pause(300 * time.Millisecond) // what runs in the background has had its turn
+	refused, err := do(t, c, "ACL", "LOG").ToArray()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range refused {
+		m, _ := entry.AsStrMap()
+		t.Errorf("refused: %s %s", m["reason"], m["object"])
+	}
+	desk := direct(t, u.String())
+	for _, command := range []string{"FLUSHALL", "KEYS *", "CONFIG GET *", "SCRIPT FLUSH", "FUNCTION LIST", "GET elsewhere", "PUBLISH elsewhere x"} {
+		err := desk.Do(t.Context(), desk.B().Arbitrary(strings.Fields(command)...).Build()).Error()
+		if err == nil || !strings.HasPrefix(err.Error(), "NOPERM") {
+			t.Errorf("%s: got %v, want NOPERM", command, err)
+		}
+	}
+}
+
+func TestAClusterServes(t *testing.T) {
+	cluster := testenv.StartRedisCluster(t, testenv.Options{})
+	r := newRecord()
+	for i := range 200 {
+		r.put(product.ID(fmt.Sprintf("sku-%d", i)), int64(i%2), nil)
+	}
+	r.use(keys(0, 1000)...)
+	a, b := working(t, r, quick(cluster.URL())), working(t, r, quick(cluster.URL()))
+	for i := range 200 {
+		for _, p := range []*process{a, b} {
+			if err := p.Admit(t.Context(), "u-1", want(product.ID(fmt.Sprintf("sku-%d", i)), 1)); (err == nil) != (i%2 == 1) {
+				t.Fatalf("sku-%d, of which there are %d: got %v", i, i%2, err)
+			}
+		}
+	}
+	a.front.Using(keys(1000, 500))
+	for i, k := range keys(0, 1500) {
+		if !b.MayHaveUsed(t.Context(), k) {
+			t.Fatalf("key %d is unused for certain", i)
+		}
+	}
+	if b.MayHaveUsed(t.Context(), key(5000)) || b.own.keys > 0 {
+		t.Error("an unused key may have been used")
+	}
+	log := &eventLog{}
+	d, _ := feeding(t, a, log)
+	_, grown := feeding(t, b, log)
+	until(t, "the other process hears that the log has grown", func() bool {
+		log.grow(1)
+		d.Wake()
+		return grown.Load() > 0
+	})
+}
+
+func TestASaleOnAClusterLosesAMasterAndGoesOn(t *testing.T) {
+	cluster := testenv.StartRedisCluster(t, testenv.Options{})
+	sale := openSale(t, 2000, func(int) string { return cluster.URL() }, func(g checkout.Gate) checkout.Gate { return g })
+	sale.works()
+	c := direct(t, cluster.URL())
+	holder := masterOf(t, cluster, c, "inventory:{hot}")
+	sale.run(func() {
+		pause(away)
+		holder.Kill()
+		until(t, "nobody believes it any more", func() bool { return !sale.processes[0].front.State().Working })
+		sale.works()
+		pause(away)
+		holder.Start()
+		sale.works()
+	})
+	if gap := time.Duration(sale.longestGap.Load()) * time.Millisecond; gap > 3*time.Second {
+		t.Errorf("for %v no order was placed though there was stock, want about a second at most", gap)
+	}
+}
+
+// masterOf gives the node that serves a key.
+func masterOf(t *testing.T, cluster *testenv.RedisCluster, c rueidis.Client, key string) *testenv.Server {
+	t.Helper()
+	for addr, node := range c.Nodes() {
+		text, err := node.Do(t.Context(), node.B().Info().Section("replication").Build()).ToString()
+		if err != nil || !strings.Contains(text, "role:master") {
+			continue
+		}
+		if err := node.Do(t.Context(), node.B().Exists().Key(key).Build()).Error(); err != nil {
+			continue // it is moved
+		}
+		for _, s := range cluster.Nodes {
+			if s.Addr() == addr {
+				return s
+			}
+		}
+	}
+	t.Fatalf("no master serves %s", key)
+	return nil
+}

@@ -1,0 +1,366 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/pressly/goose/v3"
+
+	"github.com/holdfast-oms/holdfast/internal/event"
+	"github.com/holdfast-oms/holdfast/internal/ledger"
+)
+
+// Settings of every MySQL connection. Whoever waits for a lock, or holds one and does nothing, is given up after two seconds: less
+// than a client waits.
+const (
+	mysqlWriters      = 8
+	mysqlReaders      = 8
+	mysqlDialMax      = 3 * time.Second
+	mysqlStatementMax = 5 * time.Second
+	mysqlBytesMax     = 4 << 20 // of one statement: a server takes 16 MB (MariaDB) or 64 MB
+)
+
+// mysqlSession is what every session says first. Comments of the form /*M!…*/ are read by MariaDB only, those of the form /*!80000…*/
+// by MySQL only. READ COMMITTED has a statement of its own because the two call its variable differently.
+const (
+	mysqlIsolation = `SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED`
+	mysqlSession   = `SET NAMES utf8mb4 COLLATE utf8mb4_bin, sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ONLY_FULL_GROUP_BY',
+		time_zone = '+00:00', autocommit = 1, unique_checks = 1, sql_select_limit = DEFAULT, innodb_lock_wait_timeout = 2,
+		lock_wait_timeout = 5 /*M!100600 , check_constraint_checks = 1 */`
+	// A session that writes holds nobody when its process stops: MariaDB ends a transaction that idles, MySQL any session, and one
+	// that stops in the middle of a statement or of an answer is ended by both.
+	mysqlWriting = `SET SESSION net_read_timeout = 2, net_write_timeout = 2
+		/*M!100600 , idle_transaction_timeout = 2, max_statement_time = 5 */ /*!80000 , wait_timeout = 2 */`
+	mysqlLooking = `SET SESSION TRANSACTION READ ONLY`
+)
+
+// mysqlDialect is MySQL from 8.0.16 and MariaDB from 10.6.
+var mysqlDialect = dialect{
+	name: "mysql", goose: goose.DialectMySQL,
+	locksMigrations: lockMySQLMigrations,
+	begin:           `START TRANSACTION READ WRITE`,
+	snapshot:        []string{`SET TRANSACTION ISOLATION LEVEL REPEATABLE READ`, `START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY`},
+	breaks:          breaksMySQL,
+	commit:          commitMySQL,
+	claim:           `INSERT INTO ledger_batches (batch_id, at) VALUES (?, COALESCE(?, ` + mysqlNow + `))`,
+	spell:           spellMySQL,
+
+	lock:        " FOR UPDATE",
+	join:        "STRAIGHT_JOIN",
+	indexedBy:   func(index string) string { return " FORCE INDEX (" + index + ")" },
+	everyStatus: true,
+	present:     `SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?`,
+
+	orders: func(user string) (with, source string) {
+		return ``, `(SELECT * FROM orders WHERE order_no < ? AND order_no >= ? AND user_id ` + user + `) AS orders`
+	},
+	numberText: `CONCAT(orders.order_no DIV 10000000000, CASE WHEN orders.order_no % 10000000000 < 10000000
+		THEN LPAD(orders.order_no % 10000000000, 7, '0') ELSE orders.order_no % 10000000000 END)`,
+
+	now:    mysqlNow,
+	events: insertEventsMySQL,
+	stream: streamSpooled,
+	insert: insertRowsMySQL,
+	update: updateRowsMySQL,
+
+	statementMax: mysqlStatementMax,
+}
+
+// mysqlNow is the time at which a statement began; not UNIX_TIMESTAMP, which ends in 2038 on some.
+const mysqlNow = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000`
+
+// How MySQL says what has no words in common with the others.
+var (
+	mysqlWords = strings.NewReplacer(
+		" AS INTEGER)", " AS SIGNED)",
+		"FROM stock s JOIN products p ON", "FROM stock s FORCE INDEX (PRIMARY) STRAIGHT_JOIN products p FORCE INDEX (PRIMARY) ON",
+	)
+	mysqlKey      = regexp.MustCompile(`\bkey\b`) // a reserved word
+	mysqlConflict = regexp.MustCompile(`ON CONFLICT \(\w+(?:, \w+)*\) DO UPDATE SET`)
+	mysqlExcluded = regexp.MustCompile(`\bexcluded\.(\w+)`)
+	mysqlLocked   = regexp.MustCompile(`(?s)^(SELECT .* FROM \w+)( (?:WHERE|ORDER BY) .* FOR UPDATE)$`)
+	mysqlForget   = regexp.MustCompile(`(?s)^DELETE FROM (\w+) WHERE (\w+) IN\s*\((SELECT (\w+) FROM .*)\)( AND [^()]*)?$`)
+)
+
+// spellMySQL puts a query into MySQL's words. Locking looks go by the primary key and start from the table whose keys set the order of
+// the locks: left to itself the server reads a small table whole, and locks what it passes. Rows named by a sub-select are deleted by
+// joining it, or else the server goes through the table and asks the sub-select for each row, locking them all.
+func spellMySQL(query string) string {
+	query = mysqlWords.Replace(query)
+	query = mysqlLocked.ReplaceAllString(query, "$1 FORCE INDEX (PRIMARY)$2")
+	query = mysqlConflict.ReplaceAllString(query, "ON DUPLICATE KEY UPDATE")
+	query = mysqlExcluded.ReplaceAllString(query, "VALUES($1)")
+	query = mysqlForget.ReplaceAllString(query, "DELETE $1 FROM ($3) AS gone STRAIGHT_JOIN $1 FORCE INDEX (PRIMARY) ON $1.$2 = gone.$4$5")
+	return mysqlKey.ReplaceAllString(query, "`key`")
+}
+
+func (s *Store) openMySQL(ctx context.Context, url string, opt Options) error {
+	cfg, err := parseMySQL(url)
+	if err != nil {
+		return err
+	}
+	cfg.ClientFoundRows = true   // an update counts the rows it found, changed or not
+	cfg.InterpolateParams = true // values are literals: what type a placeholder has is the server's guess where nothing says it
+	cfg.ParseTime = true         // for goose
+	cfg.MaxAllowedPacket = 0     // as the server has it
+	cfg.Timeout = mysqlDialMax
+	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: time.Second, Count: 3}}
+	cfg.DialFunc = dialer.DialContext
+	if s.read, err = openMySQLPool(cfg, mysqlReaders, mysqlIsolation, mysqlSession, mysqlLooking); err != nil {
+		return err
+	}
+	writing := mysqlWriting
+	if opt.ReadOnly {
+		writing = mysqlLooking
+	}
+	if s.write, err = openMySQLPool(cfg, mysqlWriters, mysqlIsolation, mysqlSession, writing); err != nil {
+		return err
+	}
+	if s.patient, err = openMySQLPool(cfg, 2, mysqlIsolation, mysqlSession); err != nil {
+		return err
+	}
+	return s.checkMySQL(ctx)
+}
+
+func openMySQLPool(cfg *mysql.Config, most int, first ...string) (*sql.DB, error) {
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, err
+	}
+	db := sql.OpenDB(mysqlSessions{connector, first})
+	db.SetMaxOpenConns(most)
+	db.SetMaxIdleConns(most)
+	return db, nil
+}
+
+// checkMySQL looks whether the server can be what the promises rest on.
+func (s *Store) checkMySQL(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, mysqlStatementMax)
+	settings := map[string]string{}
+	found, err := s.read.QueryContext(ctx, `SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'innodb_flush_log_at_trx_commit',
+		'innodb_doublewrite', 'innodb_flush_method', 'log_bin', 'sync_binlog', 'binlog_format')`) //nolint:rowserrcheck,sqlclosecheck // scan does
+	if err != nil {
+		cancel()
+		return classify(err)
+	}
+	err = scan(&rows{found, cancel}, nil, func(r *sql.Rows) error {
+		var name, setting string
+		err := r.Scan(&name, &setting)
+		settings[name] = strings.ToUpper(setting)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if !mysqlIsRecent(settings["version"]) {
+		return fmt.Errorf("MySQL 8.0.16 or MariaDB 10.6 or later is needed; this is %s", settings["version"])
+	}
+	logged := settings["log_bin"] == "ON"
+	if logged && settings["binlog_format"] == "STATEMENT" {
+		return errors.New("binlog_format is STATEMENT; it must be ROW or MIXED, for transactions are READ COMMITTED")
+	}
+	for _, c := range []struct {
+		name, must string
+		weak       bool
+	}{
+		{"innodb_flush_log_at_trx_commit", "1", settings["innodb_flush_log_at_trx_commit"] != "1"},
+		{"innodb_doublewrite", "ON", settings["innodb_doublewrite"] == "OFF" || settings["innodb_doublewrite"] == "DETECT_ONLY"},
+		{"innodb_flush_method", "fsync or O_DIRECT", settings["innodb_flush_method"] == "NOSYNC"},
+		{"sync_binlog", "1", logged && settings["sync_binlog"] != "1"},
+	} {
+		if c.weak {
+			s.weak = append(s.weak, fmt.Sprintf("%s is %s, and must be %s", c.name, settings[c.name], c.must))
+		}
+	}
+	return nil
+}
+
+// mysqlIsRecent reports whether a server checks what a CHECK says, and knows what the queries are made of. A MariaDB calls itself
+// 10.11.19-MariaDB, to some 5.5.5-10.11.19-MariaDB.
+func mysqlIsRecent(version string) bool {
+	least := [3]int{8, 0, 16}
+	if strings.Contains(strings.ToUpper(version), "MARIADB") {
+		version, least = strings.TrimPrefix(version, "5.5.5-"), [3]int{10, 6, 0}
+	}
+	var is [3]int
+	if n, _ := fmt.Sscanf(version, "%d.%d.%d", &is[0], &is[1], &is[2]); n < len(is) {
+		return false
+	}
+	return slices.Compare(is[:], least[:]) >= 0
+}
+
+// lockMySQLMigrations lets one of several processes migrate at a time, whoever comes first; the others wait and find it done.
+func lockMySQLMigrations() (goose.ProviderOption, error) {
+	return goose.WithSessionLocker(mysqlMigrations{}), nil
+}
+
+// mysqlMigrations is a lock by the database's name: names of locks are the whole server's.
+type mysqlMigrations struct{}
+
+func (mysqlMigrations) SessionLock(ctx context.Context, conn *sql.Conn) error {
+	var got sql.NullInt64
+	err := conn.QueryRowContext(ctx, `SELECT GET_LOCK(CONCAT('holdfast ', MD5(DATABASE())), 600)`).Scan(&got)
+	if err == nil && got.Int64 != 1 {
+		err = errors.New("another process has been migrating for ten minutes")
+	}
+	return err
+}
+
+func (mysqlMigrations) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
+	var gone sql.NullInt64
+	return conn.QueryRowContext(ctx, `SELECT RELEASE_LOCK(CONCAT('holdfast ', MD5(DATABASE())))`).Scan(&gone)
+}
+
+// mysqlSessions opens connections that have said what every session says first.
+type mysqlSessions struct {
+	driver.Connector
+	first []string
+}
+
+func (m mysqlSessions) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := m.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, statement := range m.first {
+		if _, err := conn.(driver.ExecerContext).ExecContext(ctx, statement, nil); err != nil { //nolint:forcetypeassert // the driver's are
+			_ = conn.Close()
+			return nil, fmt.Errorf("set the session up: %w", err)
+		}
+	}
+	return conn, nil
+}
+
+// commitMySQL knows of two answers that say for certain that nothing was committed: the server has become read-only, or has chosen
+// another transaction.
+func commitMySQL(ctx context.Context, one *session) error {
+	_, err := one.exec(ctx, `COMMIT`)
+	switch mysqlKindOf(err) {
+	case mysqlReadOnly:
+		return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, err)
+	case mysqlRetry:
+		return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, err)
+	default:
+		return err
+	}
+}
+
+// insertRowsMySQL writes rows as lists of values: sixty-four to a statement, fewer where they are large.
+func insertRowsMySQL(ctx context.Context, t *tx, ins *inserter, n int, row func(args []any, i int) []any) error {
+	for i := 0; i < n; {
+		size, err := t.insertSome(ctx, ins, i, n, row)
+		if err != nil {
+			return err
+		}
+		i += size
+	}
+	return nil
+}
+
+// mysqlSizes are those of statements that write several rows.
+var mysqlSizes = []int{64, 16, 4, 1}
+
+// insertSome writes the rows from the i-th on that one statement takes, and says how many.
+func (t *tx) insertSome(ctx context.Context, ins *inserter, i, n int, row func(args []any, i int) []any) (rows int, err error) {
+	for _, size := range mysqlSizes {
+		if size > n-i {
+			continue
+		}
+		t.args = t.args[:0]
+		for k := range size {
+			t.args = row(t.args, i+k)
+		}
+		if size == 1 || bytesOf(t.args) <= mysqlBytesMax {
+			_, err := t.exec(ctx, ins.texts[size], t.args...)
+			return size, err
+		}
+	}
+	return 0, nil
+}
+
+func bytesOf(args []any) (sum int) {
+	for _, a := range args {
+		switch v := a.(type) {
+		case string:
+			sum += len(v)
+		case []byte:
+			sum += len(v)
+		}
+	}
+	return sum
+}
+
+// updateRowsMySQL changes rows by joining a table of literals.
+func updateRowsMySQL(ctx context.Context, t *tx, up *updater, n int, row func(args []any, i int) []any) (changed int64, err error) {
+	for i := 0; i < n; {
+		size := 1
+		for _, s := range mysqlSizes {
+			if s <= n-i {
+				size = s
+				break
+			}
+		}
+		t.args = t.args[:0]
+		for range size {
+			t.args = row(t.args, i)
+			i++
+		}
+		some, err := t.exec(ctx, up.fromRows[size], t.args...)
+		if err != nil {
+			return changed, err
+		}
+		changed += some
+	}
+	return changed, nil
+}
+
+// intoOutboxMySQL leaves the ids to the server.
+var intoOutboxMySQL = into(`outbox`, `subject_kind text, subject text, sequence int, type text, at int, data text`)
+
+// insertEventsMySQL writes events, some to a statement, and reads them back for their ids: whether the rows of one statement have
+// consecutive ones depends on the server's settings. The server hands them out as rows come, so a subject's rise with its
+// sequence; that the batch's events were all found in the order in which they were written is checked, and fails it if not.
+func insertEventsMySQL(ctx context.Context, t *tx, events []event.Event) ([]int64, error) {
+	ids := make([]int64, 0, len(events))
+	for i := 0; i < len(events); {
+		size, err := t.insertSome(ctx, &intoOutboxMySQL, i, len(events), func(a []any, i int) []any {
+			e := &events[i]
+			return append(a, string(e.Subject.Kind), e.Subject.ID, e.Sequence, string(e.Type), ms(e.Time), string(e.Data))
+		})
+		if err != nil {
+			return nil, err
+		}
+		i += size
+	}
+	if len(events) == 0 {
+		return nil, nil
+	}
+	first := &events[0]
+	found, err := t.query(ctx, `SELECT id, subject_kind, subject, sequence FROM outbox WHERE id >=
+		(SELECT id FROM outbox WHERE subject_kind = ? AND subject = ? AND sequence = ?) ORDER BY id`,
+		string(first.Subject.Kind), first.Subject.ID, first.Sequence)
+	err = scan(found, err, func(r *sql.Rows) error {
+		var id, sequence int64
+		var kind, subject sql.RawBytes
+		if err := r.Scan(&id, &kind, &subject, &sequence); err != nil || len(ids) == len(events) {
+			return err
+		}
+		if e := &events[len(ids)]; e.Sequence == sequence && e.Subject.ID == string(subject) && string(e.Subject.Kind) == string(kind) {
+			ids = append(ids, id)
+		}
+		return nil
+	})
+	if err == nil && len(ids) < len(events) {
+		err = fmt.Errorf("%d of %d events have ids in the order in which they were written", len(ids), len(events))
+	}
+	return ids, err
+}
