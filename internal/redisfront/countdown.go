@@ -184,10 +184,10 @@ func (d *Countdown) Driver() string { return d.named }
 
 // Due takes out up to limit orders whose time is over, by Redis if it answers; then no other process is told of them for a while.
 func (d *Countdown) Due(now time.Time, limit int) (due []order.Number, leased bool) {
-	c, epoch := d.front.reachable()
-	if c == nil || epoch != d.epoch {
-		if c != nil { // it is another Redis, or has lost something: the expirer loads what is due next anew
-			d.epoch = epoch
+	c, k := d.front.connected(), d.front.known.Load()
+	if c == nil || k == nil || k.epoch != d.epoch {
+		if c != nil && k != nil { // it is another Redis, or has lost something: the expirer loads what is due next anew
+			d.epoch = k.epoch
 			d.own.Extend(time.Time{})
 		}
 		d.named = d.own.Driver()
