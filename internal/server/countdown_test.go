@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/holdfast-oms/holdfast/api"
-	"github.com/holdfast-oms/holdfast/client"
+	sdk "github.com/holdfast-oms/holdfast/client"
 	"github.com/holdfast-oms/holdfast/internal/config"
 	"github.com/holdfast-oms/holdfast/internal/server"
 	"github.com/holdfast-oms/holdfast/internal/testenv"
@@ -19,7 +19,7 @@ import (
 
 // desk is a running desk, and who calls it.
 type desk struct {
-	*client.Client
+	*sdk.Client
 	url string
 }
 
@@ -36,7 +36,7 @@ func open(t *testing.T, change func(*config.Config)) *desk {
 	}
 	go s.Serve() //nolint:errcheck // it ends with Stop
 	t.Cleanup(func() { _ = s.Stop(context.Background()) })
-	c, err := client.New(s.URL(), chosenKey, client.Options{})
+	c, err := sdk.New(s.URL(), chosenKey, sdk.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
