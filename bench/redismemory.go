@@ -31,7 +31,7 @@ func (r *runner) redisMemory(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", errRedis, err)
 	}
-	defer c.Close() //nolint:errcheck // nothing was written
+	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(redisTimeout))
 	in := bufio.NewReader(c)
 	if password, ok := u.User.Password(); ok {

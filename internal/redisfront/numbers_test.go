@@ -158,6 +158,7 @@ var wishes atomic.Uint64
 
 // sell places orders at once, and fails unless each has a number of its own.
 func (till *till) sell(t *testing.T, n int, seen *sync.Map) {
+	t.Helper()
 	commands := make([]ledger.Command[ledger.Placed], n)
 	for i := range commands {
 		var k ledger.Key

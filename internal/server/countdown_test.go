@@ -45,11 +45,11 @@ func open(t *testing.T, change func(*config.Config)) *desk {
 
 func (d *desk) metrics(t *testing.T) string {
 	t.Helper()
-	r, err := http.Get(d.url + "/metrics") //nolint:noctx // a test
+	r, err := http.Get(d.url + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Body.Close() //nolint:errcheck // it was read
+	defer r.Body.Close()
 	text, err := io.ReadAll(r.Body)
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"sync"
 	"testing"
@@ -192,8 +193,8 @@ func TestMariaDBIsMigratedByOneOfSeveralProcesses(t *testing.T) {
 	for _, n := range taken {
 		sum += n
 	}
-	if sum != 3 {
-		t.Errorf("steps taken: %v, want each once", taken)
+	if steps := len(stepsOf(t, "mysql")); sum != steps {
+		t.Errorf("steps taken: %v, want each of %d once", taken, steps)
 	}
 }
 
@@ -213,7 +214,7 @@ func TestMariaDBMigrationsCanBeCutOffAnywhere(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", again, schema)
 	}
 	s.mustExec(t, `ALTER TABLE orders DROP INDEX orders_status`) // it was cut off before its last statement
-	s.mustExec(t, `DELETE FROM goose_db_version WHERE version_id = 3`)
+	s.mustExec(t, `DELETE FROM goose_db_version WHERE version_id >= 3`)
 	if _, err := s.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -223,6 +224,16 @@ func TestMariaDBMigrationsCanBeCutOffAnywhere(t *testing.T) {
 	if got := s.number(t, `SELECT position + pruned FROM log_head`); got != 10 {
 		t.Errorf("the log's head is not as it was: %d", got)
 	}
+}
+
+// stepsOf lists the migrations that there are for a kind of database.
+func stepsOf(t *testing.T, kind string) []string {
+	t.Helper()
+	steps, err := fs.Glob(migrations, "migrations/"+kind+"/*.sql")
+	if err != nil || len(steps) == 0 {
+		t.Fatalf("migrations of %s: %v, %v", kind, steps, err)
+	}
+	return steps
 }
 
 func (s *Store) schema(t *testing.T) string {

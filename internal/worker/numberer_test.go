@@ -130,35 +130,3 @@ func TestDailyNumbersAreMadeAndRemovedOnceInTheDesksTimeZone(t *testing.T) {
 		t.Errorf("the next block begins at %d, want 101, above all that were granted", first)
 	}
 }
-
-func TestAJobIsDoneByOneUnlessItIsNotFinished(t *testing.T) {
-	now := time.Date(2026, 11, 20, 4, 0, 0, 0, time.UTC)
-	store, err := sqlstore.Open(t.Context(), "sqlite::memory:", sqlstore.Options{Clock: func() time.Time { return now }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = store.Close() })
-	if _, err := store.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	wants := func(what, holder string, claimed, done bool) {
-		t.Helper()
-		c, d, err := store.ClaimJob(t.Context(), "make_numbers", 20261121, holder, time.Minute)
-		if err != nil || c != claimed || d != done {
-			t.Errorf("%s: claimed %v, done %v, %v; want %v, %v", what, c, d, err, claimed, done)
-		}
-	}
-	wants("the first", "a", true, false)
-	wants("another", "b", false, false)
-	now = now.Add(2 * time.Minute)
-	wants("another, after the first died", "b", true, false)
-	if err := store.FinishJob(t.Context(), "make_numbers", 20261121, "a"); err != nil { // it was not dead, but late
-		t.Fatal(err)
-	}
-	wants("a third, while it is claimed", "c", false, false)
-	if err := store.FinishJob(t.Context(), "make_numbers", 20261121, "b"); err != nil {
-		t.Fatal(err)
-	}
-	now = now.Add(time.Hour)
-	wants("after it was done", "c", false, true)
-}
