@@ -46,6 +46,19 @@ func counting(t *testing.T, p *process, by newCountdown, driver string) *countdo
 	return c
 }
 
+// wakes waits until the expirer is told to look.
+func (c *countdown) wakes(t *testing.T) {
+	t.Helper()
+	until(t, "the expirer is woken", func() bool {
+		select {
+		case <-c.Woken():
+			return true
+		default:
+			return false
+		}
+	})
+}
+
 // pending is a commit of orders that wait to be paid.
 func pending(payBy time.Time, numbers ...order.Number) *ledger.Applied {
 	a := &ledger.Applied{}
@@ -154,10 +167,10 @@ func TestAnEarlierDeadlineWakes(t *testing.T) {
 	c := counting(t, working(t, newRecord(), quick(s.URL())), redisfront.NewSortedCountdown, "redis")
 	now := time.Now().Truncate(time.Millisecond)
 	c.Applied(pending(now.Add(time.Hour), numbers(1)...))
-	<-c.Woken()
+	c.wakes(t)
 	until(t, "it is known", func() bool { c.Due(time.Now(), 10); return c.Next().Equal(now.Add(time.Hour)) })
 	c.Applied(pending(now.Add(time.Minute), numbers(2)[1]))
-	<-c.Woken()
+	c.wakes(t)
 	if got := c.Next(); !got.Equal(now.Add(time.Minute)) {
 		t.Errorf("next is %v, want the earlier one in a minute, %v", got, now.Add(time.Minute))
 	}
