@@ -53,7 +53,7 @@ func TestNothingSetIsTheDefault(t *testing.T) {
 	want := config.Config{
 		Listen: "127.0.0.1:8080", DatabaseURL: "sqlite:holdfast.db", Durability: "required", Providers: []string{"sandbox"},
 		PayWindow: 30 * time.Minute, RemindBefore: 5 * time.Minute, Countdown: "auto", TimeZone: time.UTC, LogFormat: "auto", TraceRatio: 0.01,
-		BatchMax: 512, OpenQueue: 8192, OpenWait: time.Second, SettleQueue: 8192, StreamsMax: 4000, NumberBlock: 1000, NumbersReady: 100_000, URL: "http://127.0.0.1:8080",
+		BatchMax: 512, OpenQueue: 8192, OpenWait: time.Second, SettleQueue: 8192, StreamsMax: 4000, NumberBlock: 1000, NumbersReady: 20_000, URL: "http://127.0.0.1:8080",
 		EventRetention: 90 * 24 * time.Hour,
 	}
 	if !reflect.DeepEqual(c, want) {

@@ -202,7 +202,7 @@ func Settings() []Setting {
 			Help: "Order numbers taken from the database at once. What is left of a block when a process stops is lost.",
 		}),
 		count("numbers_ready", func(c *Config) *int { return &c.NumbersReady }, numbersReadyMax, Setting{
-			Section: Tuning, Default: "100000",
+			Section: Tuning, Default: "20000",
 			Help: "Order numbers of a day that wait in Redis for any process to take; they are topped up when half are left.",
 		}),
 

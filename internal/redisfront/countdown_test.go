@@ -154,6 +154,9 @@ func TestAnOrderThatWasNamedTooEarlyIsNamedLater(t *testing.T) {
 	c.Postpone(no, now.Add(3*time.Second))
 	until(t, "it is put in again", func() bool { return c.Next().Equal(now.Add(3 * time.Second)) })
 	c.Add(no, now) // a page of the record that was read before
+	c.Add(numbers(2)[1], now.Add(time.Hour))
+	client := direct(t, s.URL())
+	until(t, "both are told", func() bool { return kept(t, client) == 2 })
 	if got := named(t, c, now.Add(2*time.Second), 0); len(got) > 0 {
 		t.Errorf("named %v early", got)
 	}

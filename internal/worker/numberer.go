@@ -55,7 +55,7 @@ type NumbererOptions struct {
 	Held      func() (day order.Day, left int64) // what this process holds
 	Holder    string                             // names this process
 	BlockSize int64                              // 1000
-	Ready     int64                              // numbers of a day that are to wait: 100 000
+	Ready     int64                              // numbers of a day that are to wait: 20 000
 	TimeZone  *time.Location
 	Clock     func() time.Time
 	Log       *slog.Logger
@@ -79,7 +79,7 @@ func NewNumberer(record Grants, opt NumbererOptions) *Numberer {
 		opt.BlockSize = 1000
 	}
 	if opt.Ready == 0 {
-		opt.Ready = 100_000
+		opt.Ready = 20_000
 	}
 	if opt.TimeZone == nil {
 		opt.TimeZone = time.UTC
@@ -224,7 +224,7 @@ func (n *Numberer) fill(ctx context.Context, day order.Day) (added int64, err er
 	if err != nil {
 		return 0, err
 	}
-	n.opt.Log.Info("order numbers made ready", "count", missing*n.opt.BlockSize)
+	n.opt.Log.Debug("order numbers made ready", "count", missing*n.opt.BlockSize)
 	return missing * n.opt.BlockSize, nil
 }
 
