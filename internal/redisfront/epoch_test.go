@@ -116,7 +116,7 @@ func TestAServerThatCameBackWithAnOldSnapshotIsNotBelieved(t *testing.T) {
 	p.Gate.Applied(r.put("sku-1", 0, nil))
 	until(t, "the news is there", func() bool { return hash(t, c, "inventory:{sku-1}")["quantity"] == "0" })
 	s.Kill()
-	if err := os.WriteFile(file, old, 0o644); err != nil { //nolint:gosec // the server runs as somebody else
+	if err := os.WriteFile(file, old, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	s.Start()

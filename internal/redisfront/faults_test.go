@@ -49,7 +49,7 @@ func (m *mishaps) broughtBackOld() {
 	}
 	pause(away)
 	m.server.Kill()
-	if err := os.WriteFile(file, old, 0o644); err != nil { //nolint:gosec // the server runs as somebody else
+	if err := os.WriteFile(file, old, 0o644); err != nil {
 		m.t.Fatal(err)
 	}
 	m.server.Start()

@@ -73,7 +73,9 @@ func hear(t *testing.T, c rueidis.Client) func() []int64 {
 	var all sync.WaitGroup
 	all.Go(func() {
 		_ = c.Receive(ctx, c.B().Subscribe().Channel("holdfast:events").Build(), func(m rueidis.PubSubMessage) {
-			var e struct{ Sequence int64 }
+			var e struct {
+				Sequence int64 `json:"sequence"`
+			}
 			if err := json.Unmarshal([]byte(m.Message), &e); err != nil {
 				t.Error(err)
 			}

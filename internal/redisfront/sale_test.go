@@ -1,6 +1,7 @@
 package redisfront_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -282,7 +283,7 @@ func (s *sale) after(ctx context.Context, wish checkout.Order, placed ledger.Pla
 		if err != nil && !errors.Is(err, fault.ErrUnavailable) && !errors.Is(err, fault.ErrOverloaded) {
 			s.t.Errorf("order %s asked for again: %v", wish.IdempotencyKey, err)
 		}
-		if err == nil && (string(again.Body) != string(placed.Body) || !again.Replayed) {
+		if err == nil && (!bytes.Equal(again.Body, placed.Body) || !again.Replayed) {
 			s.t.Errorf("order %s asked for again: got %s, want %s", wish.IdempotencyKey, again.Body, placed.Body)
 		}
 	}

@@ -40,7 +40,7 @@ func runAll(ctx context.Context, c rueidis.Client, runs []run) []rueidis.RedisRe
 	}
 	results := c.DoMulti(ctx, commands...)
 	for i, r := range runs {
-		if e, ok := rueidis.IsRedisErr(results[i].Error()); ok && e.IsNoScript() { //nolint:gosec // there is a result for each
+		if e, ok := rueidis.IsRedisErr(results[i].Error()); ok && e.IsNoScript() {
 			results[i] = c.Do(ctx, r.whole(c.B()))
 		}
 	}

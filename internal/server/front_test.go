@@ -31,19 +31,21 @@ func TestADeskIsReadyWithoutItsRedisAndSaysSo(t *testing.T) {
 		if err := s.Stop(context.Background()); err != nil {
 			t.Error(err)
 		}
-		<-served
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
 	})
 	says := func(want func(api.Health) bool) {
 		t.Helper()
 		var h api.Health
 		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) { //nolint:forbidigo // another process' doing
-			answer, err := http.Get(s.URL() + "/readyz") //nolint:noctx // of this test
+			answer, err := http.Get(s.URL() + "/readyz")
 			if err != nil {
 				t.Fatal(err)
 			}
 			h = api.Health{}
 			err = json.NewDecoder(answer.Body).Decode(&h)
-			answer.Body.Close()
+			_ = answer.Body.Close()
 			if err != nil || answer.StatusCode != http.StatusOK {
 				t.Fatalf("got %s, %v", answer.Status, err)
 			}

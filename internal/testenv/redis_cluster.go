@@ -21,15 +21,22 @@ type RedisCluster struct {
 }
 
 // StartRedisCluster starts a cluster of the test's own, empty, and waits until it serves every key.
-func StartRedisCluster(t testing.TB, o Options) *RedisCluster {
-	t.Helper()
+func StartRedisCluster(tb testing.TB, o Options) *RedisCluster {
+	tb.Helper()
 	c := &RedisCluster{}
-	e := clusterNode{password: rand.Text()}
+	password := rand.Text()
+	var names []string // with the ports that they talk to each other by
 	for range clusterMasters * (1 + clusterReplicas) {
-		c.Nodes = append(c.Nodes, startFor(t, e, o))
+		bus, held, err := reservePort()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		tb.Cleanup(func() { held.Close() })
+		n := startFor(tb, clusterNode{password: password, bus: bus}, o)
+		c.Nodes, names = append(c.Nodes, n), append(names, fmt.Sprintf("%s@%d", n.Addr(), bus))
 	}
-	if err := c.join(e.password); err != nil {
-		t.Fatal(err)
+	if err := c.join(names, password); err != nil {
+		tb.Fatal(err)
 	}
 	return c
 }
@@ -43,15 +50,12 @@ func (c *RedisCluster) URL() string {
 	return strings.TrimSuffix(c.Nodes[0].URL(), "/0") + "?" + strings.Join(others, "&")
 }
 
-func (c *RedisCluster) join(password string) error {
+func (c *RedisCluster) join(names []string, password string) error {
 	cli, err := lookPath("redis-cli", "Redis", "redis-tools")
 	if err != nil {
 		return err
 	}
-	args := []string{"--cluster", "create"}
-	for _, n := range c.Nodes {
-		args = append(args, n.Addr())
-	}
+	args := append([]string{"--cluster", "create"}, names...)
 	args = append(args, "--cluster-replicas", fmt.Sprint(clusterReplicas), "--cluster-yes")
 	if err := runClient("", []string{"REDISCLI_AUTH=" + password}, cli, args...); err != nil {
 		return err
@@ -60,7 +64,12 @@ func (c *RedisCluster) join(password string) error {
 		var answer string
 		met, err := waitFor(startMax, func() (bool, error) {
 			answer, err = exchange(n.Addr(), "AUTH "+password+"\r\nCLUSTER INFO\r\n", len("+OK\r\n$000\r\ncluster_state:ok"))
-			return strings.HasSuffix(answer, "cluster_state:ok"), err
+			if err != nil || !strings.HasSuffix(answer, "cluster_state:ok") {
+				return false, err
+			}
+			// A master has its replica; a replica says that it is none.
+			answer, err = exchange(n.Addr(), "AUTH "+password+"\r\nWAIT 1 100\r\n", len("+OK\r\n:0"))
+			return !strings.HasSuffix(answer, ":0"), err
 		})
 		if err != nil || !met {
 			return fmt.Errorf("the cluster does not come together: %s said %q: %w", n.Addr(), answer, err)
@@ -69,10 +78,11 @@ func (c *RedisCluster) join(password string) error {
 	return nil
 }
 
-// clusterNode is a Redis that joins others. All have one password.
+// clusterNode is a Redis 7 that joins others. All have one password.
 type clusterNode struct {
 	redis
 	password string
+	bus      int
 }
 
 func (e clusterNode) prepare(s *Server) error {
@@ -81,5 +91,7 @@ func (e clusterNode) prepare(s *Server) error {
 masterauth %[1]s
 cluster-enabled yes
 cluster-node-timeout %[2]s
-`, e.password, clusterDead), 0o644) //nolint:gosec // the folder is closed to others
+cluster-port %[3]d
+repl-diskless-sync-delay 0
+`, e.password, clusterDead, e.bus), 0o644)
 }
