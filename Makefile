@@ -63,6 +63,20 @@ else
 		-bench.on $(DB) -bench.binary "$$PWD/$(BIN)" -bench.scenario '$(SCENARIO)'
 endif
 
+.PHONY: bench-countdown
+bench-countdown: build $(BIN)-asynq ## Compare what counts down, and asynq, on a Redis that may be filled (REDIS=redis://…, PENDING, DUE, WITHIN)
+	$(BIN) bench expiry-lag --redis-url=$(REDIS) --pending=$(PENDING) --due=$(DUE) --due-within=$(WITHIN) \
+		--countdown=redis --countdown=keyspace --countdown=sql
+	$(BIN)-asynq -redis-url=$(REDIS) -pending=$(PENDING) -due=$(DUE) -due-within=$(WITHIN)
+
+REDIS ?= redis://127.0.0.1:6379/0
+PENDING ?= 1000000
+DUE ?= 100000
+WITHIN ?= 60s
+
+$(BIN)-asynq: bench/asynq/main.go bench/asynq/go.mod
+	cd bench/asynq && CGO_ENABLED=0 $(GO) build -trimpath -o $(abspath $@) .
+
 ## Tests
 
 # Our code is watched by the race detector, SQLite's translated C is not: watching it makes the model test three times as long.
@@ -82,6 +96,7 @@ chaos: has-compiler $(SERVERS) ## Kill the server N times under load (N=300), an
 	$(GO) test -timeout 2h -count=1 -v -run NeverWaitInACircle ./internal/sqlstore -rivals.orders=100000
 	CGO_ENABLED=1 $(GO) test -race -timeout 3h -count=1 -run Chaos ./e2e -chaos.n=$(N)
 	CGO_ENABLED=1 $(GO) test -race -timeout 3h -count=1 -run Faults ./internal/redisfront -faults.n=20
+	CGO_ENABLED=1 $(GO) test -race $(OTHERS) -timeout 1h -count=1 -v -run NoNumberIsUsedTwice ./internal/redisfront -numbers.n=1000000
 
 # One target after the other, each with the whole machine. A fuzz_test.go runs without the other tests of its package (but with
 # fuzz_*_test.go): they link the database, whose every branch would be counted at every try, ten times slower. Making an input

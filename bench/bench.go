@@ -50,6 +50,18 @@ func Run(ctx context.Context, o Options, stdout, stderr io.Writer) error {
 	if o.Suite {
 		return r.runSuite(ctx, stdout)
 	}
+	if len(o.Countdowns) > 0 {
+		results, err := r.countdowns(ctx)
+		r.progress.clear()
+		if err != nil {
+			return err
+		}
+		report := Report{Machine: r.machine(ctx), Results: results}
+		if err := report.write(stdout, o.Output); err != nil {
+			return err
+		}
+		return report.failed()
+	}
 	result, err := r.scenario(ctx, o.Scenario)
 	r.progress.clear()
 	if err != nil {

@@ -21,6 +21,7 @@ const (
 	DefaultRounds      = 3
 	DefaultPending     = 100_000
 	DefaultDue         = 10_000
+	DefaultDueWithin   = 10 * time.Second
 	DefaultCrowd       = 8192
 	DefaultStreams     = 2000
 	DefaultOrders      = 5_000_000
@@ -28,6 +29,7 @@ const (
 	plenty         = 100_000_000 // units that no run sells out
 	warmUpMax      = 2 * time.Second
 	connectionsMax = 20_000
+	dueWithinMax   = 10 * time.Minute
 	longPayWindow  = 30 * time.Minute // longer than any run: nothing of it expires
 	catalogueSize  = 1000
 	productsMax    = 10_000
@@ -62,6 +64,9 @@ type Options struct {
 	Pending     int           // expiry-lag: orders that stay pending
 	Due         int           // expiry-lag: orders that come due, twice
 	Orders      int           // history: orders that there are already
+	DueWithin   time.Duration // expiry-lag: in which the first lot does: 10 s
+	Countdowns  []string      // expiry-lag: what counts down; of several each has a run of its own. None: as the server has it
+	RedisURL    string        // expiry-lag: a Redis for the servers that are started; the run fills it
 	Output      string        // table or json
 }
 
@@ -83,6 +88,10 @@ func (o Options) Validate() error {
 		return fmt.Errorf("%w: nothing may be below zero", ErrOptions)
 	case o.Orders > ordersMax:
 		return fmt.Errorf("%w: history loads at most %d orders", ErrOptions, ordersMax)
+	case len(o.Countdowns) > 0 && (o.URL != "" || o.Scenario != "expiry-lag"):
+		return fmt.Errorf("%w: countdowns are compared by expiry-lag, on servers of its own", ErrOptions)
+	case o.DueWithin < 0 || o.DueWithin > dueWithinMax:
+		return fmt.Errorf("%w: due within is up to %v", ErrOptions, dueWithinMax)
 	case o.Rate > 0 && o.Buyers > 0:
 		return fmt.Errorf("%w: a rate goes by time, buyers by number: want one of them", ErrOptions)
 	case o.Output != "" && o.Output != OutputTable && o.Output != OutputJSON:
@@ -109,6 +118,7 @@ func (o Options) withDefaults() Options {
 	o.Pending = cmp.Or(o.Pending, DefaultPending)
 	o.Due = cmp.Or(o.Due, DefaultDue)
 	o.Orders = cmp.Or(o.Orders, DefaultOrders)
+	o.DueWithin = cmp.Or(o.DueWithin, DefaultDueWithin)
 	o.Output = cmp.Or(o.Output, OutputTable)
 	if o.Scenario == "overload" {
 		o.Duration = cmp.Or(o.Duration, DefaultOverload)

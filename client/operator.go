@@ -25,6 +25,20 @@ func (c *Client) ListNumbers(ctx context.Context) iter.Seq2[api.NumberDay, error
 	return list[api.NumberDay](ctx, c, "listNumbers", path("numbers"), url.Values{"limit": {"7"}})
 }
 
+// FillNumbers makes today's and tomorrow's order numbers ready.
+func (c *Client) FillNumbers(ctx context.Context) (api.NumbersFilled, error) {
+	var f api.NumbersFilled
+	_, err := c.do(ctx, &call{operation: "fillNumbers", method: http.MethodPost, path: path("numbers", "fill"), answer: &f, repeats: true})
+	return f, err
+}
+
+// PurgeNumbers removes the order numbers that are left of the days before today.
+func (c *Client) PurgeNumbers(ctx context.Context) (api.NumbersPurged, error) {
+	var p api.NumbersPurged
+	_, err := c.do(ctx, &call{operation: "purgeNumbers", method: http.MethodPost, path: path("numbers", "purge"), answer: &p, repeats: true})
+	return p, err
+}
+
 // CreateKey makes an API key. The key itself is in the answer, and is never shown again; when no answer comes, ListKeys tells
 // whether one was made.
 func (c *Client) CreateKey(ctx context.Context, want api.CreateKey) (api.CreatedKey, error) {

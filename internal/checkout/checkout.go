@@ -88,6 +88,16 @@ type EventFilter struct {
 	Limit   int
 }
 
+// Numbers makes order numbers ready before they are needed.
+type Numbers interface {
+	// Fill makes today's and tomorrow's ready and gives how many it added.
+	Fill(ctx context.Context) (added int64, err error)
+	// Purge removes what is left of the days before today and gives how many were lost with it.
+	Purge(ctx context.Context) (removed int64, err error)
+	// Unused is how many granted numbers of a day can still be given to orders, as far as this process knows.
+	Unused(ctx context.Context, day order.Day) (int64, error)
+}
+
 // Gate is the quick check in front of the ledger. It may refuse what cannot succeed; it never decides that something will.
 type Gate interface {
 	// Admit gives the reason to refuse a user's order now, or nil.
@@ -118,6 +128,7 @@ type Desk struct {
 	Gate      Gate
 	Orders    OrderCache
 	Users     func(id user.ID, load func() (*user.User, error)) (*user.User, error) // remembers users; nil: nobody does
+	Numbers   Numbers
 	Providers []Provider
 	Clock     func() time.Time
 	Random    io.Reader // of the ids of payments; crypto/rand unless a test owns chance

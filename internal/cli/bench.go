@@ -36,6 +36,9 @@ type benchCommand struct {
 	Pending     int           `placeholder:"100000" help:"expiry-lag: orders that stay pending."`
 	Due         int           `placeholder:"10000" help:"expiry-lag: orders that come due, twice."`
 	Orders      int           `placeholder:"5000000" help:"history: orders that there are already."`
+	DueWithin   time.Duration `placeholder:"10s" help:"expiry-lag: in which the first of these come due."`
+	Countdown   []string      `placeholder:"DRIVER" help:"expiry-lag: compare redis, keyspace, sql and inproc, each in a run of its own. May be given again."`
+	RedisURL    string        `group:"own" placeholder:"URL" help:"expiry-lag: a Redis for it. It is filled, so take none that is in use."`
 	Crowd       int           `placeholder:"8192" help:"overload: connections, about as many as the desk lets wait, or more."`
 	Streams     int           `placeholder:"2000" help:"streams: open at a time."`
 
@@ -85,7 +88,8 @@ func (c *benchCommand) Run(ctx context.Context, in *invocation) error {
 		URL: c.URL, APIKey: c.APIKey, SandboxSecret: c.SandboxSecret,
 		Executable: c.Executable, DatabaseURL: c.DatabaseURL, ServeFlags: c.ServeFlag, Dir: c.Dir, Keep: c.Keep,
 		Connections: c.Connections, Crowd: c.Crowd, Duration: c.Duration, Rate: c.Rate, Rounds: c.Rounds, Units: c.Units,
-		Buyers: c.Buyers, Pool: c.Pool, Streams: c.Streams, Pending: c.Pending, Due: c.Due, Orders: c.Orders, Output: c.Output,
+		Buyers: c.Buyers, Pool: c.Pool, Streams: c.Streams, Pending: c.Pending, Due: c.Due, DueWithin: c.DueWithin, Orders: c.Orders,
+		Countdowns: c.Countdown, RedisURL: c.RedisURL, Output: c.Output,
 	}
 	if c.URL != "" {
 		cfg, _, err := in.settings(settings{})

@@ -27,7 +27,7 @@ type grammar struct {
 	Stock   stockCommand   `cmd:"" help:"Take deliveries in, and look at what is left."`
 	User    userCommand    `cmd:"" help:"Tell the desk of its buyers."`
 	Key     keyCommand     `cmd:"" help:"Manage the API keys of a running desk."`
-	Numbers numbersCommand `cmd:"" help:"See how many order numbers were granted and used."`
+	Numbers numbersCommand `cmd:"" help:"See what became of order numbers, and make them ready."`
 	Config  configCommand  `cmd:"" help:"Show the settings in effect and where each came from."`
 	Version versionCommand `cmd:"" help:"Show the version."`
 

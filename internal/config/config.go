@@ -24,6 +24,7 @@ type Config struct {
 	AdminListen   string   // "": off
 	DrainDelay    time.Duration
 	PayWindow     time.Duration
+	Countdown     string        // one of the Countdown constants
 	RemindBefore  time.Duration // 0: no reminders
 	TimeZone      *time.Location
 	LogFormat     string // LogAuto, LogText or LogJSON
@@ -34,12 +35,13 @@ type Config struct {
 	EventRetention time.Duration // 0: events are kept for ever
 
 	// Tuning.
-	BatchMax    int
-	OpenQueue   int
-	OpenWait    time.Duration
-	SettleQueue int
-	StreamsMax  int
-	NumberBlock int
+	BatchMax     int
+	OpenQueue    int
+	OpenWait     time.Duration
+	SettleQueue  int
+	StreamsMax   int
+	NumberBlock  int
+	NumbersReady int
 
 	// Commands that call a running desk.
 	URL    string

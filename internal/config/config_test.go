@@ -52,8 +52,8 @@ func TestNothingSetIsTheDefault(t *testing.T) {
 	}
 	want := config.Config{
 		Listen: "127.0.0.1:8080", DatabaseURL: "sqlite:holdfast.db", Durability: "required", Providers: []string{"sandbox"},
-		PayWindow: 30 * time.Minute, RemindBefore: 5 * time.Minute, TimeZone: time.UTC, LogFormat: "auto", TraceRatio: 0.01,
-		BatchMax: 512, OpenQueue: 8192, OpenWait: time.Second, SettleQueue: 8192, StreamsMax: 4000, NumberBlock: 1000, URL: "http://127.0.0.1:8080",
+		PayWindow: 30 * time.Minute, RemindBefore: 5 * time.Minute, Countdown: "auto", TimeZone: time.UTC, LogFormat: "auto", TraceRatio: 0.01,
+		BatchMax: 512, OpenQueue: 8192, OpenWait: time.Second, SettleQueue: 8192, StreamsMax: 4000, NumberBlock: 1000, NumbersReady: 20_000, URL: "http://127.0.0.1:8080",
 		EventRetention: 90 * 24 * time.Hour,
 	}
 	if !reflect.DeepEqual(c, want) {
@@ -202,6 +202,8 @@ func TestEachSettingRefusesNonsense(t *testing.T) {
 		{"pay_window", "999ms", "must be 1s to 720h"},
 		{"pay_window", "721h", "must be 1s to 720h"},
 		{"remind_before", "-5m", "must be 0s to 720h"},
+		{"countdown", "rediss", "must be one of auto, sql, redis, keyspace"},
+		{"countdown", "keyspace", "needs redis_url"},
 		{"time_zone", "Local", "IANA name"},
 		{"log_format", "xml", "must be one of auto, text, json"},
 		{"log_level", "loud", "must be debug, info, warn or error"},

@@ -58,6 +58,7 @@ const (
 	openWaitMin      = 10 * time.Millisecond
 	openWaitMax      = 2 * time.Second // who has waited so long is refused in any case
 	numberBlockMax   = 1_000_000
+	numbersReadyMax  = 100_000_000
 	streamsMaxMax    = 1_000_000
 
 	eventRetentionMin = 7 * 24 * time.Hour // an idempotency key is answered with an event's data, for 72 hours and then some
@@ -133,6 +134,11 @@ func Settings() []Setting {
 			Section: Desk, Default: "30m",
 			Help: "How long an order may stay unpaid, where its products do not say.",
 		}),
+		{
+			Name: "countdown", Section: Desk, Form: strings.Join(countdowns(), ", "), Default: CountdownAuto,
+			Help: "What names the orders whose time to pay is over: redis (sorted sets) or keyspace (keys that expire), or sql, which only looks at the record, every second. auto is redis where there is Redis, else this process' memory. The record is looked at in any case.",
+			read: text(func(c *Config) *string { return &c.Countdown }), check: checkCountdown,
+		},
 		duration("remind_before", func(c *Config) *time.Duration { return &c.RemindBefore }, 0, limits.PayWindowMax, Setting{
 			Section: Desk, Default: "5m",
 			Help: "How long before its deadline an unpaid order is told as order.expiring; 0s: never.",
@@ -194,6 +200,10 @@ func Settings() []Setting {
 		count("number_block", func(c *Config) *int { return &c.NumberBlock }, numberBlockMax, Setting{
 			Section: Tuning, Default: "1000",
 			Help: "Order numbers taken from the database at once. What is left of a block when a process stops is lost.",
+		}),
+		count("numbers_ready", func(c *Config) *int { return &c.NumbersReady }, numbersReadyMax, Setting{
+			Section: Tuning, Default: "20000",
+			Help: "Order numbers of a day that wait in Redis for any process to take; they are topped up when half are left.",
 		}),
 
 		{
@@ -269,6 +279,28 @@ func checkOrigins(c *Config) string {
 		case slices.Contains(c.CORSOrigins[:i], origin):
 			return fmt.Sprintf("names %s twice", origin)
 		}
+	}
+	return ""
+}
+
+// The ways to count down.
+const (
+	CountdownAuto     = "auto"
+	CountdownSQL      = "sql"
+	CountdownRedis    = "redis"
+	CountdownKeyspace = "keyspace"
+)
+
+func countdowns() []string {
+	return []string{CountdownAuto, CountdownSQL, CountdownRedis, CountdownKeyspace}
+}
+
+func checkCountdown(c *Config) string {
+	switch {
+	case !slices.Contains(countdowns(), c.Countdown):
+		return "must be one of " + strings.Join(countdowns(), ", ") + suggestion(c.Countdown, countdowns())
+	case c.RedisURL == "" && (c.Countdown == CountdownRedis || c.Countdown == CountdownKeyspace):
+		return "needs redis_url"
 	}
 	return ""
 }

@@ -43,6 +43,8 @@ var doors = map[string]door{
 	"runAudit":           {needs: apikey.Admin},
 	"createKey":          {needs: apikey.Admin},
 	"listNumbers":        {needs: apikey.Admin},
+	"fillNumbers":        {needs: apikey.Admin},
+	"purgeNumbers":       {needs: apikey.Admin},
 	"listKeys":           {needs: apikey.Admin},
 	"revokeKey":          {needs: apikey.Admin},
 	"getHealth":          {},

@@ -86,11 +86,13 @@ func examples() map[string]example {
 			body: `{"order_no":"202611200000001","transaction_id":"t-1","amount":9900,"currency":"CNY","status":"succeeded"}`,
 		},
 
-		"listEvents":  {path: "/v1/events?types=order.placed,order.expired&limit=2", golden: "events_page"},
-		"runAudit":    {path: "/v1/audit", golden: "audit"},
-		"createKey":   {path: "/v1/keys", golden: "key_created", body: `{"name":"till","scopes":["orders:write","catalogue:read"]}`},
-		"listKeys":    {path: "/v1/keys?limit=10"},
-		"listNumbers": {},
+		"listEvents":   {path: "/v1/events?types=order.placed,order.expired&limit=2", golden: "events_page"},
+		"runAudit":     {path: "/v1/audit", golden: "audit"},
+		"createKey":    {path: "/v1/keys", golden: "key_created", body: `{"name":"till","scopes":["orders:write","catalogue:read"]}`},
+		"listKeys":     {path: "/v1/keys?limit=10"},
+		"listNumbers":  {},
+		"fillNumbers":  {path: "/v1/numbers/fill"},
+		"purgeNumbers": {path: "/v1/numbers/purge"},
 		"revokeKey": {
 			before: `KEY_ID=$(curl -sS "` + documented + `/v1/keys" \
   -H "Authorization: Bearer $HOLDFAST_API_KEY" -H "Content-Type: application/json" -d '{"name":"lost","scopes":["orders:read"]}' |

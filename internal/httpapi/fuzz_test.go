@@ -115,8 +115,15 @@ func closedServer(tb testing.TB) *Server {
 	clock := func() time.Time { return time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC) }
 	return New(&checkout.Desk{
 		Ledger: road, Record: emptyRecord{}, Gate: &openGate{}, Orders: noCache{}, Clock: clock, Providers: []checkout.Provider{&toyProvider{}},
+		Numbers: noNumbers{},
 	}, Options{Clock: clock, CursorKey: []byte("a key"), Callbacks: []CallbackProvider{&toyProvider{}}})
 }
+
+// noNumbers makes none ready.
+type noNumbers struct{ checkout.Numbers }
+
+func (noNumbers) Fill(context.Context) (int64, error)  { return 0, fault.ErrUnavailable }
+func (noNumbers) Purge(context.Context) (int64, error) { return 0, fault.ErrUnavailable }
 
 // emptyRecord has nothing in it but an admin's key, which is every key.
 type emptyRecord struct{ checkout.Record }

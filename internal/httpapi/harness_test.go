@@ -29,6 +29,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/order"
 	"github.com/holdfast-oms/holdfast/internal/payment"
 	"github.com/holdfast-oms/holdfast/internal/sqlstore"
+	"github.com/holdfast-oms/holdfast/internal/worker"
 )
 
 // desk is the real handler over a real record in a file of the test's own.
@@ -73,6 +74,7 @@ func newDesk(tb testing.TB, change ...func(*Options, *ledger.Options)) *desk {
 	front := &checkout.Desk{
 		Ledger: d.ledger, Record: d.record, Gate: d.gate, Orders: noCache{}, Clock: d.clock.Now,
 		Providers: []checkout.Provider{&toyProvider{}},
+		Numbers:   worker.NewNumberer(store, worker.NumbererOptions{Held: d.ledger.Numbers, Clock: d.clock.Now}),
 	}
 	d.feed = feed.NewHub(d.record, front, opt.Log)
 	opt.Feed = d.feed

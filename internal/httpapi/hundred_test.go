@@ -29,6 +29,8 @@ var writing = map[string]atOnce{
 	"createStreamTicket": {first: 201, others: 201, each: true},
 	"receiveNotice":      {first: 200, others: 200},
 	"createKey":          {first: 201, others: 201, each: true},
+	"fillNumbers":        {first: 200, others: 200},
+	"purgeNumbers":       {first: 200, others: 200},
 	"revokeKey":          {first: 200, others: 200, sameBytes: true},
 }
 

@@ -29,9 +29,9 @@ func TestNumbersAreToldDayByDayNewestFirst(t *testing.T) {
 
 	last := func(no string) *string { return &no }
 	want := []api.NumberDay{
-		{Day: "2026-11-22", Granted: 10, Used: 1, Last: last("202611220000001")},
-		{Day: "2026-11-21", Granted: 10, Used: 2, Last: last("202611210000002")},
-		{Day: "2026-11-20", Granted: 10, Used: 1, Last: last("202611200000001")},
+		{Day: "2026-11-22", Granted: 10, Used: 1, Left: 9, Last: last("202611220000001")},
+		{Day: "2026-11-21", Granted: 10, Used: 2, Lost: 8, Last: last("202611210000002")},
+		{Day: "2026-11-20", Granted: 10, Used: 1, Lost: 9, Last: last("202611200000001")},
 	}
 	var got []api.NumberDay
 	for target := "/v1/numbers?limit=1"; ; {

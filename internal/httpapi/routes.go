@@ -314,6 +314,23 @@ func routes() []route {
 			gives:  []reply{{200, "A page of days.", api.Page[api.NumberDay]{}}},
 			handle: (*Server).listNumbers,
 		},
+		{
+			method: "POST", pattern: "/v1/numbers/fill", id: "fillNumbers", scope: apikey.Admin,
+			summary: "Make today's and tomorrow's order numbers ready",
+			about: "It is done by itself when few are left, and at 04:00 for tomorrow. They wait in Redis; a desk without Redis adds none and " +
+				"takes them from the database as they are needed.",
+			gives:  []reply{{200, "How many were added.", api.NumbersFilled{}}},
+			faults: []*fault.Error{fault.ErrUnavailable},
+			handle: (*Server).fillNumbers,
+		},
+		{
+			method: "POST", pattern: "/v1/numbers/purge", id: "purgeNumbers", scope: apikey.Admin,
+			summary: "Remove the order numbers that are left of the days before today",
+			about:   "It is done by itself at 03:00. They are lost: no number is given on another day than its own.",
+			gives:   []reply{{200, "How many were removed.", api.NumbersPurged{}}},
+			faults:  []*fault.Error{fault.ErrUnavailable},
+			handle:  (*Server).purgeNumbers,
+		},
 
 		// The process.
 		{

@@ -86,16 +86,24 @@ func (c *Countdown) signal() {
 	}
 }
 
-// Due takes out up to limit orders whose time is over at now, the earliest first.
-func (c *Countdown) Due(now time.Time, limit int) []order.Number {
+// Driver names this countdown.
+func (*Countdown) Driver() string { return "inproc" }
+
+// Over need not be told: what was named is forgotten.
+func (*Countdown) Over([]order.Number) {}
+
+// Postpone puts a deadline in again that was named too early.
+func (c *Countdown) Postpone(no order.Number, payBy time.Time) { c.Add(no, payBy) }
+
+// Due takes out up to limit orders whose time is over at now, the earliest first. Other processes may name them, too.
+func (c *Countdown) Due(now time.Time, limit int) (due []order.Number, leased bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var due []order.Number
 	for len(c.next) > 0 && len(due) < limit && c.next[0].payBy <= now.UnixMilli() {
 		d, _ := heap.Pop(&c.next).(deadline)
 		due = append(due, d.no)
 	}
-	return due
+	return due, false
 }
 
 // Next is the earliest deadline, or the zero time.

@@ -188,10 +188,12 @@ func (l *Ledger) transact(batch []job, stats *BatchStats) error {
 			if planted.Bug(planted.RenamedAfterDoubt) {
 				l.opt.Randomness(id[:])
 			}
-		case errors.Is(err, ErrDuplicate) && duplicates == 0:
+		case errors.Is(err, ErrDuplicate) && duplicates < 2:
 			failpoint.Hit("batch.duplicate")
-			duplicates++
-			l.numbers = lease{day: l.numbers.day} // should a number be what collided, the next block lies above every other
+			if duplicates++; duplicates == 2 { // no key that another process has used meanwhile, for that was seen by now
+				l.collided = true
+				l.keep(lease{day: l.numbers.day}) // should a number be what collided, the next block lies above every other
+			}
 		case errors.Is(err, ErrRetry):
 		case doubtful == nil:
 			return err
@@ -219,7 +221,8 @@ func (l *Ledger) backoff(run int) time.Duration {
 
 // settled hands the committed changes on and answers everyone, in this order: whoever has his answer finds it everywhere.
 func (l *Ledger) settled(books *Books, batch []job) {
-	l.numbers = books.numbers
+	l.keep(books.numbers)
+	l.collided = false
 	failpoint.Hit("batch.after_commit")
 	l.opt.Applied(books.applied())
 	answer(batch, nil)

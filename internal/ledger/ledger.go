@@ -40,15 +40,20 @@ type Command[R any] interface {
 
 // Options of a Ledger. The zero value of each is its default.
 type Options struct {
-	BatchMax   int           // commands in one transaction: 512
-	OpenMax    int           // commands waiting in the open lane: 8192
-	OpenWait   time.Duration // the open lane is full, too, while the command taken last had waited longer than this: 1 s
-	SettleMax  int           // commands waiting in the settle lane: 8192
-	WaitMax    time.Duration // a command of the open lane that waited longer is refused: 2 s
-	RerunMax   int           // times a batch is run again when the database asks for it: 5
-	BlockSize  int64         // order numbers granted at once: 1000
-	PayWindow  time.Duration // of products that set none: 30 min
-	TimeZone   *time.Location
+	BatchMax  int           // commands in one transaction: 512
+	OpenMax   int           // commands waiting in the open lane: 8192
+	OpenWait  time.Duration // the open lane is full, too, while the command taken last had waited longer than this: 1 s
+	SettleMax int           // commands waiting in the settle lane: 8192
+	WaitMax   time.Duration // a command of the open lane that waited longer is refused: 2 s
+	RerunMax  int           // times a batch is run again when the database asks for it: 5
+	BlockSize int64         // order numbers granted at once: 1000
+	PayWindow time.Duration // of products that set none: 30 min
+	TimeZone  *time.Location
+
+	// Granted takes blocks of a day, up to want numbers or the next block beyond, out of those that were granted before for any
+	// process to take. None begins below above. It must not take long; none is fine.
+	Granted func(ctx context.Context, day order.Day, above, want int64) []Block
+
 	Log        *slog.Logger
 	Using      func([]Key)    // told of the keys of a batch before it is committed: from now on they may have been used
 	Changing   func(*Changes) // told of the changes of a batch before it is committed: from now on they may be so
@@ -82,6 +87,9 @@ func (o *Options) defaults() {
 	}
 	if o.Doubted == nil {
 		o.Doubted = func(*Applied) {}
+	}
+	if o.Granted == nil {
+		o.Granted = func(context.Context, order.Day, int64, int64) []Block { return nil }
 	}
 	if o.Using == nil {
 		o.Using = func([]Key) {}
@@ -159,7 +167,10 @@ type Ledger struct {
 
 	openWaited atomic.Int64 // nanoseconds that the oldest command of the open lane had waited when the last batch took it
 
-	numbers lease // used by the batch loop only
+	numbers  lease // used by the batch loop only
+	collided bool  // so is this: the numbers were taken away from it, and the record is to grant others
+
+	numbersDay, numbersLeft atomic.Int64 // of numbers, for others to see
 }
 
 // New starts a ledger over the store.

@@ -16,6 +16,9 @@ type Day int64
 
 const perDay = 10_000_000_000 // counts of one day; the most any day can use
 
+// CountMax is the largest count of a day.
+const CountMax = perDay - 1
+
 // ErrNumber is returned for text that is no order number.
 var ErrNumber = errors.New("not an order number")
 

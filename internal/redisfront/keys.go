@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/holdfast-oms/holdfast/internal/order"
 	"github.com/holdfast-oms/holdfast/internal/product"
 )
 
@@ -14,6 +15,7 @@ const (
 	rebuildingKey = "holdfast:rebuilding" // who rebuilds, so that two seldom do it at once
 	eventsChannel = "holdfast:events"     // every event, as CloudEvents JSON
 	grownChannel  = "holdfast:log"        // how far the log has come
+	lockPrefix    = "holdfast:lock"       // of the locks' keys
 )
 
 // inventoryKey is the hash of a product: product_id, quantity, version and what the gate needs beside them.
@@ -34,6 +36,20 @@ func userKey(epoch, id string) string { return "user:{" + tagged.Replace(id) + "
 
 // quotaKey says when a quota is whole again.
 func quotaKey(key string) string { return "quota:{" + tagged.Replace(key) + "}" }
+
+// countdownKey is a shard of a record's deadlines, or one of them.
+func countdownKey(record, part string) string { return "countdown:{" + record + ":" + part + "}" }
+
+// claimKey says which process ends an order that is due.
+func claimKey(record, no string) string { return countdownKey(record, no) + ":claimed" }
+
+// numbersKey is the list of the granted blocks of a day.
+func numbersKey(epoch string, day order.Day) string {
+	return "numbers:{" + epoch + ":" + strconv.FormatInt(int64(day), 10) + "}"
+}
+
+// heldKey is what the processes hold of a day's numbers.
+func heldKey(epoch string, day order.Day) string { return numbersKey(epoch, day) + ":held" }
 
 // tag makes a product id fit to stand in braces: of most it is the id itself.
 func tag(id product.ID) string { return tagged.Replace(string(id)) }

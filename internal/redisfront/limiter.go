@@ -9,8 +9,8 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/ratelimit"
 )
 
-// takeMax bounds a look at a quota.
-const takeMax = 25 * time.Millisecond
+// quotaMax bounds a look at a quota.
+const quotaMax = 25 * time.Millisecond
 
 // Quotas is what takes from quotas while Redis is away.
 type Quotas interface {
@@ -41,7 +41,7 @@ func (l *Limiter) Take(ctx context.Context, key string, q ratelimit.Quota, cost 
 	if c == nil {
 		return l.fall(ctx, key, q, cost)
 	}
-	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeMax)
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), quotaMax)
 	defer cancel()
 	now := l.clock()
 	take := run{&gcraScript, []string{quotaKey(key)}, []string{

@@ -11,6 +11,10 @@ var (
 	limitText string
 	//go:embed unlock.lua
 	unlockText string
+	//go:embed take.lua
+	takeText string
+	//go:embed due.lua
+	dueText string
 	//go:embed publish.lua
 	publishText string
 	//go:embed cached_read.lua
@@ -29,4 +33,5 @@ var (
 	cachedReadScript, cachedFillScript    = newScript(cachedReadText), newScript(cachedFillText)
 	cachedChangingScript                  = newScript(cachedChangingText)
 	cachedChangedScript, gcraScript       = newScript(cachedChangedText), newScript(gcraText)
+	dueScript, takeScript                 = newScript(dueText), newScript(takeText)
 )

@@ -14,15 +14,18 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/redisfront"
 	"github.com/holdfast-oms/holdfast/internal/telemetry"
 	"github.com/holdfast-oms/holdfast/internal/user"
+	"github.com/holdfast-oms/holdfast/internal/worker"
 )
 
 // front is Redis before the record, as the process uses it. A nil front is none: every method then leaves things to this
 // process' own memory.
 type front struct {
 	*redisfront.Front
-	gate  *redisfront.Gate
-	cache *redisfront.Cache
-	feed  *redisfront.Feed
+	gate      *redisfront.Gate
+	cache     *redisfront.Cache
+	feed      *redisfront.Feed
+	countdown *redisfront.Countdown // nil: none of Redis'
+	numbers   *redisfront.Numbers
 }
 
 // openFront makes the front, if there is to be one. It is connected later: a desk starts without waiting for Redis.
@@ -105,6 +108,48 @@ func (f *front) applied(a *ledger.Applied) {
 	}
 }
 
+// countdown names orders that are due and hears of commits.
+type countdown interface {
+	worker.Countdown
+	Applied(a *ledger.Applied)
+}
+
+// countdown makes the one that the setting wants. Nil: only the record is looked at.
+func (s *Server) countdown(own *inproc.Countdown) countdown {
+	switch driver := s.cfg.Countdown; {
+	case driver == config.CountdownSQL:
+		return nil
+	case s.front == nil:
+		return own
+	case driver == config.CountdownKeyspace:
+		s.front.countdown = redisfront.NewKeyspaceCountdown(s.front.Front, own)
+	default:
+		s.front.countdown = redisfront.NewSortedCountdown(s.front.Front, own)
+	}
+	return s.front.countdown
+}
+
+// numberer makes the one that has order numbers granted before they are needed. It works beside the ledger that is made later.
+func (s *Server) numberer(holder string, clock func() time.Time) (n *worker.Numberer) {
+	opt := worker.NumbererOptions{
+		Held: func() (order.Day, int64) { return s.ledger.Numbers() }, Holder: holder,
+		BlockSize: int64(s.cfg.NumberBlock), Ready: int64(s.cfg.NumbersReady), TimeZone: s.cfg.TimeZone, Clock: clock, Log: s.log,
+	}
+	if s.front != nil {
+		s.front.numbers = redisfront.NewNumbers(s.front.Front, func(day order.Day, blocks int64) { n.Left(day, blocks) })
+		opt.Waiting = s.front.numbers
+	}
+	return worker.NewNumberer(s.store, opt)
+}
+
+// granted takes order numbers that were granted before.
+func (f *front) granted() func(ctx context.Context, day order.Day, above, want int64) []ledger.Block {
+	if f == nil {
+		return nil
+	}
+	return f.numbers.Take
+}
+
 // tells has the front publish the log, and say when it has grown at another process.
 func (f *front) tells(log redisfront.Log, grown func()) {
 	if f != nil {
@@ -130,7 +175,11 @@ func (f *front) run(ctx context.Context) {
 	users.Go(func() { f.gate.Run(ctx) })
 	users.Go(func() { f.cache.Run(ctx) })
 	users.Go(func() { f.feed.Run(ctx) })
+	if f.countdown != nil {
+		users.Go(func() { f.countdown.Run(ctx) })
+	}
 	users.Wait()
+	f.numbers.Close()
 	disconnect()
 	connection.Wait()
 }
@@ -157,17 +206,23 @@ func (f *front) measure(say telemetry.Say) {
 	var counts redisfront.Counts
 	var gate redisfront.GateCounts
 	var orders, users redisfront.ReadCounts
-	var lost int64
+	var forgotten, untold, blocks int64
 	if f != nil {
 		state, counts, gate = f.State(), f.Counts(), f.gate.Counts()
-		orders, users, lost = f.cache.Orders.Counts(), f.cache.Users.Counts(), f.cache.Lost()
+		orders, users, forgotten = f.cache.Orders.Counts(), f.cache.Users.Counts(), f.cache.Lost()
+		blocks = f.numbers.Taken()
+		if f.countdown != nil {
+			untold = f.countdown.Lost()
+		}
 	}
 	for kind, reads := range map[string]redisfront.ReadCounts{"order": orders, "user": users} {
 		say("holdfast_redis_cache_reads_total", float64(reads.Near), kind, "near")
 		say("holdfast_redis_cache_reads_total", float64(reads.Far), kind, "far")
 		say("holdfast_redis_cache_reads_total", float64(reads.Record), kind, "record")
 	}
-	say("holdfast_redis_cache_lost_total", float64(lost))
+	say("holdfast_redis_cache_lost_total", float64(forgotten))
+	say("holdfast_redis_countdown_lost_total", float64(untold))
+	say("holdfast_redis_number_blocks_total", float64(blocks))
 	say("holdfast_redis_configured", bit(f != nil))
 	say("holdfast_redis_connected", bit(state.Connected))
 	say("holdfast_redis_working", bit(state.Working))

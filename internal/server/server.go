@@ -156,7 +156,8 @@ func (s *Server) assemble(ctx context.Context) error {
 		return err
 	}
 	var orders orderCache = inproc.NewOrders()
-	countdown := inproc.NewCountdown()
+	own := inproc.NewCountdown()
+	countdown := s.countdown(own)
 	expiring := worker.ExpirerOptions{Clock: clock, Log: s.log, Observe: s.metrics.Expired}
 	if s.store.Shared() {
 		gate.Keys = inproc.NewKeyLooks(s.store.KeysUsed)
@@ -164,14 +165,18 @@ func (s *Server) assemble(ctx context.Context) error {
 		expiring.Pending, expiring.Self = s.store.StillPending, rand.Uint64()
 	}
 	host, _ := os.Hostname()
-	s.desk = &checkout.Desk{Record: record{s.store}, Gate: s.front.over(gate), Clock: clock, Observe: s.metrics.Ordered}
+	holder := fmt.Sprintf("%s:%d:%d", host, os.Getpid(), clock().UnixNano())
+	numberer := s.numberer(holder, clock)
+	s.desk = &checkout.Desk{
+		Record: record{s.store}, Gate: s.front.over(gate), Numbers: numberer, Clock: clock, Observe: s.metrics.Ordered,
+	}
 	if s.store.Shared() {
 		orders = s.front.remembers(s.desk)
 	}
 	s.desk.Orders = orders
 	hub := feed.NewHub(s.store, s.desk, s.log)
 	s.front.tells(s.store, hub.Wake)
-	relay := worker.NewRelay(s.store, fmt.Sprintf("%s:%d:%d", host, os.Getpid(), clock().UnixNano()), s.log, func(moved int) {
+	relay := worker.NewRelay(s.store, holder, s.log, func(moved int) {
 		s.relayed(moved)
 		hub.Wake()
 		s.front.logGrew()
@@ -182,6 +187,7 @@ func (s *Server) assemble(ctx context.Context) error {
 		BlockSize: int64(s.cfg.NumberBlock), PayWindow: s.cfg.PayWindow, TimeZone: s.cfg.TimeZone, Log: s.log,
 		Observe:  s.batch,
 		Followed: s.followed(),
+		Granted:  s.front.granted(),
 		Using:    s.front.using(gate.Using),
 		Changing: s.front.changing,
 		Doubted:  orders.Doubted,
@@ -189,7 +195,9 @@ func (s *Server) assemble(ctx context.Context) error {
 			gate.Applied(a)
 			s.front.applied(a)
 			orders.Applied(a)
-			countdown.Applied(a)
+			if countdown != nil {
+				countdown.Applied(a)
+			}
 			if a.Events > 0 {
 				s.metrics.Written(clock())
 				relay.Wake()
@@ -224,13 +232,14 @@ func (s *Server) assemble(ctx context.Context) error {
 		ErrorLog:       telemetry.ConnectionLog(s.log),
 	}
 	s.http.RegisterOnShutdown(s.api.Drain)
-	s.measure(parts{gate, marks, orders, countdown, expirer, hub, auditor})
+	s.measure(parts{gate, marks, orders, own, expirer, hub, auditor})
 
 	loops, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stopLoops = stop
 	s.loops.Go(func() { s.front.run(loops) })
 	s.loops.Go(func() { expirer.Run(loops) })
 	s.loops.Go(func() { relay.Run(loops) })
+	s.loops.Go(func() { numberer.Run(loops) })
 	s.loops.Go(func() { hub.Run(loops) })
 	if s.cfg.RemindBefore > 0 {
 		reminder := worker.NewReminder(s.ledger, s.store, s.cfg.RemindBefore, clock, s.log)

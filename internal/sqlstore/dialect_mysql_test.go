@@ -192,8 +192,8 @@ func TestMariaDBIsMigratedByOneOfSeveralProcesses(t *testing.T) {
 	for _, n := range taken {
 		sum += n
 	}
-	if sum != StepsOf(t, "mysql") {
-		t.Errorf("steps taken: %v, want each once", taken)
+	if steps := StepsOf(t, "mysql"); sum != steps {
+		t.Errorf("steps taken: %v, want each of %d once", taken, steps)
 	}
 }
 

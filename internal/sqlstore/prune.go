@@ -140,9 +140,12 @@ func (s *Store) LastWritten(ctx context.Context) (time.Time, error) {
 	return atOrZero(last), nil
 }
 
-// PruneDays forgets up to limit days' marks of granted order numbers, of days before one. Should a day's numbers be asked for
-// again, they go on above those of its orders (see GrantNumbers).
+// PruneDays forgets up to limit days' marks of granted order numbers, of days before one, and what jobs were done on those days.
+// Should a day's numbers be asked for again, they go on above those of its orders (see GrantNumbers).
 func (s *Store) PruneDays(ctx context.Context, before order.Day, limit int) (removed int64, err error) {
+	if _, err = s.exec(ctx, `DELETE FROM jobs WHERE day < ?`, int64(before)); err != nil {
+		return 0, fmt.Errorf("forget jobs: %w", err)
+	}
 	removed, err = s.exec(ctx, `DELETE FROM number_days WHERE day IN
 		(SELECT day FROM (SELECT day FROM number_days WHERE day < ? ORDER BY day LIMIT ?) AS old)`, int64(before), limit)
 	if err != nil {

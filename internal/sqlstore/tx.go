@@ -76,6 +76,19 @@ func (t *tx) GrantNumbers(ctx context.Context, day order.Day, n int64) (int64, e
 	return next - n, err
 }
 
+// GrantAhead grants n numbers of a day before anybody needs them, and gives the first. When it fails they may be granted, and lost.
+func (s *Store) GrantAhead(ctx context.Context, day order.Day, n int64) (first int64, err error) {
+	t, err := s.begin(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer t.Rollback()
+	if first, err = t.GrantNumbers(ctx, day, n); err != nil {
+		return 0, err
+	}
+	return first, t.Commit(ctx)
+}
+
 // Commit ends the transaction. One that could not be committed is rolled back, as far as it is still there. Where there was
 // no room for its last page, or no lock, or where the database says that it rolled it back, it has certainly not taken place;
 // after a disk's error, or when nothing was heard, that is not known.

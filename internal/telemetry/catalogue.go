@@ -46,6 +46,7 @@ var (
 	codeLabel   = Label{Name: "code", Means: "the code of a fault; given_up where the caller left first"}
 	laneLabel   = Label{Name: "lane", Values: []string{"open", "settle"}}
 	stageLabel  = Label{Name: "stage", Values: []string{"begin", "load", "decide", "save", "commit"}}
+	driverLabel = Label{Name: "driver", Values: []string{"inproc", "redis", "keyspace", "sql"}}
 	stmtLabel   = Label{Name: "kind", Values: []string{"select", "insert", "update", "delete", "transaction"}}
 )
 
@@ -173,11 +174,19 @@ func Catalogue() []Metric {
 
 		// Deadlines.
 		{
-			Name: "holdfast_expiry_lag_seconds", Kind: Histogram, buckets: lag,
-			Help:  "Time from pay_by to the commit that expired the order.",
+			Name: "holdfast_expiry_lag_seconds", Kind: Histogram, Labels: []Label{driverLabel}, buckets: lag,
+			Help:  "Time from pay_by to the commit that expired the order, by who named it: a countdown, or sql, the look at the record.",
 			Alarm: "the 99th percentile is above 5 s",
 		},
 		{Name: "holdfast_countdown_deadlines", Kind: Gauge, Help: "Deadlines in memory."},
+		{
+			Name: "holdfast_redis_countdown_lost_total", Kind: Counter,
+			Help: "Deadlines that were not told to Redis; the record knows them.",
+		},
+		{
+			Name: "holdfast_redis_number_blocks_total", Kind: Counter,
+			Help: "Blocks of order numbers that this process took from Redis; the others it takes from the record.",
+		},
 		{
 			Name: "holdfast_expirer_paused", Kind: Gauge, Help: "1 while expiry stands still because the wall clock jumped.",
 			Alarm: "1: look at the machine's clock",

@@ -52,7 +52,7 @@ type Metrics struct {
 	inDoubt   prometheus.Counter
 	failures  prometheus.Counter
 
-	expiryLag   prometheus.Observer
+	expiryLag   *prometheus.HistogramVec
 	reminderLag prometheus.Observer
 	relayed     prometheus.Counter
 	relayLag    prometheus.Observer
@@ -91,7 +91,10 @@ func New(version string) *Metrics {
 	m.inDoubt = m.counter("holdfast_ledger_in_doubt_total").WithLabelValues()
 	m.failures = m.counter("holdfast_ledger_batch_failures_total").WithLabelValues()
 
-	m.expiryLag = m.histogram("holdfast_expiry_lag_seconds").WithLabelValues()
+	m.expiryLag = m.histogram("holdfast_expiry_lag_seconds")
+	for _, driver := range driverLabel.Values {
+		m.expiryLag.WithLabelValues(driver)
+	}
 	m.reminderLag = m.histogram("holdfast_reminder_lag_seconds").WithLabelValues()
 	m.relayed = m.counter("holdfast_relay_events_total").WithLabelValues()
 	m.relayLag = m.histogram("holdfast_relay_lag_seconds").WithLabelValues()
@@ -273,8 +276,10 @@ func (m *Metrics) Batch(s ledger.BatchStats) {
 	}
 }
 
-// Expired notes how late an order was expired.
-func (m *Metrics) Expired(late time.Duration) { m.expiryLag.Observe(late.Seconds()) }
+// Expired notes how late an order was expired, and who had named it.
+func (m *Metrics) Expired(driver string, late time.Duration) {
+	m.expiryLag.WithLabelValues(driverLabel.one(driver)).Observe(late.Seconds())
+}
 
 // Reminded notes how late an order was reminded.
 func (m *Metrics) Reminded(late time.Duration) { m.reminderLag.Observe(late.Seconds()) }

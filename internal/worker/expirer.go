@@ -31,13 +31,23 @@ const (
 
 // Countdown names what is due next. It is an accelerator: what it forgets, the look at the record finds.
 type Countdown interface {
-	Due(now time.Time, limit int) []order.Number
+	// Due takes out up to limit orders whose time is over. Leased: no other process is told of them for a while.
+	Due(now time.Time, limit int) (due []order.Number, leased bool)
+	// Driver names who answered Due last.
+	Driver() string
+	// Over tells that these were over when they were named. Of those that expire, the commit tells.
+	Over(numbers []order.Number)
 	Next() time.Time
 	Woken() <-chan struct{}
 	Horizon() time.Time
 	Extend(to time.Time)
+	// Add puts a deadline in that may be known already; Postpone one that was named too early.
 	Add(no order.Number, payBy time.Time)
+	Postpone(no order.Number, payBy time.Time)
 }
+
+// LookDriver names the look at the record, beside the drivers of countdowns.
+const LookDriver = "sql"
 
 // Deadlines is where the record tells pending orders by their pay_by.
 type Deadlines interface {
@@ -53,7 +63,7 @@ type Expirer struct {
 	clock     func() time.Time // the wall clock
 	steady    func() time.Duration
 	log       *slog.Logger
-	observe   func(lag time.Duration)
+	observe   func(driver string, lag time.Duration)
 	pending   func(ctx context.Context, numbers []order.Number) ([]order.Number, error)
 	self      uint64
 
@@ -65,7 +75,7 @@ type Expirer struct {
 	looked      order.Deadline // where the look goes on; zero: from the beginning
 }
 
-// ExpirerOptions of an Expirer. Observe is told the lag of every expired order; Steady is a clock that never jumps.
+// ExpirerOptions of an Expirer. Observe is told the lag of every expired order and who named it; Steady is a clock that never jumps.
 //
 // Pending says that other processes work on the same record: it picks those orders that are still pending. All processes know all
 // deadlines, so that none of them can be missed for want of one; each takes them up at times of its own, worked out with Self, a
@@ -74,12 +84,12 @@ type ExpirerOptions struct {
 	Clock   func() time.Time
 	Steady  func() time.Duration
 	Log     *slog.Logger
-	Observe func(lag time.Duration)
+	Observe func(driver string, lag time.Duration)
 	Pending func(ctx context.Context, numbers []order.Number) ([]order.Number, error)
 	Self    uint64
 }
 
-// NewExpirer makes an expirer; Run starts it.
+// NewExpirer makes an expirer; Run starts it. A nil countdown is none: only the look at the record finds what is due.
 func NewExpirer(l *ledger.Ledger, record Deadlines, countdown Countdown, opt ExpirerOptions) *Expirer {
 	if opt.Clock == nil {
 		opt.Clock = time.Now
@@ -92,7 +102,7 @@ func NewExpirer(l *ledger.Ledger, record Deadlines, countdown Countdown, opt Exp
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
 	if opt.Observe == nil {
-		opt.Observe = func(time.Duration) {}
+		opt.Observe = func(string, time.Duration) {}
 	}
 	return &Expirer{
 		ledger: l, record: record, countdown: countdown,
@@ -107,12 +117,16 @@ func (e *Expirer) Paused() bool { return e.paused.Load() }
 func (e *Expirer) Run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var woken <-chan struct{}
+	if e.countdown != nil {
+		woken = e.countdown.Woken()
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
-		case <-e.countdown.Woken():
+		case <-woken:
 		}
 		more, err := e.RunOnce(ctx)
 		if err != nil {
@@ -135,6 +149,9 @@ func (e *Expirer) wait(more bool) time.Duration {
 		return 0
 	}
 	wait := expirerLook
+	if e.countdown == nil {
+		return wait
+	}
 	if next := e.countdown.Next(); !next.IsZero() && !e.paused.Load() {
 		wait = min(wait, max(next.Sub(e.clock()), 0))
 	}
@@ -148,8 +165,11 @@ func (e *Expirer) RunOnce(ctx context.Context) (more bool, err error) {
 		return false, nil
 	}
 	now := e.clock()
-	due := e.countdown.Due(now, expireMax)
-	failed := e.expire(ctx, due, true)
+	if e.countdown == nil {
+		return e.look(ctx, now)
+	}
+	due, leased := e.countdown.Due(now, expireMax)
+	failed := e.expire(ctx, due, e.countdown.Driver(), !leased)
 	unfilled := e.fill(ctx, now)
 	overdue, unlooked := e.look(ctx, now)
 	err = errors.Join(failed, unfilled, unlooked)
@@ -166,7 +186,11 @@ func (e *Expirer) look(ctx context.Context, now time.Time) (more bool, err error
 	if e.looked == (order.Deadline{}) && since >= 0 && since < expirerLook {
 		return false, nil
 	}
-	page, err := e.record.Deadlines(ctx, e.looked, now.Add(-expirerLook/2), expireMax)
+	until := now
+	if e.countdown != nil {
+		until = now.Add(-expirerLook / 2) // what is due just now is the countdown's
+	}
+	page, err := e.record.Deadlines(ctx, e.looked, until, expireMax)
 	if err != nil {
 		return false, err
 	}
@@ -178,7 +202,7 @@ func (e *Expirer) look(ctx context.Context, now time.Time) (more bool, err error
 	for i, d := range page {
 		numbers[i] = d.Number
 	}
-	return len(page) == expireMax, e.expire(ctx, numbers, false)
+	return len(page) == expireMax, e.expire(ctx, numbers, LookDriver, false)
 }
 
 // fill loads the next stretch of deadlines when the countdown's horizon comes near.
@@ -222,9 +246,9 @@ func (e *Expirer) turn(no order.Number) time.Duration {
 	return time.Duration(mixed>>32%expirerSlots) * expirerSlot
 }
 
-// expire submits what is due. known: it comes from memory, and another process may have done it.
-func (e *Expirer) expire(ctx context.Context, due []order.Number, known bool) (err error) {
-	if len(due) > 0 && known && e.pending != nil {
+// expire submits what a driver says is due. shared: another process may have done it.
+func (e *Expirer) expire(ctx context.Context, due []order.Number, driver string, shared bool) (err error) {
+	if len(due) > 0 && shared && e.pending != nil {
 		if due, err = e.pending(ctx, due); err != nil {
 			return fmt.Errorf("ask what is still pending: %w", err) // the look finds it again
 		}
@@ -238,16 +262,24 @@ func (e *Expirer) expire(ctx context.Context, due []order.Number, known bool) (e
 	}
 	failpoint.Hit("expirer.before_submit")
 	failed, last := 0, error(nil)
+	var over []order.Number
 	ledger.SubmitAll(ctx, e.ledger, commands, func(i int, r ledger.Expired, err error) {
 		switch {
 		case err != nil:
 			failed, last = failed+1, err // the look finds it again
-		case r.Done:
-			e.observe(r.Lag)
 		case !r.Early.IsZero():
-			e.countdown.Add(due[i], later(r.Early, e.clock().Add(earlyPause)))
+			if e.countdown != nil {
+				e.countdown.Postpone(due[i], later(r.Early, e.clock().Add(earlyPause)))
+			}
+		case r.Done:
+			e.observe(driver, r.Lag)
+		default:
+			over = append(over, due[i])
 		}
 	})
+	if e.countdown != nil && len(over) > 0 {
+		e.countdown.Over(over)
+	}
 	if failed > 0 {
 		failpoint.Hit("expirer.failed")
 		return fmt.Errorf("%d of %d orders not expired yet: %w", failed, len(due), last)

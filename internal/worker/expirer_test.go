@@ -103,7 +103,7 @@ func (d *desk) place() order.Number {
 func (d *desk) expirer(countdown worker.Countdown) *worker.Expirer {
 	return worker.NewExpirer(d.ledger, d.store, countdown, worker.ExpirerOptions{
 		Clock: d.clock, Steady: d.monotonic, Log: slog.New(slog.DiscardHandler),
-		Observe: func(lag time.Duration) { d.lags = append(d.lags, lag) },
+		Observe: func(_ string, lag time.Duration) { d.lags = append(d.lags, lag) },
 	})
 }
 
@@ -153,9 +153,9 @@ func TestUnpaidOrderGivesItsStockBackAtItsDeadline(t *testing.T) {
 // forgetful is a countdown that loses everything it is told.
 type forgetful struct{ *inproc.Countdown }
 
-func (forgetful) Add(order.Number, time.Time)       {}
-func (forgetful) Due(time.Time, int) []order.Number { return nil }
-func (forgetful) Next() time.Time                   { return time.Time{} }
+func (forgetful) Add(order.Number, time.Time)               {}
+func (forgetful) Due(time.Time, int) ([]order.Number, bool) { return nil, false }
+func (forgetful) Next() time.Time                           { return time.Time{} }
 
 func TestLookFindsWhatTheCountdownForgot(t *testing.T) {
 	d := newDesk(t)

@@ -1,0 +1,77 @@
+package redisfront_test
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/order"
+	"github.com/holdfast-oms/holdfast/internal/redisfront"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
+)
+
+// countdownPermissions are what docs/operate.md adds for deadlines and numbers, the last two of them for keyspace events only.
+var countdownPermissions = []string{
+	"~countdown:*", "~numbers:*", "+zadd", "+zrem", "+zrange", "+zrangebyscore", "+rpush", "+lpop", "+llen", "+lrange",
+	"&__keyevent@*", "+config|get", "+config|set",
+}
+
+func TestDeadlinesAndNumbersDoWithFewPermissions(t *testing.T) {
+	s := testenv.StartRedis(t, testenv.Options{})
+	c := direct(t, s.URL())
+	do(t, c, append([]string{"ACL", "SETUSER", "desk", "on", ">secret-of-the-desk"}, slices.Concat(permissions, countdownPermissions)...)...)
+	u, err := url.Parse(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword("desk", "secret-of-the-desk")
+	countDownAndGive(t, u.String())
+	refused, err := do(t, c, "ACL", "LOG").ToArray()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range refused {
+		m, _ := entry.AsStrMap()
+		t.Errorf("refused: %s %s", m["reason"], m["object"])
+	}
+}
+
+func TestDeadlinesAndNumbersAreKeptOnACluster(t *testing.T) {
+	countDownAndGive(t, testenv.StartRedisCluster(t, testenv.Options{}).URL())
+}
+
+// countDownAndGive has both countdowns name orders, and numbers made ready, taken and removed.
+func countDownAndGive(t *testing.T, address string) {
+	t.Helper()
+	g := newGrants()
+	for driver, by := range map[string]newCountdown{"redis": redisfront.NewSortedCountdown, "keyspace": redisfront.NewKeyspaceCountdown} {
+		c := counting(t, working(t, g.record, quick(address)), by, driver)
+		all := numbers(100)
+		var got []order.Number
+		until(t, "all are named by "+driver, func() bool { // an event that nobody listened to yet is lost
+			c.Applied(pending(time.Now().Add(20*time.Millisecond), all...))
+			pause(50 * time.Millisecond)
+			due, _ := c.Due(time.Now(), 1000)
+			got = append(got, due...)
+			slices.Sort(got)
+			got = slices.Compact(got)
+			return len(got) == len(all)
+		})
+		c.Over(all)
+	}
+	till := openTill(t, g, address, 10, 1000)
+	till.works(t)
+	day := order.DayOf(g.now)
+	until(t, "numbers are ready", func() bool { return g.granted(day) >= 1000 })
+	until(t, "it takes them", func() bool {
+		return len(till.numbers.Take(t.Context(), day, 0, 25)) == 3
+	})
+	if removed, err := till.numbers.Remove(t.Context(), day); err != nil || removed == 0 {
+		t.Errorf("removed %d, %v; want what was left", removed, err)
+	}
+	if strings.Contains(till.log.String(), "ERROR") {
+		t.Errorf("it said: %s", till.log)
+	}
+}

@@ -1,0 +1,295 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/checkout"
+	"github.com/holdfast-oms/holdfast/internal/fault"
+	"github.com/holdfast-oms/holdfast/internal/ledger"
+	"github.com/holdfast-oms/holdfast/internal/order"
+)
+
+// Limits of the numberer.
+const (
+	numbererLook     = time.Second      // between two looks at what is left
+	numbererPatience = 30 * time.Second // before it says that it cannot work: Redis may just be starting
+	numbersAtHour    = 4                // tomorrow's numbers are made …
+	numbersEnd       = 3                // … and yesterday's removed, at these hours in the desk's time zone
+	numbersBlocks    = 4096             // of a day that wait at most: with small blocks fewer numbers do
+	numbersBack      = 7                // days whose blocks are removed
+	jobLasts         = 5 * time.Minute  // before another process may take up a job that was not finished
+	jobAgain         = 30 * time.Second // between two tries
+)
+
+// The daily jobs, as the record knows them.
+const (
+	jobMakeNumbers   = "make_numbers"
+	jobRemoveNumbers = "remove_numbers"
+)
+
+// Grants is the record, which grants order numbers and decides who does a daily job.
+type Grants interface {
+	Now(ctx context.Context) (time.Time, error)
+	GrantAhead(ctx context.Context, day order.Day, n int64) (first int64, err error)
+	ClaimJob(ctx context.Context, name string, day order.Day, holder string, lasts time.Duration) (claimed, done bool, err error)
+	FinishJob(ctx context.Context, name string, day order.Day, holder string) error
+}
+
+// Waiting is where granted blocks wait for any process to take them.
+type Waiting interface {
+	Grant(ctx context.Context, day order.Day, grant func() ([]ledger.Block, error)) error
+	Blocks(ctx context.Context, day order.Day) (int64, error)
+	Left(ctx context.Context, day order.Day) (int64, error)
+	Remove(ctx context.Context, day order.Day) (removed int64, err error)
+	Hold(ctx context.Context, day order.Day, own int64, now time.Time) (all int64, err error)
+	Lock(ctx context.Context, name string) (release func(), ok bool)
+}
+
+// NumbererOptions of a Numberer.
+type NumbererOptions struct {
+	Waiting   Waiting                            // nil: nothing waits, processes take blocks from the record
+	Held      func() (day order.Day, left int64) // what this process holds
+	Holder    string                             // names this process
+	BlockSize int64                              // 1000
+	Ready     int64                              // numbers of a day that are to wait: 20 000
+	TimeZone  *time.Location
+	Clock     func() time.Time
+	Log       *slog.Logger
+}
+
+// Numberer has blocks of order numbers granted before they are needed: when few of the day are left, and tomorrow's at 04:00. What is
+// left of the days before it removes at 03:00. Each is done by one of all processes: the row of a job and a day decides, and for
+// what has no day a lock, so that it is seldom done twice; twice costs numbers, and nothing else.
+type Numberer struct {
+	record Grants
+	opt    NumbererOptions
+	wake   chan struct{}
+
+	finished map[string]order.Day // jobs known to be done
+	tried    map[string]time.Time // and when they were asked for last
+}
+
+// NewNumberer makes a numberer.
+func NewNumberer(record Grants, opt NumbererOptions) *Numberer {
+	if opt.BlockSize == 0 {
+		opt.BlockSize = 1000
+	}
+	if opt.Ready == 0 {
+		opt.Ready = 20_000
+	}
+	if opt.TimeZone == nil {
+		opt.TimeZone = time.UTC
+	}
+	if opt.Clock == nil {
+		opt.Clock = time.Now
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Numberer{
+		record: record, opt: opt, wake: make(chan struct{}, 1),
+		finished: map[string]order.Day{}, tried: map[string]time.Time{},
+	}
+}
+
+// blocks is how many blocks of a day are to wait.
+func (n *Numberer) blocks() int64 { return min(max(n.opt.Ready/n.opt.BlockSize, 2), numbersBlocks) }
+
+// Left is told how many blocks of a day still wait. It never blocks.
+func (n *Numberer) Left(_ order.Day, blocks int64) {
+	if blocks < n.blocks()/2 {
+		select {
+		case n.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Run works until ctx ends.
+func (n *Numberer) Run(ctx context.Context) {
+	if n.opt.Waiting == nil {
+		return
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var failing time.Time // since when; zero: it is not
+	warned := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-n.wake:
+		}
+		err := n.RunOnce(ctx)
+		switch {
+		case err == nil:
+			failing, warned = time.Time{}, false
+		case failing.IsZero():
+			failing = time.Now()
+		case !warned && time.Since(failing) > numbererPatience:
+			warned = true
+			n.opt.Log.Warn("numberer: no numbers are made ready; processes take them from the record", "err", err)
+		}
+		timer.Reset(numbererLook)
+	}
+}
+
+// RunOnce tops up today's numbers, tells what this process holds, and does the daily jobs that are due.
+func (n *Numberer) RunOnce(ctx context.Context) error {
+	now := n.opt.Clock().In(n.opt.TimeZone)
+	today, tomorrow := order.DayOf(now), order.DayOf(now.AddDate(0, 0, 1))
+	err := n.topUp(ctx, today)
+	if day, left := n.opt.Held(); day == today {
+		_, failed := n.opt.Waiting.Hold(ctx, day, left, now)
+		err = errors.Join(err, failed)
+	}
+	if err != nil {
+		return err
+	}
+	if now.Hour() >= numbersEnd {
+		err = n.daily(ctx, now, jobRemoveNumbers, today, func() error {
+			_, err := n.remove(ctx, now)
+			return err
+		})
+	}
+	if now.Hour() >= numbersAtHour {
+		err = errors.Join(err, n.daily(ctx, now, jobMakeNumbers, tomorrow, func() error {
+			_, err := n.fill(ctx, tomorrow)
+			return err
+		}))
+	}
+	return err
+}
+
+func (n *Numberer) topUp(ctx context.Context, today order.Day) error {
+	blocks, err := n.opt.Waiting.Blocks(ctx, today)
+	if err != nil || blocks >= n.blocks()/2 {
+		return err
+	}
+	release, ok := n.opt.Waiting.Lock(ctx, "numbers")
+	if !ok {
+		return nil
+	}
+	defer release()
+	_, err = n.fill(ctx, today)
+	return err
+}
+
+// daily does a job of a day, unless another process does or has done it.
+func (n *Numberer) daily(ctx context.Context, now time.Time, job string, day order.Day, work func() error) error {
+	if n.finished[job] == day || now.Sub(n.tried[job]).Abs() < jobAgain {
+		return nil
+	}
+	n.tried[job] = now
+	claimed, done, err := n.record.ClaimJob(ctx, job, day, n.opt.Holder, jobLasts)
+	if err != nil {
+		return err
+	}
+	if done {
+		n.finished[job] = day
+	}
+	if !claimed {
+		return nil
+	}
+	if err := work(); err != nil {
+		return fmt.Errorf("%s: %w", job, err)
+	}
+	n.finished[job] = day
+	return n.record.FinishJob(ctx, job, day, n.opt.Holder)
+}
+
+// fill has blocks of a day granted, so many that as many wait as are to, and gives how many numbers that were.
+func (n *Numberer) fill(ctx context.Context, day order.Day) (added int64, err error) {
+	there, err := n.opt.Waiting.Blocks(ctx, day)
+	missing := n.blocks() - there
+	if err != nil || missing <= 0 {
+		return 0, err
+	}
+	err = n.opt.Waiting.Grant(ctx, day, func() ([]ledger.Block, error) {
+		first, err := n.record.GrantAhead(ctx, day, missing*n.opt.BlockSize)
+		if err != nil {
+			return nil, err
+		}
+		blocks := make([]ledger.Block, missing)
+		for i := range blocks {
+			blocks[i] = ledger.Block{First: first + int64(i)*n.opt.BlockSize, Count: n.opt.BlockSize}
+		}
+		return blocks, nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	n.opt.Log.Debug("order numbers made ready", "count", missing*n.opt.BlockSize)
+	return missing * n.opt.BlockSize, nil
+}
+
+func (n *Numberer) remove(ctx context.Context, now time.Time) (removed int64, err error) {
+	for back := 1; back <= numbersBack; back++ {
+		lost, failed := n.opt.Waiting.Remove(ctx, order.DayOf(now.AddDate(0, 0, -back)))
+		removed, err = removed+lost, errors.Join(err, failed)
+	}
+	return removed, err
+}
+
+// Fill makes today's and tomorrow's numbers ready, at once, and gives how many it added. Without Redis none wait.
+func (n *Numberer) Fill(ctx context.Context) (added int64, err error) {
+	now, err := n.today(ctx)
+	if err != nil || n.opt.Waiting == nil {
+		return 0, err
+	}
+	for ahead := range 2 {
+		more, err := n.fill(ctx, order.DayOf(now.AddDate(0, 0, ahead)))
+		if err != nil {
+			return added, away(err)
+		}
+		added += more
+	}
+	return added, nil
+}
+
+// Purge removes what is left of the days before today, and gives how many numbers are lost with it.
+func (n *Numberer) Purge(ctx context.Context) (removed int64, err error) {
+	now, err := n.today(ctx)
+	if err != nil || n.opt.Waiting == nil {
+		return 0, err
+	}
+	removed, err = n.remove(ctx, now)
+	return removed, away(err)
+}
+
+// Unused is how many numbers of a day can still be used: those that wait, and those that processes hold. What another process holds
+// is known by Redis only, and what waits there, too: while it is away, and without it, these count as lost.
+func (n *Numberer) Unused(ctx context.Context, day order.Day) (int64, error) {
+	var held int64
+	if of, left := n.opt.Held(); of == day {
+		held = left
+	}
+	if n.opt.Waiting == nil {
+		return held, nil
+	}
+	waiting, err := n.opt.Waiting.Left(ctx, day)
+	if err != nil {
+		return held, nil //nolint:nilerr // see above
+	}
+	held, _ = n.opt.Waiting.Hold(ctx, day, held, n.opt.Clock())
+	return waiting + held, nil
+}
+
+func (n *Numberer) today(ctx context.Context) (time.Time, error) {
+	now, err := n.record.Now(ctx)
+	return now.In(n.opt.TimeZone), err
+}
+
+func away(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fault.ErrUnavailable.Detailf("Order numbers cannot be made ready now.").Because(err)
+}
+
+var _ checkout.Numbers = (*Numberer)(nil)
