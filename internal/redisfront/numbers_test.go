@@ -34,6 +34,7 @@ type grants struct {
 	next       map[order.Day]int64
 	used       map[order.Number]bool
 	collisions int
+	direct     atomic.Int64 // grants to a ledger, which found none in Redis
 	jobs       map[string]bool
 	now        time.Time
 }
@@ -89,6 +90,7 @@ func (t *grantTx) Load(context.Context, *ledger.Want) (*ledger.Rows, error) {
 }
 
 func (t *grantTx) GrantNumbers(ctx context.Context, day order.Day, n int64) (int64, error) {
+	t.g.direct.Add(1)
 	return t.g.GrantAhead(ctx, day, n)
 }
 
@@ -197,7 +199,10 @@ func TestBlocksWaitInRedisForAnyProcess(t *testing.T) {
 			day := order.DayOf(g.now)
 			a.works(t)
 			b.works(t)
-			until(t, "numbers are ready", func() bool { return g.granted(day) >= c.ready })
+			until(t, "numbers are ready", func() bool {
+				left, err := a.numbers.Left(t.Context(), day)
+				return err == nil && left >= c.ready
+			})
 			var seen sync.Map
 			for range 5 {
 				a.sell(t, 150, &seen)
@@ -215,7 +220,9 @@ func TestBlocksWaitInRedisForAnyProcess(t *testing.T) {
 			until(t, "nothing is under way", func() bool {
 				var err error
 				waiting, err = a.numbers.Left(t.Context(), day)
-				return err == nil && waiting+inA+inB+size(&seen) == g.granted(day)
+				all := waiting + inA + inB + size(&seen)
+				// On a machine so busy that Redis did not answer in time, what waits may have been lost for what the record gave.
+				return err == nil && (all == g.granted(day) || all < g.granted(day) && g.direct.Load() > 0)
 			})
 			unused, err := a.n.Unused(t.Context(), day)
 			if err != nil || unused != waiting+inA+inB {
