@@ -120,6 +120,7 @@ func New(record Record, opt Options) (*Front, error) {
 		state: State{Reason: "not connected yet"},
 	}
 	f.option.PipelineMultiplex = -1 // one connection to a server: commands of this process stay in their order
+	f.option.ClientSetInfo = rueidis.DisableClientSetInfo // Redis before 7.2 does not know it, and so cannot permit it
 	dialer := option.DialCtxFn
 	f.option.DialCtxFn = func(ctx context.Context, to string, d *net.Dialer, t *tls.Config) (net.Conn, error) {
 		defer f.doubt() // whoever is met there has to be looked at first

@@ -21,7 +21,7 @@ var permissions = []string{
 	"~inventory:*", "~limits:*", "~used:*", "~order:*", "~user:*", "~quota:*", "~holdfast:*", "&holdfast:*", "-@all",
 	"+evalsha", "+eval", "+time", "+hgetall", "+hmget", "+hget", "+hset", "+hdel", "+hlen", "+get", "+set", "+del", "+unlink", "+expire", "+pexpire", "+pttl",
 	"+setbit", "+bitfield", "+bitfield_ro", "+publish", "+subscribe", "+unsubscribe", "+pubsub|numsub",
-	"+info", "+ping", "+hello", "+client|setname", "+client|setinfo", "+cluster|slots", "+cluster|shards",
+	"+info", "+ping", "+hello", "+client|setname", "+cluster|slots", "+cluster|shards",
 }
 
 func TestTheDeskDoesWithFewPermissions(t *testing.T) {
