@@ -169,7 +169,7 @@ func TestNoReaderGoesBackInTime(t *testing.T) {
 			for n := range 150 {
 				var made int64
 				book.change(c, (n+i)%7 != 0, func(o *order.Order) { made = o.Events })
-				see(made) // it was answered
+				see(made)                        // it was answered
 				time.Sleep(2 * time.Millisecond) //nolint:forbidigo // readers are to meet it at rest, too
 			}
 		})
