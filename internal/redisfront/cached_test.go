@@ -157,13 +157,19 @@ func TestNoReaderGoesBackInTime(t *testing.T) {
 	_, a, b := twoCaches(t)
 	book := newOrderBook()
 	caches := []*redisfront.Cache{a, b}
-	var seen atomic.Int64 // the latest that any reader was shown
+	var seen atomic.Int64 // the latest that anybody was shown
+	see := func(events int64) {
+		for was := seen.Load(); was < events && !seen.CompareAndSwap(was, events); was = seen.Load() {
+		}
+	}
 	var writers, readers sync.WaitGroup
 	var over atomic.Bool
 	for i, c := range caches {
 		writers.Go(func() {
 			for n := range 150 {
-				book.change(c, (n+i)%7 != 0, nothing)
+				var made int64
+				book.change(c, (n+i)%7 != 0, func(o *order.Order) { made = o.Events })
+				see(made)                        // it was answered
 				time.Sleep(2 * time.Millisecond) //nolint:forbidigo // readers are to meet it at rest, too
 			}
 		})
@@ -177,8 +183,7 @@ func TestNoReaderGoesBackInTime(t *testing.T) {
 					t.Errorf("read %v (%v), after somebody has read event %d", o, err, before)
 					return
 				}
-				for was := seen.Load(); was < o.Events && !seen.CompareAndSwap(was, o.Events); was = seen.Load() {
-				}
+				see(o.Events)
 			}
 		})
 	}
