@@ -171,7 +171,7 @@ func Settings() []Setting {
 			Name: "limits", Section: Guards, Form: "rules", Default: off, separator: ";",
 			Help: "How often a client may call, as rules separated by semicolons: a route or * for all of them, what is counted (address, key or user), " +
 				"the rate, and how many may come at once: POST /v1/orders user 5/10s burst 10; * key 1000/s. Every rule that fits counts. " +
-				"* leaves out what is not below /v1/, and notices of providers.",
+				"What needs no key is not limited.",
 			read: readLimits,
 		},
 		{

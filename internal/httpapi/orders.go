@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/limits"
 	"github.com/holdfast-oms/holdfast/internal/order"
 	"github.com/holdfast-oms/holdfast/internal/product"
+	"github.com/holdfast-oms/holdfast/internal/ratelimit"
 	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
@@ -28,6 +29,9 @@ func (s *Server) placeOrder(x *exchange) error {
 	}
 	want := checkout.Order{Scope: checkout.Merchant, IdempotencyKey: key}
 	if err := x.decode(orderRequired, func(f *fields, name []byte) { f.orderField(&want, name) }); err != nil {
+		return err
+	}
+	if err := x.take(ratelimit.ByUser, string(want.UserID)); err != nil {
 		return err
 	}
 	placed, err := s.desk.Place(x.ctx, want)

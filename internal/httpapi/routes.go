@@ -29,6 +29,8 @@ type route struct {
 	stream       bool // its answer goes on; a ticket may stand for the key
 	anyKey       bool // which scope it needs depends on the body; the handler asks for it
 	cached       bool // clients may keep it, and ask whether it is still the same
+
+	limited *limited // what the operator has set; nil: nothing
 }
 
 // reply is one answer. A nil shape is not JSON of ours.
@@ -124,7 +126,7 @@ func routes() []route {
 			gives: []reply{{201, "Placed. Idempotency-Replayed: true says that it was placed by an earlier request with this key.", api.Order{}}},
 			faults: []*fault.Error{
 				fault.ErrOutOfStock, fault.ErrNotOnSale, fault.ErrPurchaseLimit, fault.ErrKeyInProgress, fault.ErrKeyReused,
-				fault.ErrTooManyUnpaid, fault.ErrRateLimited, fault.ErrOverloaded,
+				fault.ErrTooManyUnpaid, fault.ErrOverloaded,
 			},
 			handle: (*Server).placeOrder,
 		},

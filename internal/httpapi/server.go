@@ -20,6 +20,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/checkout"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/feed"
+	"github.com/holdfast-oms/holdfast/internal/ratelimit"
 )
 
 // Options of a Server. The zero value of each is its default.
@@ -40,6 +41,10 @@ type Options struct {
 	CursorKey []byte                  // seals the cursors, one per record; nil: cursors end with this process
 	Callbacks []CallbackProvider      // who may send notices
 	Pages     map[string]http.Handler // further patterns of the mux, open to anyone
+
+	Limits  []ratelimit.Rule // none: nobody is limited
+	Limiter Limiter          // that keeps their quotas
+	Proxies Proxies          // in front
 
 	Origins []string // of web pages that may call from a browser; "*" is any, none is none
 
@@ -74,6 +79,7 @@ type Answered struct {
 	Method   string // one of HTTP's, or "other"
 	Status   int
 	Code     string // of a problem
+	Limited  string // the subject whose quota was used up, of a request that was refused for it
 	OrderNo  string // which order it was about, if one
 	Panicked bool
 	Took     time.Duration
@@ -140,6 +146,7 @@ func New(d *checkout.Desk, opt Options) *Server {
 		document: newDocument(opt.PublicURL),
 		page:     newPage(),
 	}
+	limitRoutes(s.routes, opt.Limits)
 	s.exchanges.New = func() any { return &exchange{s: s} }
 	for pattern, methods := range byPattern(s.routes) {
 		s.mux.Handle(pattern, newEndpoint(methods))
@@ -180,7 +187,7 @@ func (s *Server) end(x *exchange, panicked any) {
 	s.inFlight.Add(-1)
 	lasted := s.opt.Clock().Sub(x.now)
 	x.answered = Answered{
-		Route: x.pattern(), Method: method(x.r), Status: x.status, Code: x.code, Panicked: panicked != nil && !abortedByHandler(panicked),
+		Route: x.pattern(), Method: method(x.r), Status: x.status, Code: x.code, Limited: string(x.limitedBy), Panicked: panicked != nil && !abortedByHandler(panicked),
 		Took: cmp.Or(x.took, lasted), // a stream is answered when it begins
 	}
 	debug := s.opt.Log.Enabled(x.r.Context(), slog.LevelDebug)
@@ -295,10 +302,8 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // carry takes an exchange from its route to its answer.
 func (s *Server) carry(x *exchange) error {
-	if x.route.scope != "" {
-		if err := s.authenticate(x); err != nil {
-			return err
-		}
+	if err := s.letIn(x); err != nil {
+		return err
 	}
 	if err := x.readQuery(); err != nil {
 		return err
@@ -314,6 +319,23 @@ func (s *Server) carry(x *exchange) error {
 	defer func() { <-s.lists }()
 	x.ctx = ctx
 	return x.route.handle(s, x)
+}
+
+// letIn asks who is there and whether he has not come too often, in the order of what it costs: a client's address is at hand, a key
+// has to be known.
+func (s *Server) letIn(x *exchange) error {
+	if x.route.limitedBy(ratelimit.ByAddress) {
+		if err := x.take(ratelimit.ByAddress, s.opt.Proxies.client(x.r)); err != nil {
+			return err
+		}
+	}
+	if x.route.scope == "" {
+		return nil
+	}
+	if err := s.authenticate(x); err != nil {
+		return err
+	}
+	return x.take(ratelimit.ByKey, x.key.ID)
 }
 
 // takeTurn waits a little for a list's place.

@@ -96,6 +96,9 @@ func Start(ctx context.Context, cfg config.Config, opt Options) (_ *Server, err 
 			_ = s.Stop(ctx)
 		}
 	}()
+	if err := httpapi.LimitsFit(cfg.Limits); err != nil {
+		return nil, err
+	}
 	// The port first: it costs nothing to find out that it is taken.
 	l, err := listen(ctx, cfg.Listen)
 	if err != nil {
@@ -144,6 +147,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	gate := inproc.NewGate(s.store.Shelf, marks, clock)
 	orders := inproc.NewOrders()
 	countdown := inproc.NewCountdown()
+	limiter := inproc.NewLimiter(clock)
 	host, _ := os.Hostname()
 	s.desk = &checkout.Desk{Record: record{s.store}, Gate: gate, Orders: orders, Clock: clock, Observe: s.metrics.Ordered}
 	hub := feed.NewHub(s.store, s.desk, s.log)
@@ -187,6 +191,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	s.api = httpapi.New(s.desk, httpapi.Options{
 		Log: s.log, Clock: clock, Ready: s.readiness, Metrics: s.metrics.Handler(), Observe: s.answered, Trace: s.trace(),
 		Version: s.version, Callbacks: callbacks, Pages: pages, CursorKey: []byte(cursorKey),
+		Limits: s.cfg.Limits, Limiter: limiter, Proxies: httpapi.Proxies{Trusted: s.cfg.TrustedProxies, Header: s.cfg.ProxyHeader},
 		Feed: hub, StreamsMax: s.cfg.StreamsMax, Origins: s.cfg.CORSOrigins,
 		PublicURL: s.cfg.PublicAt(s.listener.Addr()),
 	})
@@ -197,7 +202,7 @@ func (s *Server) assemble(ctx context.Context) error {
 		ErrorLog:       telemetry.ConnectionLog(s.log),
 	}
 	s.http.RegisterOnShutdown(s.api.Drain)
-	s.measure(parts{gate, marks, orders, countdown, expirer, hub})
+	s.measure(parts{gate, marks, orders, countdown, limiter, expirer, hub})
 
 	loops, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stopLoops = stop

@@ -96,6 +96,7 @@ type parts struct {
 	marks     *inproc.KeyMarks
 	orders    *inproc.Orders
 	countdown *inproc.Countdown
+	limiter   *inproc.Limiter
 	expirer   *worker.Expirer
 	hub       *feed.Hub
 }
@@ -126,6 +127,7 @@ func (s *Server) measureDoor(p parts, say telemetry.Say) {
 	say("holdfast_keyring_keys", float64(load.KnownKeys), "known")
 	say("holdfast_keyring_keys", float64(load.Unknown), "unknown")
 	say("holdfast_keyring_lookups_total", float64(load.KeyLookups))
+	say("holdfast_limiter_keys", float64(p.limiter.Keys()))
 	say("holdfast_ready", bit(s.ready.Load()))
 
 	lines := telemetry.CountsOf(s.log)

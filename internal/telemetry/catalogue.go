@@ -44,6 +44,7 @@ var (
 	methodLabel = Label{Name: "method", Values: []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"}}
 	classLabel  = Label{Name: "status", Values: []string{"1xx", "2xx", "3xx", "4xx", "5xx"}}
 	codeLabel   = Label{Name: "code", Means: "the code of a fault; given_up where the caller left first"}
+	limitLabel  = Label{Name: "by", Values: []string{"address", "key", "user"}}
 	laneLabel   = Label{Name: "lane", Values: []string{"open", "settle"}}
 	stageLabel  = Label{Name: "stage", Values: []string{"begin", "load", "decide", "save", "commit"}}
 	stmtLabel   = Label{Name: "kind", Values: []string{"select", "insert", "update", "delete", "transaction"}}
@@ -73,6 +74,12 @@ func Catalogue() []Metric {
 			Help:  "Requests whose handler panicked.",
 			Alarm: "it rises at all: a mistake in the program; the log has the stack",
 		},
+		{
+			Name: "holdfast_http_limited_total", Kind: Counter, Labels: []Label{limitLabel},
+			Help:  "Requests refused because a limit was used up, by what it counts.",
+			Alarm: "key rises: a program of your own is limited; address or user rises fast: bots, or limits that are too tight",
+		},
+		{Name: "holdfast_limiter_keys", Kind: Gauge, Help: "Addresses, keys and users whose quotas are remembered in this process, up to 200 000."},
 		{Name: "holdfast_http_requests_in_flight", Kind: Gauge, Help: "Requests being answered now."},
 		{
 			Name: "holdfast_streams_open", Kind: Gauge, Help: "Streams that are open now.",

@@ -36,6 +36,7 @@ type Metrics struct {
 	durations *prometheus.HistogramVec
 	problems  *prometheus.CounterVec
 	panics    prometheus.Counter
+	limited   *prometheus.CounterVec
 	routes    atomic.Pointer[map[routeKey]*routeSeries] // copied when a series comes in
 	adding    sync.Mutex                                // held while one does
 
@@ -69,6 +70,10 @@ func New(version string) *Metrics {
 	m.durations = m.histogram("holdfast_http_request_duration_seconds")
 	m.problems = m.counter("holdfast_http_problems_total")
 	m.panics = m.counter("holdfast_http_panics_total").WithLabelValues()
+	m.limited = m.counter("holdfast_http_limited_total")
+	for _, by := range limitLabel.Values {
+		m.limited.WithLabelValues(by)
+	}
 	m.routes.Store(&map[routeKey]*routeSeries{})
 
 	m.placed = m.counter("holdfast_orders_placed_total").WithLabelValues()
@@ -180,6 +185,7 @@ type Request struct {
 	Route, Method string // the pattern, and the method as far as it is one
 	Status        int
 	Code          string // of a problem
+	Limited       string // the subject whose quota was used up, of a request that was refused for it
 	OrderNo       string // which order it was about, if one
 	Panicked      bool
 	Took          time.Duration
@@ -206,6 +212,9 @@ func (m *Metrics) Request(r *Request) {
 	s.took.Observe(r.Took.Seconds())
 	if r.Code != "" {
 		m.problems.WithLabelValues(r.Code).Inc()
+	}
+	if r.Limited != "" {
+		m.limited.WithLabelValues(limitLabel.one(r.Limited)).Inc()
 	}
 	if r.Panicked {
 		m.panics.Inc()
