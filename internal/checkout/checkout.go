@@ -34,6 +34,7 @@ type Record interface {
 	LogStart(ctx context.Context) (position int64, err error)
 	Audit(ctx context.Context) (audit.Report, error)
 	KeyStore
+	SessionStore
 	TicketStore
 }
 
@@ -46,12 +47,24 @@ type KeyStore interface {
 	TouchKey(ctx context.Context, id string, at time.Time) error
 }
 
+// SessionStore keeps the buyers' sessions. What is no longer good is fault.ErrNotFound, as what never was.
+type SessionStore interface {
+	// AddSession writes a new session and ends those of the same user that were used longest ago, beyond the kept ones.
+	AddSession(ctx context.Context, s *apikey.Session, kept int) error
+	SessionByHash(ctx context.Context, h apikey.Hash) (*apikey.Session, error)
+	// ExtendSession lets a session that is still good last until a later time.
+	ExtendSession(ctx context.Context, id string, until time.Time) error
+	EndSession(ctx context.Context, id string) error
+	// EndSessionsOf ends all sessions of a user and gives their number.
+	EndSessionsOf(ctx context.Context, id user.ID) (int64, error)
+}
+
 // TicketStore keeps the tickets of streams.
 type TicketStore interface {
 	AddTicket(ctx context.Context, t *apikey.Ticket) error
-	// TakeTicket uses a ticket of a stream up and gives the key that it was made with. Of all who try, one gets it; the others,
-	// and whoever comes too late or for another stream, get fault.ErrNotFound.
-	TakeTicket(ctx context.Context, h apikey.Hash, stream string) (*apikey.Key, error)
+	// TakeTicket uses a ticket of a stream up and gives the key or the session that it was made with. Of all who try, one gets it;
+	// the others, and whoever comes too late or for another stream, get fault.ErrNotFound.
+	TakeTicket(ctx context.Context, h apikey.Hash, stream string) (*apikey.Key, *apikey.Session, error)
 }
 
 // Shelf is a product with its stock.

@@ -21,6 +21,9 @@ type Scope string
 // Merchant is the scope of API keys.
 const Merchant Scope = "merchant"
 
+// ScopeOf is the scope of a user's sessions: a buyer cannot meet the keys of others.
+func ScopeOf(id user.ID) Scope { return Scope("user:" + string(id)) }
+
 // Order is what a buyer asks for, as it was read from the request.
 type Order struct {
 	Scope          Scope

@@ -61,7 +61,7 @@ func advised() map[string]advice {
 		"events_pruned": {do: "Begin again without a cursor, or at `earliest_position`: older events are not kept any more. Orders are, so read what you " +
 			"missed from GET /v1/orders.", extra: []string{"earliest_position"}},
 
-		"rate_limited":           {do: "Wait as long as `Retry-After` says.", yet: true},
+		"rate_limited":           {do: "Wait as long as `Retry-After` says. `RateLimit` tells with every answer how much is left, and of which limit."},
 		"too_many_unpaid_orders": {do: "Pay or cancel orders that wait to be paid.", yet: true},
 		"overloaded": {do: "Nothing was changed. Wait as long as `Retry-After` says, which is a little different for everybody, and send the same " +
 			"request with the same key."},

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/rs/cors"
 
+	"github.com/holdfast-oms/holdfast/internal/apikey"
 	"github.com/holdfast-oms/holdfast/internal/checkout"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/feed"
@@ -41,6 +43,9 @@ type Options struct {
 	CursorKey []byte                  // seals the cursors, one per record; nil: cursors end with this process
 	Callbacks []CallbackProvider      // who may send notices
 	Pages     map[string]http.Handler // further patterns of the mux, open to anyone
+
+	SessionIdle time.Duration // how long a session lasts unused; 30 min
+	SessionMax  time.Duration // and however much it is used; 24 h
 
 	Limits  []ratelimit.Rule // none: nobody is limited
 	Limiter Limiter          // that keeps their quotas
@@ -69,6 +74,7 @@ func (o *Options) defaults(d *checkout.Desk) {
 		o.CursorKey = make([]byte, sealBytes)
 		_, _ = rand.Read(o.CursorKey)
 	}
+	o.SessionIdle, o.SessionMax = cmp.Or(o.SessionIdle, sessionIdle), cmp.Or(o.SessionMax, sessionMax)
 	o.Version = cmp.Or(o.Version, "unknown")
 }
 
@@ -91,12 +97,16 @@ type Load struct {
 	Lists, ListsMax    int   // running
 	KnownKeys, Unknown int   // API keys remembered: good ones, made-up ones
 	KeyLookups         int64 // times the record was asked for a key
+	Sessions           int   // remembered
+	SessionLookups     int64 // times the record was asked for one
 }
 
 // Load tells how busy the door is.
 func (s *Server) Load() Load {
 	l := Load{InFlight: s.inFlight.Load(), Lists: len(s.lists), ListsMax: cap(s.lists), KeyLookups: s.keys.asked.Load()}
 	l.KnownKeys, l.Unknown = s.keys.size()
+	l.Sessions, _ = s.sessions.size()
+	l.SessionLookups = s.sessions.asked.Load()
 	return l
 }
 
@@ -106,6 +116,9 @@ const (
 	listWait    = 250 * time.Millisecond // for a turn
 	listMax     = 5 * time.Second        // of one list
 	warnEvery   = time.Second            // that the record is unavailable
+
+	sessionIdle = 30 * time.Minute
+	sessionMax  = 24 * time.Hour
 )
 
 // Server answers the API.
@@ -116,7 +129,8 @@ type Server struct {
 	routes   []route
 	streams  *streams
 	cors     *cors.Cors // nil: off
-	keys     *keyring
+	keys     *keyring[*apikey.Key]
+	sessions *keyring[*apikey.Session]
 	cursors  cursors
 	lists    chan struct{} // a place for each list that may run
 	refusals *pace         // of orders, when there are too many
@@ -140,6 +154,7 @@ func New(d *checkout.Desk, opt Options) *Server {
 		streams:  newStreams(opt.StreamsMax),
 		cors:     newCORS(opt.Origins),
 		keys:     newKeyring(d.Record, opt.Clock, opt.Log),
+		sessions: newSessionRing(d.Record, opt.Clock, opt.Log, opt.SessionIdle),
 		cursors:  cursors{opt.CursorKey},
 		lists:    make(chan struct{}, listsAtOnce),
 		refusals: newRefusals(),
@@ -161,7 +176,7 @@ func New(d *checkout.Desk, opt Options) *Server {
 // Close ends the streams and waits for what goes on beside the requests.
 func (s *Server) Close(ctx context.Context) error {
 	s.Drain()
-	return s.keys.close(ctx)
+	return errors.Join(s.keys.close(ctx), s.sessions.close(ctx))
 }
 
 // ServeHTTP takes a request along the road: its id, the log and the guard around everything, then by its pattern
@@ -334,6 +349,9 @@ func (s *Server) letIn(x *exchange) error {
 	}
 	if err := s.authenticate(x); err != nil {
 		return err
+	}
+	if x.session != nil {
+		return x.take(ratelimit.ByUser, string(x.session.UserID))
 	}
 	return x.take(ratelimit.ByKey, x.key.ID)
 }

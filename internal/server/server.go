@@ -191,6 +191,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	s.api = httpapi.New(s.desk, httpapi.Options{
 		Log: s.log, Clock: clock, Ready: s.readiness, Metrics: s.metrics.Handler(), Observe: s.answered, Trace: s.trace(),
 		Version: s.version, Callbacks: callbacks, Pages: pages, CursorKey: []byte(cursorKey),
+		SessionIdle: s.cfg.SessionIdle, SessionMax: s.cfg.SessionMax,
 		Limits: s.cfg.Limits, Limiter: limiter, Proxies: httpapi.Proxies{Trusted: s.cfg.TrustedProxies, Header: s.cfg.ProxyHeader},
 		Feed: hub, StreamsMax: s.cfg.StreamsMax, Origins: s.cfg.CORSOrigins,
 		PublicURL: s.cfg.PublicAt(s.listener.Addr()),

@@ -154,3 +154,13 @@ func (s *Store) PruneAPIKeys(ctx context.Context, before time.Time, kept, limit 
 	}
 	return removed, nil
 }
+
+// PruneSessions forgets up to limit sessions that were over before a time.
+func (s *Store) PruneSessions(ctx context.Context, before time.Time, limit int) (removed int64, err error) {
+	removed, err = s.exec(ctx, `DELETE FROM sessions WHERE session_id IN (SELECT session_id FROM
+		(SELECT session_id FROM sessions WHERE idle_at < ? ORDER BY idle_at LIMIT ?) AS over)`, ms(before), limit)
+	if err != nil {
+		return 0, fmt.Errorf("prune sessions: %w", err)
+	}
+	return removed, nil
+}

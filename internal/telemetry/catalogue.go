@@ -103,6 +103,11 @@ func Catalogue() []Metric {
 			Alarm: "hundreds a second: somebody is trying keys",
 		},
 
+		{Name: "holdfast_sessions_remembered", Kind: Gauge, Help: "Buyers' sessions remembered for a moment."},
+		{
+			Name: "holdfast_session_lookups_total", Kind: Counter, Help: "Times the record was asked for a session: about one per session in use and second.",
+		},
+
 		// Orders.
 		{Name: "holdfast_orders_placed_total", Kind: Counter, Help: "Orders placed."},
 		{
@@ -247,4 +252,4 @@ func Catalogue() []Metric {
 }
 
 // janitorWhat is what the janitor throws away.
-var janitorWhat = []string{"ledger_batch", "idempotency_key", "event", "number_day", "api_key"}
+var janitorWhat = []string{"ledger_batch", "idempotency_key", "event", "number_day", "api_key", "session"}

@@ -17,6 +17,7 @@ const (
 	batchesKept  = 24 * time.Hour                  // far longer than any commit is in doubt
 	keysKept     = limits.ReplayFor + 24*time.Hour // the promise, and a day for a clock that was wrong when the order was placed
 	daysKept     = 400                             // of numbers granted: a year, and time to look back at it
+	sessionsKept = time.Hour                       // after their end: for a clock that was wrong, nobody asks for them
 	apiKeysKept  = 400 * 24 * time.Hour            // after their end
 	apiKeysEnded = 10_000                          // ended ones, at most
 )
@@ -44,6 +45,7 @@ type Rooms interface {
 		removed int64, last ledger.Key, more bool, err error)
 	PruneEvents(ctx context.Context, before time.Time, limit int) (removed int64, err error)
 	PruneDays(ctx context.Context, before order.Day, limit int) (removed int64, err error)
+	PruneSessions(ctx context.Context, before time.Time, limit int) (removed int64, err error)
 	PruneAPIKeys(ctx context.Context, before time.Time, kept, limit int) (removed int64, err error)
 }
 
@@ -58,7 +60,7 @@ type JanitorOptions struct {
 
 // JanitorKinds are the kinds of rows that Observe is told of.
 func JanitorKinds() []string {
-	return []string{"ledger_batch", "idempotency_key", "event", "number_day", "api_key"}
+	return []string{"ledger_batch", "idempotency_key", "event", "number_day", "api_key", "session"}
 }
 
 // Janitor throws away what nobody needs any more, a page at a time. Where it stands it keeps in memory only: what is gone is
@@ -107,6 +109,7 @@ func NewJanitor(rooms Rooms, opt JanitorOptions) *Janitor {
 		{kind: "event", every: janitorOften, page: j.events},
 		{kind: "number_day", every: janitorDaily, page: j.days},
 		{kind: "api_key", every: janitorDaily, page: j.apiKeys},
+		{kind: "session", every: janitorOften, page: j.sessions},
 	}
 	return j
 }
@@ -221,5 +224,10 @@ func (j *Janitor) days(ctx context.Context, now time.Time) (int64, bool, error) 
 
 func (j *Janitor) apiKeys(ctx context.Context, now time.Time) (int64, bool, error) {
 	n, err := j.rooms.PruneAPIKeys(ctx, now.Add(-apiKeysKept), apiKeysEnded, janitorPage)
+	return n, n == janitorPage, err
+}
+
+func (j *Janitor) sessions(ctx context.Context, now time.Time) (int64, bool, error) {
+	n, err := j.rooms.PruneSessions(ctx, now.Add(-sessionsKept), janitorPage)
 	return n, n == janitorPage, err
 }
