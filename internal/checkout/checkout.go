@@ -109,6 +109,14 @@ type Gate interface {
 	MayHaveUsed(key ledger.Key) bool
 }
 
+// Buyers is the quick look at who would be refused whatever he orders. It may refuse what the ledger has refused a moment ago.
+type Buyers interface {
+	// Refusal gives the reason to refuse a buyer now, or nil.
+	Refusal(id user.ID) error
+	// Refused is told what the ledger refused an order of a buyer with.
+	Refused(id user.ID, why error)
+}
+
 // OrderCache remembers orders as they are. A nil order is not there.
 type OrderCache interface {
 	Get(no order.Number) *order.Order
@@ -127,6 +135,7 @@ type Desk struct {
 	Ledger    *ledger.Ledger
 	Record    Record
 	Gate      Gate
+	Buyers    Buyers // nil: the ledger alone knows
 	Orders    OrderCache
 	Providers []Provider
 	Clock     func() time.Time

@@ -148,8 +148,9 @@ func (s *Server) assemble(ctx context.Context) error {
 	orders := inproc.NewOrders()
 	countdown := inproc.NewCountdown()
 	limiter := inproc.NewLimiter(clock)
+	buyers := inproc.NewBuyers(clock)
 	host, _ := os.Hostname()
-	s.desk = &checkout.Desk{Record: record{s.store}, Gate: gate, Orders: orders, Clock: clock, Observe: s.metrics.Ordered}
+	s.desk = &checkout.Desk{Record: record{s.store}, Gate: gate, Buyers: buyers, Orders: orders, Clock: clock, Observe: s.metrics.Ordered}
 	hub := feed.NewHub(s.store, s.desk, s.log)
 	relay := worker.NewRelay(s.store, fmt.Sprintf("%s:%d:%d", host, os.Getpid(), clock().UnixNano()), s.log, func(moved int) {
 		s.relayed(moved)
@@ -159,12 +160,17 @@ func (s *Server) assemble(ctx context.Context) error {
 	s.ledger = ledger.New(s.store, ledger.Options{
 		BatchMax: s.cfg.BatchMax, OpenMax: s.cfg.OpenQueue, OpenWait: s.cfg.OpenWait, SettleMax: s.cfg.SettleQueue,
 		BlockSize: int64(s.cfg.NumberBlock), PayWindow: s.cfg.PayWindow, TimeZone: s.cfg.TimeZone, Log: s.log,
+		Guards: ledger.Guards{
+			UnpaidMax: s.cfg.UnpaidOrdersMax, LeftMax: s.cfg.CoolDownAfter, LeftWithin: s.cfg.CoolDownWithin, CoolDown: s.cfg.CoolDown,
+			RepeatWithin: s.cfg.RepeatGuard,
+		},
 		Observe:  s.batch,
 		Followed: s.followed(),
 		Using:    gate.Using,
 		Doubted:  orders.Doubted,
 		Applied: func(a *ledger.Applied) {
 			gate.Applied(a)
+			buyers.Applied(a)
 			orders.Applied(a)
 			countdown.Applied(a)
 			if a.Events > 0 {

@@ -5,10 +5,14 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
+	"strings"
 
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/order"
+	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
 // Save writes a batch's changes, table by table, in bulk. Rows under a key that another process may want to write
@@ -17,7 +21,7 @@ func (t *tx) Save(ctx context.Context, c *ledger.Changes) error {
 	steps := []func(context.Context, *ledger.Changes) error{
 		t.saveProducts, t.saveStock, t.saveEntries,
 		t.saveNewOrders, t.saveOrders, t.saveTransitions,
-		t.savePayments, t.saveUsers, t.saveUnits, t.saveKeys, t.saveEvents,
+		t.savePayments, t.saveUsers, t.saveUnits, t.saveHistories, t.saveKeys, t.saveEvents,
 	}
 	for _, step := range steps {
 		if err := step(ctx, c); err != nil {
@@ -41,6 +45,7 @@ var (
 	intoPayments    = into(`payments (payment_id, order_no, provider, status, amount, currency, transaction_id, created_at, paid_at)`)
 	intoRefunds     = into(`refunds (refund_id, payment_id, order_no, amount, currency, reason, status, created_at)`)
 	intoUsers       = into(`users (user_id, name, phone, email, address, metadata, version, created_at, updated_at)`)
+	intoBuyers      = into(`buyers (user_id, recent, version, at)`)
 	intoKeys        = into(`idempotency_keys (key, fingerprint, order_no)`)
 	intoOutbox      = into(`outbox (id, subject_kind, subject, sequence, type, at, data)`)
 	intoWaiting     = into(`outbox_waiting (shard, event_id)`)
@@ -203,6 +208,40 @@ func (t *tx) saveUnits(ctx context.Context, c *ledger.Changes) error {
 		}
 	}
 	return nil
+}
+
+// saveHistories writes which orders the guards are to look at. Another process that has placed an order of the same user meanwhile is
+// seen by the row: a new one collides, an old one is not as it was loaded; either way the batch is run again, and counts that order.
+func (t *tx) saveHistories(ctx context.Context, c *ledger.Changes) error {
+	var fresh []user.ID
+	users := slices.Sorted(maps.Keys(c.Histories))
+	for _, id := range users {
+		if c.Histories[id].Was == 0 {
+			fresh = append(fresh, id)
+		}
+	}
+	err := t.insert(ctx, intoBuyers, len(fresh), func(a []any, i int) []any {
+		return append(a, string(fresh[i]), numbersText(c.Histories[fresh[i]].Orders), 1, ms(c.Now))
+	})
+	for _, id := range users {
+		h := c.Histories[id]
+		if err != nil {
+			return err
+		}
+		if h.Was > 0 {
+			err = t.update(ctx, `UPDATE buyers SET recent = ?, version = ?, at = ? WHERE user_id = ? AND version = ?`,
+				numbersText(h.Orders), h.Was+1, ms(c.Now), string(id), h.Was)
+		}
+	}
+	return err
+}
+
+func numbersText(numbers []order.Number) string {
+	words := make([]string, len(numbers))
+	for i, no := range numbers {
+		words[i] = no.String()
+	}
+	return strings.Join(words, " ")
 }
 
 func (t *tx) saveKeys(ctx context.Context, c *ledger.Changes) error {

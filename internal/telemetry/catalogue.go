@@ -45,6 +45,7 @@ var (
 	classLabel  = Label{Name: "status", Values: []string{"1xx", "2xx", "3xx", "4xx", "5xx"}}
 	codeLabel   = Label{Name: "code", Means: "the code of a fault; given_up where the caller left first"}
 	limitLabel  = Label{Name: "by", Values: []string{"address", "key", "user"}}
+	holdLabel   = Label{Name: "as", Values: []string{"paid", "cancelled", "expired"}}
 	laneLabel   = Label{Name: "lane", Values: []string{"open", "settle"}}
 	stageLabel  = Label{Name: "stage", Values: []string{"begin", "load", "decide", "save", "commit"}}
 	stmtLabel   = Label{Name: "kind", Values: []string{"select", "insert", "update", "delete", "transaction"}}
@@ -119,6 +120,21 @@ func Catalogue() []Metric {
 			Labels: []Label{{Name: "by", Values: []string{"gate", "ledger"}}, codeLabel},
 			Help:   "Orders refused: by the gate without SQL or by the ledger, and why.",
 			Alarm:  "overloaded rises: more is wanted than one desk can do",
+		},
+		{
+			Name: "holdfast_holds_ended_total", Kind: Counter, Labels: []Label{holdLabel},
+			Help:  "Pending orders that ended, and how.",
+			Alarm: "expired are most of them during a sale: stock is held and not paid for",
+		},
+		{
+			Name: "holdfast_user_paid_ratio", Kind: Histogram, buckets: []float64{0, .25, .5, .75, .99, 1},
+			Help: "Of a user's newest orders that were paid or expired, the share that was paid, looked at each time one is. Users who never pay are in " +
+				"the bucket 0. Told while a guard is on.",
+			Alarm: "the bucket 0 grows faster than all others: bots, or buyers who cannot pay",
+		},
+		{
+			Name: "holdfast_users_cooling_down_total", Kind: Counter,
+			Help: "Times a user had left too many orders to expire and has to wait; each is told as user.cooling_down.",
 		},
 		{Name: "holdfast_gate_products", Kind: Gauge, Help: "Products the gate knows."},
 		{
@@ -252,4 +268,4 @@ func Catalogue() []Metric {
 }
 
 // janitorWhat is what the janitor throws away.
-var janitorWhat = []string{"ledger_batch", "idempotency_key", "event", "number_day", "api_key", "session"}
+var janitorWhat = []string{"ledger_batch", "idempotency_key", "event", "number_day", "api_key", "session", "buyer"}

@@ -52,6 +52,10 @@ type Metrics struct {
 	inDoubt   prometheus.Counter
 	failures  prometheus.Counter
 
+	holds       *prometheus.CounterVec
+	paidShare   prometheus.Observer
+	coolingDown prometheus.Counter
+
 	expiryLag   prometheus.Observer
 	reminderLag prometheus.Observer
 	relayed     prometheus.Counter
@@ -91,6 +95,13 @@ func New(version string) *Metrics {
 	m.reruns = m.counter("holdfast_ledger_reruns_total").WithLabelValues()
 	m.inDoubt = m.counter("holdfast_ledger_in_doubt_total").WithLabelValues()
 	m.failures = m.counter("holdfast_ledger_batch_failures_total").WithLabelValues()
+
+	m.holds = m.counter("holdfast_holds_ended_total")
+	for _, as := range holdLabel.Values {
+		m.holds.WithLabelValues(as)
+	}
+	m.paidShare = m.histogram("holdfast_user_paid_ratio").WithLabelValues()
+	m.coolingDown = m.counter("holdfast_users_cooling_down_total").WithLabelValues()
 
 	m.expiryLag = m.histogram("holdfast_expiry_lag_seconds").WithLabelValues()
 	m.reminderLag = m.histogram("holdfast_reminder_lag_seconds").WithLabelValues()
@@ -264,6 +275,7 @@ func (m *Metrics) Batch(s ledger.BatchStats) {
 	for i, took := range s.Stages() {
 		m.stages[i].Observe(took.Seconds())
 	}
+	m.held(&s.Holds)
 	m.reruns.Add(float64(s.Reruns))
 	if s.InDoubt {
 		m.inDoubt.Inc()
@@ -271,6 +283,17 @@ func (m *Metrics) Batch(s ledger.BatchStats) {
 	if s.Err != nil {
 		m.failures.Inc()
 	}
+}
+
+// held counts what became of what was held.
+func (m *Metrics) held(h *ledger.Holds) {
+	m.holds.WithLabelValues("paid").Add(float64(h.Paid))
+	m.holds.WithLabelValues("cancelled").Add(float64(h.Cancelled))
+	m.holds.WithLabelValues("expired").Add(float64(h.Expired))
+	for _, share := range h.Shares {
+		m.paidShare.Observe(share)
+	}
+	m.coolingDown.Add(float64(h.CoolingDown))
 }
 
 // Expired notes how late an order was expired.
