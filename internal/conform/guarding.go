@@ -3,7 +3,7 @@ package conform
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"sync"
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/event"
@@ -93,30 +93,32 @@ func (d *desk) countPlaced(answers []answer, want int) {
 	}
 }
 
-// Two processes over one record: what one has placed counts for the other.
+// Two processes over one record, each with a product of its own, so that nothing but the buyer is common to what they write: what one
+// has placed counts for the other.
 func unpaidCapOfTwo(d *desk) {
 	d.sell("a", 10_000)
 	d.sell("b", 10_000)
 	options := d.options
 	options.Applied = d.applied
 	other := ledger.New(d.watched, options)
-	defer other.Close(context.Background()) //nolint:errcheck // it has nothing left to do
-	placed := 0
-	for i := range 10 {
-		l, product := d.ledger, line("a", 1)
-		if i%2 == 1 {
-			l, product = other, line("b", 1)
-		}
-		switch _, err := ledger.Submit(d.Context(), l, d.wish("u", product)); {
-		case err == nil:
-			placed++
-		case fault.Of(err).Code != fault.ErrTooManyUnpaid.Code:
-			d.Errorf("order %d: %v", i+1, err)
-		}
+	defer other.Close(context.Background())
+	var wishes []ledger.Place
+	for range 16 {
+		wishes = append(wishes, d.wish("u", line("a", 1)), d.wish("u", line("b", 1)))
 	}
-	if placed != 3 {
-		d.Errorf("%d orders were placed, want 3", placed)
+	answers := make([]answer, len(wishes))
+	var all sync.WaitGroup
+	for i, wish := range wishes {
+		all.Go(func() {
+			l := d.ledger
+			if i%2 == 1 {
+				l = other
+			}
+			_, answers[i].err = ledger.Submit(d.Context(), l, wish)
+		})
 	}
+	all.Wait()
+	d.countPlaced(answers, 3)
 }
 
 func unpaidCapRestart(d *desk) {
@@ -147,9 +149,9 @@ func coolDown(d *desk) {
 			}
 			told++
 			var data struct {
-				UserID        string `json:"user_id"`
-				Paid, Expired int
-				Until         time.Time
+				UserID string    `json:"user_id"`
+				Paid   int       `json:"paid"`
+				Until  time.Time `json:"until"`
 			}
 			if err := json.Unmarshal(e.Data, &data); err != nil || data.UserID != "u" || data.Paid != 1 || !data.Until.Equal(ended.Add(time.Hour)) {
 				d.Errorf("told %s (%v), want u, one paid, until an hour from now", e.Data, err)
@@ -246,6 +248,6 @@ func unguarded(d *desk) {
 	d.expireAll()
 	d.place("u", line("a", 1))
 	if h := d.look(ledger.Want{Guarded: true, Histories: []user.ID{"u"}}).Histories["u"]; h.Version != 0 {
-		d.Error(fmt.Sprintf("%+v is remembered", h))
+		d.Errorf("%+v is remembered", h)
 	}
 }

@@ -538,8 +538,8 @@ func FuzzClientAddress(f *testing.F) {
 	for _, s := range []string{"", "198.51.100.1", "a, b", `for="[::1]:80";by=x, for=_y`, `"`, `\`, ",,,", "10.0.0.2, ::ffff:1.2.3.4", "fe80::1%25"} {
 		f.Add(s, "198.51.100.7")
 	}
-	f.Fuzz(func(t *testing.T, madeUp, real string) {
-		address, err := netip.ParseAddr(real)
+	f.Fuzz(func(t *testing.T, madeUp, from string) {
+		address, err := netip.ParseAddr(from)
 		if err != nil {
 			return
 		}

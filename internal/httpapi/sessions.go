@@ -88,7 +88,8 @@ func (s *Server) endSessions(x *exchange) error {
 	s.sessions.forget()
 	b := wire.AppendString(append(x.out[:0], `{"user_id":`...), id)
 	b = strconv.AppendInt(append(b, `,"ended":`...), n, 10)
-	x.out = append(b, '}')
+	b = append(b, '}')
+	x.out = b
 	x.ok(x.out)
 	return nil
 }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"sync"
@@ -160,7 +161,7 @@ func TestABuyerSeesAndTouchesOnlyWhatIsHis(t *testing.T) {
 	} {
 		foreign := d.as(other, c.method, c.foreign, c.body, "X-Request-Id", "same")
 		none := d.as(other, c.method, c.none, c.body, "X-Request-Id", "same")
-		if foreign.status != 404 || string(foreign.body) != string(none.body) {
+		if foreign.status != 404 || !bytes.Equal(foreign.body, none.body) {
 			t.Errorf("%s %s: got %d %s, and where there is none %d %s", c.method, c.foreign, foreign.status, foreign.body, none.status, none.body)
 		}
 		if a := d.as(his, c.method, c.foreign, c.body); a.status >= 300 && !(a.status == 404 && c.foreign == "/v1/users/u-1") {

@@ -82,8 +82,8 @@ func (x *exchange) mayFollow(stream *route, path string) error {
 	if err := x.needs(stream.scope); err != nil || x.session == nil {
 		return err
 	}
-	name := strings.Split(path, "/")[strings.Count(stream.pattern[:strings.Index(stream.pattern, "{")], "/")]
-	id, err := url.PathUnescape(name)
+	before, _, _ := strings.Cut(stream.pattern, "{")
+	id, err := url.PathUnescape(strings.Split(path, "/")[strings.Count(before, "/")])
 	switch {
 	case err != nil:
 		return fault.ErrNotFound
