@@ -192,7 +192,7 @@ func TestKeysAreLookedUpSeldom(t *testing.T) {
 	}
 	for range 2*unknownKept + 2 {
 		_, secret := apikey.Make()
-		_, _ = d.server.keys.learn(apikey.HashOf(secret), nil, fault.ErrNotFound, 0, nil)
+		_, _ = d.server.keys.learn(apikey.HashOf(secret), nil, fault.ErrNotFound, d.clock.Now(), 0, nil)
 	}
 	if got := len(d.server.keys.unknown); got > unknownKept {
 		t.Errorf("%d unknown keys are kept, want at most %d", got, unknownKept)

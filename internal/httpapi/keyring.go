@@ -152,11 +152,12 @@ func (k *keyring[C]) ask(ctx context.Context, hash apikey.Hash, epoch uint64, wa
 			return nil, fault.ErrOverloaded
 		}
 		defer func() { <-k.lookups }()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupMax)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(lookupMax, k.rules.stale)) // whoever joins is told nothing older
 		defer cancel()
 		k.asked.Add(1)
+		asked := k.clock()
 		value, err := k.rules.look(ctx, hash)
-		return k.learn(hash, value, err, epoch, was)
+		return k.learn(hash, value, err, asked, epoch, was)
 	})
 	if err != nil {
 		return nil, err
@@ -185,22 +186,21 @@ func (k *keyring[C]) takeTurn() bool {
 	}
 }
 
-// learn keeps what the record said, unless something was revoked here meanwhile.
-func (k *keyring[C]) learn(hash apikey.Hash, value C, err error, epoch uint64, was *held[C]) (*held[C], error) {
+// learn keeps what the record said when it was asked at a time, unless something was revoked here meanwhile.
+func (k *keyring[C]) learn(hash apikey.Hash, value C, err error, asked time.Time, epoch uint64, was *held[C]) (*held[C], error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	now := k.clock()
 	switch {
 	case errors.Is(err, fault.ErrNotFound):
 		if k.epoch == epoch {
 			delete(k.known, hash)
-			keep(k.unknown, hash, now.Add(unknownFor), unknownKept)
+			keep(k.unknown, hash, asked.Add(unknownFor), unknownKept)
 		}
 		return nil, fault.ErrUnauthenticated
 	case err != nil:
 		return nil, fault.ErrUnavailable.Detailf("Keys cannot be looked up now.").Because(err)
 	}
-	h := &held[C]{value: value, at: now}
+	h := &held[C]{value: value, at: asked}
 	if used := k.rules.used(value); !used.IsZero() {
 		h.usedAt.Store(used.UnixMilli())
 	}

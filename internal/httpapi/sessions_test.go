@@ -2,6 +2,9 @@ package httpapi
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -10,6 +13,7 @@ import (
 
 	"github.com/holdfast-oms/holdfast/api"
 	"github.com/holdfast-oms/holdfast/internal/apikey"
+	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/limits"
 )
@@ -244,4 +248,33 @@ func TestASessionsUserIsLimitedOnEveryRoute(t *testing.T) {
 	d.wants(d.as(again, "GET", "/v1/orders", ""), 429, api.CodeRateLimited)
 	d.wantsStatus(d.as(other, "GET", "/v1/orders", ""), 200)
 	d.wantsStatus(d.get("/v1/orders", apikey.OrdersRead), 200)
+}
+
+// What the record says may have been overtaken while its answer was under way: a moment that counts like any other.
+func TestASessionIsBelievedFromTheMomentOfTheQuestion(t *testing.T) {
+	now := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
+	ended := false
+	ring := newRing(func() time.Time { return now }, slog.New(slog.DiscardHandler), ringRules[*apikey.Session]{
+		look: func(context.Context, apikey.Hash) (*apikey.Session, error) {
+			if ended {
+				return nil, fault.ErrNotFound
+			}
+			now = now.Add(sessionStale) // the answer is slow
+			return &apikey.Session{ExpiresAt: now.Add(time.Hour), EndsAt: now.Add(time.Hour)}, nil
+		},
+		note:  func(context.Context, *apikey.Session, time.Time) error { return nil },
+		used:  func(*apikey.Session) time.Time { return now },
+		every: time.Hour, fresh: sessionFresh, stale: sessionStale, kept: 1, looksAtOnce: 1,
+	})
+	look := func() error {
+		_, err := ring.look(t.Context(), apikey.Hash{1}, now, true)
+		return err
+	}
+	if err := look(); err != nil {
+		t.Fatal(err)
+	}
+	ended = true
+	if err := look(); !errors.Is(err, fault.ErrUnauthenticated) {
+		t.Errorf("got %v with a session that was ended while the record answered, %s after the question", err, sessionStale)
+	}
 }

@@ -1,10 +1,11 @@
--- What the guards know of buyers, and the buyers' sessions; see the SQLite file of the same number.
+-- What the guards know of buyers, and the buyers' sessions; see the SQLite file of the same number. 64 numbers of orders are at most
+-- 1215 characters.
 
 -- +goose NO TRANSACTION
 -- +goose Up
 CREATE TABLE IF NOT EXISTS buyers (
     user_id VARBINARY(512) NOT NULL PRIMARY KEY,
-    recent  VARCHAR(1000)  NOT NULL,
+    recent  VARCHAR(2000)  NOT NULL,
     version BIGINT         NOT NULL,
     at      BIGINT         NOT NULL,
     CONSTRAINT buyers_version CHECK (version >= 1)
