@@ -36,6 +36,24 @@ build: ## Build bin/holdfast, one static binary
 run: build ## Start an order desk with sample products and say where to go
 	$(BIN) serve --demo
 
+DB_STACK    = $(or $(DB),mariadb)
+STACK_FLAGS = -db $(DB_STACK) $(if $(WORKERS),-workers $(WORKERS)) $(if $(filter 1,$(REDIS)),-redis) $(if $(filter 1,$(FRESH)),-fresh) \
+	$(if $(STACK),-folder '$(STACK)')
+
+# Where the servers cannot be had from packages and a container engine runs, that is where they run. Their password is made once.
+.PHONY: stack
+stack: ## The same on MariaDB (DB=postgres): WORKERS=3 processes, REDIS=1 with Redis, FRESH=1 without old data
+	@if $(MAKE) has-$(DB_STACK) $(if $(filter 1,$(REDIS)),has-redis); then \
+		$(MAKE) build && $(GO) build -o bin/stack ./cmd/stack && exec bin/stack $(STACK_FLAGS); \
+	elif docker compose version >/dev/null 2>&1 && docker info >/dev/null 2>&1; then \
+		echo 'A container engine runs: starting deploy/compose.yaml in it.'; \
+		password=.stack/compose.env; mkdir -p .stack; \
+		[ -s $$password ] || (umask 077; echo "DB_PASSWORD=$$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')" >$$password) || exit 1; \
+		exec docker compose --env-file $$password -f deploy/compose.yaml --profile $(DB_STACK) up --build; \
+	else \
+		exit 1; \
+	fi
+
 .PHONY: bench
 bench: build ## Measure Holdfast beside its floor and its rivals (DB=postgres, DB=mariadb: on a server of its own; SCENARIO=history)
 ifeq ($(DB),)
@@ -61,6 +79,7 @@ test: has-compiler $(SERVERS) has-browser ## Vet and run every test under the ra
 .PHONY: chaos
 chaos: has-compiler $(SERVERS) ## Kill the server N times under load (N=300), and run SEEDS simulated worlds (SEEDS=100000)
 	GOGC=400 $(GO) test -tags failpoint -timeout 6h -count=1 -v -run Whatever ./internal/sim -sim.seeds=$(SEEDS)
+	$(GO) test -timeout 2h -count=1 -v -run NeverWaitInACircle ./internal/sqlstore -rivals.orders=100000
 	CGO_ENABLED=1 $(GO) test -race -timeout 3h -count=1 -run Chaos ./e2e -chaos.n=$(N)
 
 # One target after the other, each with the whole machine. A fuzz_test.go runs without the other tests of its package (but with
@@ -87,8 +106,8 @@ fuzz: ## Feed nonsense to everything that parses strangers' bytes (FUZZTIME=30s 
 		done; \
 	done
 
-# What the tests need besides Go: how to see whether it is there, and its packages. On Debian and Ubuntu root can have them at once. No
-# server is started by that: the tests start their own.
+# What tests and the stack need besides Go: how to see whether it is there, and its packages. On Debian and Ubuntu root can have them at once. No
+# server is started by that: they start their own.
 NEED_compiler := a C compiler with its headers, for the race detector
 HAS_compiler   = printf '\#include <stdlib.h>\n' | $$($(GO) env CC) -fsyntax-only -x c -
 APT_compiler  := gcc libc6-dev
@@ -132,9 +151,9 @@ has-compiler has-browser $(SERVERS): has-%:
 	@($(HAS_$*)) >/dev/null 2>&1 && exit 0; \
 	how='Install it (Debian: apt-get install $(APT_$*); $(ELSE_$*)) and run make again.'; \
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
-		echo 'The tests need $(NEED_$*).' "$$how" >&2; exit 1; \
+		echo 'Missing: $(NEED_$*).' "$$how" >&2; exit 1; \
 	fi; \
-	echo 'The tests need $(NEED_$*): installing $(APT_$*).'; \
+	echo 'Missing: $(NEED_$*). Installing $(APT_$*).'; \
 	log=$$(mktemp); policy=/usr/sbin/policy-rc.d; mine=; \
 	trap 'rm -f $$log $$mine' EXIT; trap 'exit 1' HUP INT TERM; \
 	if [ ! -e $$policy ]; then mine=$$policy; printf '#!/bin/sh\nexit 101\n' >$$policy; chmod +x $$policy; fi; \

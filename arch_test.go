@@ -69,6 +69,8 @@ var arrows = []arrow{
 	{"cli/...", nouns + "server config telemetry api client bench/...", "a command speaks HTTP or starts the server; what stands behind the server is the server's business"},
 	{"cmd/holdfast", "cli/...", "main hands over to the command line and does nothing else"},
 
+	{"cmd/stack", "testenv/...", "it starts other people's servers as tests do, and the real binary beside them: it needs nothing of ours inside"},
+
 	{"testenv/...", ground, "testenv starts other people's servers and knows nothing of ours"},
 	{"conform/...", desk + "testenv/...", "a suite tests a port, so it knows the port and never one backend"},
 	{"sim", desk + "inproc/... worker/...", "the simulation runs the real desk, fronts and loops over a record of its own: nothing else is let in"},

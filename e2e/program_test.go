@@ -34,9 +34,10 @@ const (
 // A binary is built when the first test needs it.
 var (
 	binaries     string // their folder
-	buildShipped = sync.OnceValues(func() (string, error) { return build("shipped") })
-	buildFailing = sync.OnceValues(func() (string, error) { return build("failing", "-tags=failpoint") })
-	buildWatched = sync.OnceValues(func() (string, error) { return build("watched", "-race") })
+	buildShipped = sync.OnceValues(func() (string, error) { return build("shipped", "./cmd/holdfast") })
+	buildFailing = sync.OnceValues(func() (string, error) { return build("failing", "./cmd/holdfast", "-tags=failpoint") })
+	buildStack   = sync.OnceValues(func() (string, error) { return build("stack", "./cmd/stack") })
+	buildWatched = sync.OnceValues(func() (string, error) { return build("watched", "./cmd/holdfast", "-race") })
 )
 
 // shipped is the program as everybody has it. Crashes and deadlines are tested on it: they take its speed.
@@ -56,11 +57,11 @@ func usual() setup {
 	return shipped
 }
 
-func build(name string, flags ...string) (string, error) {
+func build(name, command string, flags ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), buildMax)
 	defer cancel()
 	binary := filepath.Join(binaries, name)
-	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-o", binary}, flags, []string{"./cmd/holdfast"})...)
+	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-o", binary}, flags, []string{command})...)
 	cmd.Dir = ".."
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)

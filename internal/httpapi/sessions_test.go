@@ -152,6 +152,7 @@ func TestABuyerSeesAndTouchesOnlyWhatIsHis(t *testing.T) {
 	d.wants(d.as(other, "GET", "/v1/orders?user_id=u-1", ""), 404, api.CodeNotFound)
 
 	// A foreign thing and none are answered alike.
+	const same = "6f1c1f0e-2b7a-4a53-9d0b-3d8f6c1e7a90"
 	payment := read[api.Payment](d, d.as(his, "POST", "/v1/orders/"+mine.OrderNo+"/payments", `{"provider":"toy"}`))
 	for _, c := range []struct{ method, foreign, none, body string }{
 		{"GET", "/v1/orders/" + mine.OrderNo, "/v1/orders/202611200009999", ""},
@@ -163,8 +164,8 @@ func TestABuyerSeesAndTouchesOnlyWhatIsHis(t *testing.T) {
 		{"POST", "/v1/orders/" + mine.OrderNo + "/cancel", "/v1/orders/202611200009999/cancel", ""},
 		{"GET", "/v1/users/u-1", "/v1/users/u-2", ""}, // of whom nothing is known
 	} {
-		foreign := d.as(other, c.method, c.foreign, c.body, "X-Request-Id", "same")
-		none := d.as(other, c.method, c.none, c.body, "X-Request-Id", "same")
+		foreign := d.as(other, c.method, c.foreign, c.body, "X-Request-Id", same)
+		none := d.as(other, c.method, c.none, c.body, "X-Request-Id", same)
 		if foreign.status != 404 || !bytes.Equal(foreign.body, none.body) {
 			t.Errorf("%s %s: got %d %s, and where there is none %d %s", c.method, c.foreign, foreign.status, foreign.body, none.status, none.body)
 		}

@@ -58,7 +58,7 @@ func TestOneOfSeveralDesksMakesTheAdminKey(t *testing.T) {
 	keys := 0
 	for i, s := range started {
 		if s != nil {
-			defer s.Stop(context.Background()) //nolint:errcheck // a test
+			t.Cleanup(func() { _ = s.Stop(context.Background()) })
 		}
 		keys += strings.Count(shown[i].String(), "HOLDFAST_API_KEY=hf_live_")
 	}
@@ -84,7 +84,7 @@ func TestADeskWhoseRecordMayLoseCommitsSaysSo(t *testing.T) {
 	served := make(chan error, 1)
 	go func() { served <- s.Serve() }()
 	for path, want := range map[string]string{"/readyz": `"status":"degraded"`, "/metrics": "\nholdfast_record_degraded 1\n"} {
-		answer, err := http.Get(s.URL() + path) //nolint:noctx // a test
+		answer, err := http.Get(s.URL() + path)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,13 +16,14 @@ const listMax = 512
 func lists[T, V any](q querier, values []T, arg func(T) V, run func(in string, args []any) error) error {
 	for len(values) > 0 {
 		n := min(len(values), listMax)
-		in, args := " = ANY (?)", []any(nil)
+		var in string
+		var args []any
 		if q.speaks().arrays {
 			array := make([]V, n)
 			for i := range array {
 				array[i] = arg(values[i])
 			}
-			args = []any{array}
+			in, args = " = ANY (?)", []any{array}
 		} else {
 			size := 1
 			for size < n {
@@ -54,8 +55,6 @@ func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?,", n), ",
 
 // column is one column of rows that are written in bulk. NULL can be in those whose kind ends with a question mark.
 type column struct{ name, kind string }
-
-func (c column) nullable() bool { return strings.HasSuffix(c.kind, "?") }
 
 // columns reads "order_no int, paid_at int?, …": kinds are int, text and bytes.
 func columns(list string) []column {

@@ -64,7 +64,8 @@ func (s *spellings) of(d *dialect, query string) string {
 		return query
 	}
 	if text, ok := s.by.Load(query); ok {
-		return text.(string) //nolint:forcetypeassert // nothing else is kept here
+		kept, _ := text.(string) // nothing else is kept
+		return kept
 	}
 	text := d.spell(query)
 	s.by.Store(query, text)

@@ -43,7 +43,7 @@ var postgresDialect = dialect{
 	backup:           "the record is on PostgreSQL: copy it with pg_dump, or with pg_basebackup and the write-ahead log, and check the copy with holdfast audit",
 	begin:            `BEGIN ISOLATION LEVEL READ COMMITTED`,
 	snapshot: []string{
-		`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`,
+		`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`, //nolint:dupword // as it is written
 		fmt.Sprintf(`SET LOCAL statement_timeout = %d`, postgresSnapshotMax.Milliseconds()),
 		fmt.Sprintf(`SET LOCAL idle_in_transaction_session_timeout = %d`, postgresSnapshotMax.Milliseconds()),
 		`SET LOCAL enable_seqscan = on`, // it reads whole tables
@@ -140,12 +140,10 @@ func openPool(cfg *pgx.ConnConfig, connections int) *sql.DB {
 
 // checkPostgres looks whether the server can be what the promises rest on.
 func (s *Store) checkPostgres(ctx context.Context) error {
-	ctx, cancel := s.limited(ctx)
-	defer cancel()
 	settings := map[string]string{}
-	found, err := s.read.QueryContext(ctx, `SELECT name, setting FROM pg_settings WHERE name IN
+	found, err := s.query(ctx, `SELECT name, setting FROM pg_settings WHERE name IN
 		('server_version_num', 'server_encoding', 'fsync', 'full_page_writes', 'synchronous_commit')`)
-	err = scan(&rows{found, cancel}, err, func(r *sql.Rows) error {
+	err = scan(found, err, func(r *sql.Rows) error {
 		var name, setting string
 		err := r.Scan(&name, &setting)
 		settings[name] = setting
@@ -180,7 +178,11 @@ func commitPostgres(ctx context.Context, one *session) error {
 	one.w.s.statements.count(`COMMIT`)
 	var tag pgconn.CommandTag
 	err := one.conn.Raw(func(driverConn any) (err error) {
-		tag, err = driverConn.(*stdlib.Conn).Conn().Exec(ctx, `COMMIT`) //nolint:forcetypeassert // nothing else was opened
+		pg, ok := driverConn.(*stdlib.Conn)
+		if !ok {
+			return fmt.Errorf("%T is no connection to PostgreSQL", driverConn)
+		}
+		tag, err = pg.Conn().Exec(ctx, `COMMIT`)
 		return err
 	})
 	var said *pgconn.PgError
@@ -218,7 +220,7 @@ func streamCursor(ctx context.Context, s *snapshot, query string) (*stream, erro
 	return &stream{more: func() ([][]any, error) {
 		ctx, cancel := context.WithTimeout(ctx, postgresSnapshotMax)
 		// Not prepared: the next cursor has another name.
-		found, err := s.conn.QueryContext(ctx, fmt.Sprintf(`FETCH %d FROM %s`, postgresFetch, name), pgx.QueryExecModeExec) //nolint:rowserrcheck,sqlclosecheck // pageOf does
+		found, err := s.conn.QueryContext(ctx, fmt.Sprintf(`FETCH %d FROM %s`, postgresFetch, name), pgx.QueryExecModeExec) //nolint:rowserrcheck // pageOf does
 		if err != nil {
 			cancel()
 			return nil, classify(err)

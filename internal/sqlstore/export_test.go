@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"testing"
 
 	"github.com/holdfast-oms/holdfast/internal/audit"
 )
@@ -39,4 +40,14 @@ func (s *Store) CountRows(ctx context.Context, table string) (n int64, err error
 	rows, err := s.query(ctx, `SELECT COUNT(*) FROM `+table)
 	err = scan(rows, err, func(r *sql.Rows) error { return r.Scan(&n) })
 	return n, err
+}
+
+// StepsOf is the number of a dialect's migrations.
+func StepsOf(t *testing.T, dialect string) int {
+	t.Helper()
+	steps, err := migrations.ReadDir("migrations/" + dialect)
+	if err != nil || len(steps) == 0 {
+		t.Fatalf("migrations of %s: %d, %v", dialect, len(steps), err)
+	}
+	return len(steps)
 }

@@ -78,7 +78,7 @@ func fillPostgres(t *testing.T, s *Store) {
 	t.Helper()
 	const series = ` FROM generate_series(1, 50000) AS i`
 	for _, fill := range []string{
-		`INSERT INTO products SELECT 'p-' || i, 'T', 1, 'CNY', 0, 0, NULL, NULL, 1, 0, 1, 1, 1 FROM generate_series(1, 2000) AS i`,
+		`INSERT INTO products SELECT 'p-' || i, 'T', 1, 'CNY', 0, 0, 1, 2, 1, 0, 1, 1, 1 FROM generate_series(1, 2000) AS i`,
 		`INSERT INTO stock (product_id, received, held, sold, version, events) SELECT product_id, 1, 0, 0, 1, 1 FROM products`,
 		`INSERT INTO users SELECT 'u-' || i, '', '', '', '', '', 1, 1, 1 FROM generate_series(1, 2000) AS i`,
 		`INSERT INTO buyers SELECT 'u-' || i, '', 1, 1 FROM generate_series(1, 2000) AS i`,
@@ -116,7 +116,7 @@ func planPostgres(t *testing.T, s *Store, query string) string {
 			t.Fatalf("%v: %s", err, text)
 		}
 	}
-	found, err := conn.QueryContext(t.Context(), fmt.Sprintf(`EXPLAIN EXECUTE planned(%s)`, nulls)) //nolint:sqlclosecheck,rowserrcheck // scan does
+	found, err := conn.QueryContext(t.Context(), fmt.Sprintf(`EXPLAIN EXECUTE planned(%s)`, nulls)) //nolint:rowserrcheck // scan does
 	var plan []string
 	err = scan(&rows{found, func() {}}, err, func(r *sql.Rows) error {
 		var line string

@@ -76,7 +76,7 @@ func (c counter) comesBack() {
 		if !errors.Is(err, fault.ErrUnavailable) || time.Now().After(until) {
 			c.Fatalf("the desk does not come back: %v", err)
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) //nolint:forbidigo // between two looks at a condition
 	}
 }
 
@@ -135,7 +135,7 @@ func losesAnswers(t *testing.T, server *testenv.Server) {
 	go func() {
 		defer close(ended)
 		<-silent
-		time.Sleep(2 * time.Second)
+		time.Sleep(2 * time.Second) //nolint:forbidigo // that is how long the network is silent
 		proxy.Blackhole(false)
 	}()
 	wish := wishOf()
@@ -351,8 +351,8 @@ func TestPostgreSQLIsMigratedByOneOfSeveralProcesses(t *testing.T) {
 	for range processes {
 		steps += <-took
 	}
-	if steps != 3 {
-		t.Errorf("%d steps were taken, want each of 3 once", steps)
+	if want := sqlstore.StepsOf(t, "postgres"); steps != want {
+		t.Errorf("%d steps were taken, want each of %d once", steps, want)
 	}
 	db, err := sql.Open("pgx", url)
 	if err != nil {

@@ -159,14 +159,28 @@ func (s *Store) PruneAPIKeys(ctx context.Context, before time.Time, kept, limit 
 	if err != nil {
 		return 0, fmt.Errorf("prune keys of the API: %w", err)
 	}
-	removed, err = s.exec(ctx, `DELETE FROM api_keys WHERE key_id IN (SELECT key_id FROM (
-		WITH ended (key_id, at) AS (
+	// Looked up first: MariaDB knows no WITH inside DELETE.
+	var ended []string
+	found, err := s.query(ctx, `WITH ended (key_id, at) AS (
 			SELECT key_id, CASE WHEN revoked_at IS NULL OR expires_at < revoked_at THEN expires_at ELSE revoked_at END FROM api_keys
 			WHERE (revoked_at IS NOT NULL OR expires_at < ?) AND key_id <> (SELECT key_id FROM api_keys ORDER BY created_at, key_id LIMIT 1))
 		SELECT key_id FROM (
 			SELECT key_id, at FROM ended WHERE at < ?
 			UNION SELECT key_id, at FROM (SELECT key_id, at FROM ended ORDER BY at DESC, key_id LIMIT 9223372036854775807 OFFSET ?) AS beyond
-		) AS gone ORDER BY at, key_id LIMIT ?) AS first)`, ms(now), ms(before), kept, limit)
+		) AS gone ORDER BY at, key_id LIMIT ?`, ms(now), ms(before), kept, limit)
+	err = scan(found, err, func(r *sql.Rows) error {
+		var id string
+		err := r.Scan(&id)
+		ended = append(ended, id)
+		return err
+	})
+	if err == nil {
+		err = lists(s, ended, text, func(in string, args []any) error {
+			n, err := s.exec(ctx, `DELETE FROM api_keys WHERE key_id `+in+` AND (revoked_at IS NOT NULL OR expires_at < ?)`, append(args, ms(now))...)
+			removed += n
+			return err
+		})
+	}
 	if err != nil {
 		return 0, fmt.Errorf("prune keys of the API: %w", err)
 	}

@@ -40,7 +40,7 @@ func rivals(t *testing.T, url string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer s.Close() //nolint:errcheck // the end of the test
+		t.Cleanup(func() { _ = s.Close() })
 		if _, err := s.Migrate(ctx); err != nil {
 			t.Fatal(err)
 		}

@@ -44,7 +44,8 @@ type Store struct {
 
 // Open opens the record with a name. SQLite: sqlite:PATH, or sqlite::memory: for tests; it is taken for this process, and another
 // process that holds it is an error that says so. PostgreSQL: postgres://USER:PASSWORD@HOST:PORT/DATABASE, and what its own URLs
-// know besides. The name is shown without its secrets.
+// know besides. MySQL and MariaDB: mysql://USER:PASSWORD@HOST:PORT/DATABASE, see parseMySQL.
+// The name is shown without its secrets.
 func Open(ctx context.Context, named string, opt Options) (*Store, error) {
 	s := &Store{clock: opt.Clock}
 	if err := s.open(ctx, named, opt); err != nil {
@@ -234,10 +235,10 @@ func (s *Store) query(ctx context.Context, query string, args ...any) (*rows, er
 	if s.dialect.prepares {
 		var stmt *sql.Stmt
 		if stmt, err = s.looking.get(ctx, query); err == nil { //nolint:sqlclosecheck // closed with the store
-			found, err = stmt.QueryContext(ctx, args...) //nolint:rowserrcheck,sqlclosecheck // scan does
+			found, err = stmt.QueryContext(ctx, args...) //nolint:rowserrcheck // scan does
 		}
 	} else {
-		found, err = s.read.QueryContext(ctx, s.spelt(query), args...) //nolint:rowserrcheck,sqlclosecheck // scan does
+		found, err = s.read.QueryContext(ctx, s.spelt(query), args...) //nolint:rowserrcheck // scan does
 	}
 	if err != nil {
 		cancel()

@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,8 +12,8 @@ import (
 	"syscall"
 )
 
-// watchScript waits for the end of the test process, which closes the pipe however it ends, and then kills each server that is left
-// with all its processes, and removes the folder of them all.
+// watchScript waits for the end of the process that started it, which closes the pipe however it ends, and then kills each server that
+// is left with all its processes, and removes the folder of them all, or with "kept" only what says that they run.
 const watchScript = `
 trap '' HUP INT QUIT TERM
 while read -r nothing; do :; done
@@ -33,6 +34,7 @@ for file in "$1"/*/pid; do
 	read -r pid <"$file"
 	kill -STOP $pid && kill -STOP $(family $pid) && kill -KILL $(family $pid)
 done
+if [ "$2" = kept ]; then rm -f "$1"/*/pid; exit; fi
 rm -rf "$1" || { sleep 1; rm -rf "$1"; }
 `
 
@@ -46,22 +48,32 @@ var root = sync.OnceValues(func() (base, error) {
 	if err := os.Chmod(folder, 0o711); err != nil { // nobody must get at his folder in it
 		return base{}, err
 	}
-	watch := exec.Command("sh", "-c", watchScript, "sh", folder)
-	watch.Dir = "/"
-	watch.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	lifeline, err := watch.StdinPipe()
-	if err != nil {
-		return base{}, err
-	}
-	if err := watch.Start(); err != nil {
-		return base{}, fmt.Errorf("start the watch: %w", err)
-	}
-	return base{folder, lifeline}, watch.Process.Release()
+	end, err := watch(folder, "temporary", nil)
+	return base{folder, end}, err
 })
 
 type base struct {
 	folder   string
-	lifeline io.Closer // never closed; kept, so that it is not collected as garbage and closed by that
+	lifeline func() error // never called; kept, so that the pipe is not collected as garbage and closed by that
+}
+
+// watch starts the shell that watches over this process, and gives how to end it. It holds the lock, if there is one, as long as there
+// may be something left.
+func watch(folder, how string, lock *os.File) (end func() error, err error) {
+	shell := exec.Command("sh", "-c", watchScript, "sh", folder, how) //nolint:noctx // it outlives this process
+	shell.Dir = "/"
+	shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if lock != nil {
+		shell.ExtraFiles = []*os.File{lock}
+	}
+	lifeline, err := shell.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := shell.Start(); err != nil {
+		return nil, fmt.Errorf("start the watch: %w", err)
+	}
+	return func() error { return errors.Join(lifeline.Close(), shell.Wait()) }, nil
 }
 
 // newFolder makes a folder for one server, its own.
@@ -70,15 +82,20 @@ func newFolder(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	who, err := nobody()
-	if err != nil {
-		return "", err
-	}
 	folder, err := os.MkdirTemp(parent.folder, strings.ToLower(name)+"-")
-	if err == nil && who != nil {
-		err = os.Chown(folder, int(who.Uid), int(who.Gid))
+	if err == nil {
+		err = own(folder)
 	}
 	return folder, err
+}
+
+// own gives a folder to whoever runs servers.
+func own(folder string) error {
+	who, err := nobody()
+	if err != nil || who == nil {
+		return err
+	}
+	return os.Chown(folder, int(who.Uid), int(who.Gid))
 }
 
 // copyTree copies a folder that holds files and folders only, and gives the copy to whoever runs servers.

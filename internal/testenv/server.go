@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -101,12 +100,20 @@ func (s *Server) begin() (err error) {
 	if err := s.engine.prepare(s); err != nil {
 		return err
 	}
+	if err := s.runSomewhere(); err != nil {
+		return err
+	}
+	return s.engine.settle(s)
+}
+
+// runSomewhere starts the process on a free port.
+func (s *Server) runSomewhere() (err error) {
 	for range portTries {
 		if s.port, s.held, err = reservePort(); err != nil {
 			return err
 		}
 		if err = s.run(); err == nil {
-			return s.engine.settle(s)
+			return nil
 		}
 		if !portTaken(s.Addr()) {
 			return err
@@ -172,8 +179,14 @@ func (s *Server) Stop() {
 	s.t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.stop(); err != nil {
+		s.t.Errorf("stop %s: %v", s.engine.name(), err)
+	}
+}
+
+func (s *Server) stop() error {
 	if s.pid == 0 {
-		return
+		return nil
 	}
 	err := syscall.Kill(s.pid, s.engine.stop())
 	met := false
@@ -183,9 +196,7 @@ func (s *Server) Stop() {
 	if err == nil && !met {
 		err = errors.Join(fmt.Errorf("it had not ended after %v", stopMax), s.kill())
 	}
-	if err != nil {
-		s.t.Errorf("stop %s: %v", s.engine.name(), err)
-	}
+	return err
 }
 
 // Start starts a server again that was killed or stopped: on its port, with its data. It waits until the server answers.
@@ -219,18 +230,16 @@ func (s *Server) Resume() {
 // Log is what the server has said since it was first started.
 func (s *Server) Log() string {
 	s.t.Helper()
-	text, err := os.ReadFile(s.logPath())
+	text, err := os.ReadFile(s.LogPath())
 	if err != nil {
 		s.t.Errorf("read the log of %s: %v", s.engine.name(), err)
 	}
 	return string(text)
 }
 
-func (s *Server) logPath() string { return filepath.Join(s.folder, logName) }
-
 // log is for errors: what cannot be read is told in its place.
 func (s *Server) log() string {
-	text, err := os.ReadFile(s.logPath())
+	text, err := os.ReadFile(s.LogPath())
 	if err != nil {
 		return err.Error()
 	}
