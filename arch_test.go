@@ -37,7 +37,7 @@ var arrows = []arrow{
 	{"product", ground, nounsWhy},
 	{"user", ground, nounsWhy},
 	{"event", ground, "an event carries its object as bytes, so it need not know what it tells of"},
-	{"apikey", ground, nounsWhy},
+	{"apikey", ground + "user", nounsWhy},
 	{"audit", ground, "the shape of a report, for those who make it and those who show it"},
 	{"stock", ground + "product", nounsWhy},
 	{"order", ground + "product user", nounsWhy},

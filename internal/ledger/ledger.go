@@ -48,6 +48,7 @@ type Options struct {
 	RerunMax  int           // times a batch is run again when the database asks for it: 5
 	BlockSize int64         // order numbers granted at once: 1000
 	PayWindow time.Duration // of products that set none: 30 min
+	Guards    Guards        // none is on
 	TimeZone  *time.Location
 
 	// Granted takes blocks of a day, up to want numbers or the next block beyond, out of those that were granted before for any
@@ -134,6 +135,7 @@ type BatchStats struct {
 	Reruns                            int           // runs beyond the first
 	InDoubt                           bool          // a commit whose answer was lost
 	Events                            int           // written to the outbox
+	Holds                             Holds         // that ended
 	Followed                          []Caller      // of its commands, up to followedMax
 	Err                               error
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfast-oms/holdfast/internal/checkout"
 	"github.com/holdfast-oms/holdfast/internal/config"
+	"github.com/holdfast-oms/holdfast/internal/httpapi"
 	"github.com/holdfast-oms/holdfast/internal/inproc"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/order"
@@ -26,6 +27,7 @@ type front struct {
 	feed      *redisfront.Feed
 	countdown *redisfront.Countdown // nil: none of Redis'
 	numbers   *redisfront.Numbers
+	limiter   *redisfront.Limiter
 }
 
 // openFront makes the front, if there is to be one. It is connected later: a desk starts without waiting for Redis.
@@ -100,6 +102,15 @@ func (f *front) using(own func([]ledger.Key)) func([]ledger.Key) {
 		own(keys)
 		f.Using(keys)
 	}
+}
+
+// limits gives the limiter that requests are counted by.
+func (f *front) limits(own *inproc.Limiter, clock func() time.Time) httpapi.Limiter {
+	if f == nil {
+		return own
+	}
+	f.limiter = redisfront.NewLimiter(f.Front, own, clock)
+	return f.limiter
 }
 
 func (f *front) applied(a *ledger.Applied) {
@@ -206,11 +217,11 @@ func (f *front) measure(say telemetry.Say) {
 	var counts redisfront.Counts
 	var gate redisfront.GateCounts
 	var orders, users redisfront.ReadCounts
-	var forgotten, untold, blocks int64
+	var forgotten, untold, blocks, fellBack int64
 	if f != nil {
 		state, counts, gate = f.State(), f.Counts(), f.gate.Counts()
 		orders, users, forgotten = f.cache.Orders.Counts(), f.cache.Users.Counts(), f.cache.Lost()
-		blocks = f.numbers.Taken()
+		blocks, fellBack = f.numbers.Taken(), f.limiter.FellBack()
 		if f.countdown != nil {
 			untold = f.countdown.Lost()
 		}
@@ -223,6 +234,7 @@ func (f *front) measure(say telemetry.Say) {
 	say("holdfast_redis_cache_lost_total", float64(forgotten))
 	say("holdfast_redis_countdown_lost_total", float64(untold))
 	say("holdfast_redis_number_blocks_total", float64(blocks))
+	say("holdfast_redis_limiter_fell_back_total", float64(fellBack))
 	say("holdfast_redis_configured", bit(f != nil))
 	say("holdfast_redis_connected", bit(state.Connected))
 	say("holdfast_redis_working", bit(state.Working))

@@ -99,6 +99,9 @@ func Start(ctx context.Context, cfg config.Config, opt Options) (_ *Server, err 
 			_ = s.Stop(ctx)
 		}
 	}()
+	if err := httpapi.LimitsFit(cfg.Limits); err != nil {
+		return nil, err
+	}
 	// The port first: it costs nothing to find out that it is taken.
 	l, err := listen(ctx, cfg.Listen)
 	if err != nil {
@@ -164,11 +167,13 @@ func (s *Server) assemble(ctx context.Context) error {
 		marks.Ready() // they speak of this process only
 		expiring.Pending, expiring.Self = s.store.StillPending, rand.Uint64()
 	}
+	limiter := inproc.NewLimiter(clock)
+	buyers := inproc.NewBuyers(clock)
 	host, _ := os.Hostname()
 	holder := fmt.Sprintf("%s:%d:%d", host, os.Getpid(), clock().UnixNano())
 	numberer := s.numberer(holder, clock)
 	s.desk = &checkout.Desk{
-		Record: record{s.store}, Gate: s.front.over(gate), Numbers: numberer, Clock: clock, Observe: s.metrics.Ordered,
+		Record: record{s.store}, Gate: s.front.over(gate), Buyers: buyers, Numbers: numberer, Clock: clock, Observe: s.metrics.Ordered,
 	}
 	if s.store.Shared() {
 		orders = s.front.remembers(s.desk)
@@ -185,6 +190,10 @@ func (s *Server) assemble(ctx context.Context) error {
 	s.ledger = ledger.New(s.store, ledger.Options{
 		BatchMax: s.cfg.BatchMax, OpenMax: s.cfg.OpenQueue, OpenWait: s.cfg.OpenWait, SettleMax: s.cfg.SettleQueue,
 		BlockSize: int64(s.cfg.NumberBlock), PayWindow: s.cfg.PayWindow, TimeZone: s.cfg.TimeZone, Log: s.log,
+		Guards: ledger.Guards{
+			UnpaidMax: s.cfg.UnpaidOrdersMax, LeftMax: s.cfg.CoolDownAfter, LeftWithin: s.cfg.CoolDownWithin, CoolDown: s.cfg.CoolDown,
+			RepeatWithin: s.cfg.RepeatGuard,
+		},
 		Observe:  s.batch,
 		Followed: s.followed(),
 		Granted:  s.front.granted(),
@@ -194,6 +203,7 @@ func (s *Server) assemble(ctx context.Context) error {
 		Applied: func(a *ledger.Applied) {
 			gate.Applied(a)
 			s.front.applied(a)
+			buyers.Applied(a)
 			orders.Applied(a)
 			if countdown != nil {
 				countdown.Applied(a)
@@ -222,6 +232,8 @@ func (s *Server) assemble(ctx context.Context) error {
 		Log: s.log, Clock: clock, Ready: s.readiness, Degraded: s.degraded,
 		Quarantined: func() int64 { return auditor.Last().Quarantined }, Metrics: s.metrics.Handler(), Observe: s.answered, Trace: s.trace(),
 		Version: s.version, Callbacks: callbacks, Pages: pages, CursorKey: []byte(cursorKey),
+		SessionIdle: s.cfg.SessionIdle, SessionMax: s.cfg.SessionMax,
+		Limits: s.cfg.Limits, Limiter: s.front.limits(limiter, clock), Proxies: httpapi.Proxies{Trusted: s.cfg.TrustedProxies, Header: s.cfg.ProxyHeader},
 		Feed: hub, StreamsMax: s.cfg.StreamsMax, Origins: s.cfg.CORSOrigins,
 		PublicURL: s.cfg.PublicAt(s.listener.Addr()),
 	})
@@ -232,7 +244,7 @@ func (s *Server) assemble(ctx context.Context) error {
 		ErrorLog:       telemetry.ConnectionLog(s.log),
 	}
 	s.http.RegisterOnShutdown(s.api.Drain)
-	s.measure(parts{gate, marks, orders, own, expirer, hub, auditor})
+	s.measure(parts{gate, marks, orders, own, limiter, expirer, hub, auditor})
 
 	loops, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stopLoops = stop
