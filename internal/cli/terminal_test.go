@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +27,8 @@ func nastyDesk(t *testing.T, code string) *httptest.Server {
 	answers := map[string]any{
 		"/v1/orders/{order_no}/payments": api.Payment{}, "/v1/payments/": api.Payment{}, "/v1/products/{product_id}/stock": api.Stock{},
 		"/v1/products/": api.Product{}, "/v1/users/": api.User{}, "/v1/orders/": api.Order{}, "POST /v1/orders": api.Order{}, "GET /v1/keys": []api.Key{},
-		"POST /v1/keys": api.CreatedKey{}, "/v1/keys/": api.Key{}, "/v1/numbers": []api.NumberDay{}, "/v1/products": []api.Product{},
+		"POST /v1/keys": api.CreatedKey{}, "/v1/keys/": api.Key{}, "/v1/numbers": []api.NumberDay{}, "/v1/numbers/fill": api.NumbersFilled{},
+		"/v1/numbers/purge": api.NumbersPurged{}, "/v1/products": []api.Product{},
 		"GET /v1/orders": []api.Order{},
 	}
 	mux := http.NewServeMux()
@@ -117,12 +119,15 @@ func calls() map[string][]string {
 		"product put": {nasty, "--title", nasty}, "product get": {nasty}, "product list": {},
 		"stock get": {nasty}, "stock adjust": {nasty, "--add", "1", "--ref", nasty, "--reason", nasty},
 		"user put": {nasty, "--name", nasty}, "user get": {nasty},
-		"key create": {nasty, "--scope", nasty}, "key list": {}, "key revoke": {nasty}, "numbers": {},
+		"key create": {nasty, "--scope", nasty}, "key list": {}, "key revoke": {nasty}, "numbers status": {}, "numbers fill": {}, "numbers purge": {},
 	}
 }
 
 // local are the commands that call no desk.
-var local = []string{"serve", "migrate up", "migrate status", "audit", "bench", "backup", "config", "completion", "__complete", "version"}
+var local = []string{"serve", "migrate up", "migrate status", "audit", "bench", "backup", "rebuild", "config", "completion", "__complete", "version"}
+
+// counting are the commands that show nothing of the desk's but a number.
+var counting = []string{"numbers fill", "numbers purge"}
 
 func TestNoTextFromElsewhereSteersTheTerminal(t *testing.T) {
 	sent := calls()
@@ -140,7 +145,7 @@ func TestNoTextFromElsewhereSteersTheTerminal(t *testing.T) {
 				if want := min(len(code), 1); exit != want {
 					t.Errorf("%s: exit %d, want %d: %s", command, exit, want, stderr)
 				}
-				if code == "" && !strings.Contains(stdout+stderr, "FAKE") {
+				if code == "" && !slices.Contains(counting, command) && !strings.Contains(stdout+stderr, "FAKE") {
 					t.Errorf("%s --output %s: nothing of the desk's text is shown: %q", command, as, stdout)
 				}
 			}
