@@ -38,8 +38,8 @@ func (c *sessionCreate) Run(ctx context.Context, in *invocation) error {
 		return writeJSON(in.Stdout, made)
 	}
 	fmt.Fprintf(in.Stderr, "Session %s of %s lasts until %s unless it is used, and until %s at most. Its token is shown this once:\n",
-		made.SessionID, oneLine(made.UserID), day(&made.ExpiresAt), day(&made.EndsAt))
-	fmt.Fprintln(in.Stdout, made.Token)
+		oneLine(made.SessionID), oneLine(made.UserID), day(&made.ExpiresAt), day(&made.EndsAt))
+	fmt.Fprintln(in.Stdout, oneLine(made.Token))
 	return nil
 }
 

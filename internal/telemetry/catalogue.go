@@ -330,7 +330,7 @@ func Catalogue() []Metric {
 		},
 		{
 			Name: "holdfast_products_quarantined", Kind: Gauge, Help: "Products whose sale is stopped because their numbers do not add up.",
-			Alarm: "above 0: look, and release them",
+			Alarm: "above 0 the sale of a product is stopped: look, and release it",
 		},
 
 		// The process.
