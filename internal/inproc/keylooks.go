@@ -49,14 +49,17 @@ func (k *KeyLooks) MayHave(ctx context.Context, key ledger.Key) bool {
 	l, first := k.join(key)
 	if first {
 		k.run(ctx, l)
+		return l.mayHave(key) // it is known, also to a caller whom nobody waits for any more
 	}
 	select {
 	case <-l.done:
-		return l.err != nil || l.used[key]
+		return l.mayHave(key)
 	case <-ctx.Done():
 		return true
 	}
 }
+
+func (l *keyLook) mayHave(key ledger.Key) bool { return l.err != nil || l.used[key] }
 
 // join puts a key into the look that gathers; first: the caller has opened it, and must run it.
 func (k *KeyLooks) join(key ledger.Key) (l *keyLook, first bool) {

@@ -74,3 +74,17 @@ func TestARecordThatCannotBeAskedSaysThatAKeyMayBeUsed(t *testing.T) {
 		}
 	})
 }
+
+// Of two things that are both so, chance would choose: what is known is said.
+func TestWhoeverLookedKnowsThoughHisCallerHasLeft(t *testing.T) {
+	for range 50 {
+		ctx, leave := context.WithCancel(t.Context())
+		k := inproc.NewKeyLooks(func(context.Context, []ledger.Key) ([]ledger.Key, error) {
+			leave()
+			return nil, nil
+		})
+		if k.MayHave(ctx, ledger.Key{}) {
+			t.Fatal("a key was called used that the record does not know")
+		}
+	}
+}

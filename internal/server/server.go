@@ -165,7 +165,8 @@ func (s *Server) assemble(ctx context.Context) error {
 	if s.store.Shared() {
 		gate.Keys = inproc.NewKeyLooks(s.store.KeysUsed)
 		marks.Ready() // they speak of this process only
-		expiring.Pending, expiring.Self = s.store.StillPending, rand.Uint64() //nolint:gosec // a name, not a secret
+		expiring.Pending = s.store.StillPending
+		expiring.Self = rand.Uint64() //nolint:gosec // a name, not a secret
 	}
 	limiter := inproc.NewLimiter(clock)
 	buyers := inproc.NewBuyers(clock)
