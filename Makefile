@@ -64,12 +64,12 @@ else
 endif
 
 .PHONY: bench-countdown
-bench-countdown: build $(BIN)-asynq ## Compare what counts down, and asynq, on a Redis that may be filled (REDIS=redis://…, PENDING, DUE, WITHIN)
-	$(BIN) bench expiry-lag --redis-url=$(REDIS) --pending=$(PENDING) --due=$(DUE) --due-within=$(WITHIN) \
+bench-countdown: build $(BIN)-asynq ## Compare what counts down, and asynq, on a Redis that may be filled (REDIS_URL=redis://…, PENDING, DUE, WITHIN)
+	$(BIN) bench expiry-lag --redis-url=$(REDIS_URL) --pending=$(PENDING) --due=$(DUE) --due-within=$(WITHIN) \
 		--countdown=redis --countdown=keyspace --countdown=sql
-	$(BIN)-asynq -redis-url=$(REDIS) -pending=$(PENDING) -due=$(DUE) -due-within=$(WITHIN)
+	$(BIN)-asynq -redis-url=$(REDIS_URL) -pending=$(PENDING) -due=$(DUE) -due-within=$(WITHIN)
 
-REDIS ?= redis://127.0.0.1:6379/0
+REDIS_URL ?= redis://127.0.0.1:6379/0
 PENDING ?= 1000000
 DUE ?= 100000
 WITHIN ?= 60s
