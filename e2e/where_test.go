@@ -61,6 +61,7 @@ type fleet struct {
 
 // fleet are the processes of a desk, none of which runs yet.
 func (w where) fleet(t *testing.T, s setup, database string, flags ...string) *fleet {
+	t.Helper()
 	return &fleet{t: t, setup: s, database: database, flags: flags, servers: make([]*server, w.processes)}
 }
 

@@ -347,7 +347,7 @@ func (c *Cached[T]) fill(t *trust, key, filler string, load func() (*T, error)) 
 		c.near.Set(key, nearValue[T]{version, value})
 		text, failed := json.Marshal(value)
 		if failed != nil {
-			return value, nil //nolint:nilerr // it was read all the same
+			return value, nil // it was read all the same
 		}
 		args = []string{
 			filler, version, string(text), strconv.FormatInt(c.lasts(value).Milliseconds(), 10),

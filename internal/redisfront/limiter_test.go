@@ -65,8 +65,8 @@ func TestQuotasInRedisAreThoseOfTheProcess(t *testing.T) {
 		{Count: 3, Per: time.Second, Burst: 1}, {Count: 7, Per: 10 * time.Second, Burst: 20}, {Count: 1000000, Per: time.Second, Burst: 5},
 	}
 	for i := range 500 {
-		now = now.Add(time.Duration(rand.IntN(1_500_000)) * time.Microsecond) //nolint:gosec // any time will do
-		q, cost := quotas[i%len(quotas)], 1+rand.IntN(2)                      //nolint:gosec // any cost will do
+		now = now.Add(time.Duration(rand.IntN(1_500_000)) * time.Microsecond)
+		q, cost := quotas[i%len(quotas)], 1+rand.IntN(2)
 		var want ratelimit.Decision
 		full[q], want = q.Take(full[q], now, cost)
 		if got := l.Take(t.Context(), q.Per.String()+string(rune('a'+i%3)), q, cost); got != want {

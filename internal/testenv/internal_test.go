@@ -93,7 +93,7 @@ func TestAKillLeavesNoProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	busy := make(chan error, 1)
 	go func() {
 		_, err := db.ExecContext(t.Context(), "SELECT pg_sleep(600)")
