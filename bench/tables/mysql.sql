@@ -22,6 +22,12 @@ CREATE TABLE products (
     CONSTRAINT products_counting CHECK (counts_users IN (0, 1, 2))
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
+ALTER TABLE products
+    ADD COLUMN quarantine VARCHAR(1000) NOT NULL DEFAULT '',
+    ADD COLUMN quarantined_at BIGINT,
+    ADD COLUMN released VARCHAR(1000) NOT NULL DEFAULT '',
+    ADD KEY products_quarantined (quarantined_at);
+
 CREATE TABLE stock (
     product_id VARBINARY(512) NOT NULL PRIMARY KEY,
     received   BIGINT         NOT NULL,

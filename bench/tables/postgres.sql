@@ -15,6 +15,11 @@ CREATE TABLE products (
     created_at    BIGINT           NOT NULL,
     updated_at    BIGINT           NOT NULL
 );
+ALTER TABLE products
+    ADD COLUMN quarantine TEXT NOT NULL DEFAULT '',
+    ADD COLUMN quarantined_at BIGINT,
+    ADD COLUMN released TEXT NOT NULL DEFAULT '';
+CREATE INDEX products_quarantined ON products (quarantined_at);
 
 CREATE TABLE stock (
     product_id TEXT COLLATE "C" NOT NULL PRIMARY KEY,

@@ -16,6 +16,11 @@ CREATE TABLE products (
     updated_at    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+ALTER TABLE products ADD COLUMN quarantine TEXT NOT NULL DEFAULT '';
+ALTER TABLE products ADD COLUMN quarantined_at INTEGER;
+ALTER TABLE products ADD COLUMN released TEXT NOT NULL DEFAULT '';
+CREATE INDEX products_quarantined ON products (quarantined_at);
+
 CREATE TABLE stock (
     product_id TEXT    NOT NULL PRIMARY KEY,
     received   INTEGER NOT NULL CHECK (received >= 0),
