@@ -100,6 +100,7 @@ func TestAServerThatCameBackWithAnOldSnapshotIsNotBelieved(t *testing.T) {
 	s := testenv.StartRedis(t, testenv.Options{Settings: map[string]string{"appendonly": "no"}})
 	c := direct(t, s.URL())
 	p := working(t, r, quick(s.URL()))
+	before := r.epoch()
 	p.Gate.Applied(told)
 	do(t, c, "SAVE")
 	folder, err := do(t, c, "CONFIG", "GET", "dir").AsStrMap()
@@ -126,6 +127,7 @@ func TestAServerThatCameBackWithAnOldSnapshotIsNotBelieved(t *testing.T) {
 	if !p.MayHaveUsed(t.Context(), key(1)) {
 		t.Error("a used key is unused for certain, by an old snapshot")
 	}
+	until(t, "the epoch is another", func() bool { return r.epoch() != before })
 	p.works(t)
 	if !p.MayHaveUsed(t.Context(), key(1)) {
 		t.Error("a used key is unused for certain, after the rebuild")
