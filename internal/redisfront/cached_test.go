@@ -156,6 +156,7 @@ func TestAnOrderComesBackFromRedisAsItIs(t *testing.T) {
 func TestNoReaderGoesBackInTime(t *testing.T) {
 	_, a, b := twoCaches(t)
 	book := newOrderBook()
+	no := book.kept.Number.String()
 	caches := []*redisfront.Cache{a, b}
 	var seen atomic.Int64 // the latest that anybody was shown
 	see := func(events int64) {
@@ -178,7 +179,7 @@ func TestNoReaderGoesBackInTime(t *testing.T) {
 		readers.Go(func() {
 			for n := r; !over.Load(); n++ {
 				before := seen.Load()
-				o, err := caches[n%2].Orders.Read(book.kept.Number.String(), book.load)
+				o, err := caches[n%2].Orders.Read(no, book.load)
 				if err != nil || o.Events < before {
 					t.Errorf("read %v (%v), after somebody has read event %d", o, err, before)
 					return
