@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/holdfast-oms/holdfast/internal/event"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/money"
 	"github.com/holdfast-oms/holdfast/internal/order"
@@ -117,21 +116,7 @@ func rivals(t *testing.T, url string) {
 	if err != nil || !report.Clean {
 		t.Errorf("audit: %v, violations %v", err, offenders(report))
 	}
-	whole, last := reader{store: stores[1]}, map[event.Subject]int64{}
-	for n := 1; n > 0; {
-		if n, err = whole.read(ctx); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for i, e := range whole.seen {
-		if e.Position != int64(i)+1 || e.Sequence != last[e.Subject]+1 {
-			t.Fatalf("%v: sequence %d after %d, position %d at place %d", e.Subject, e.Sequence, last[e.Subject], e.Position, i+1)
-		}
-		last[e.Subject] = e.Sequence
-	}
-	if len(whole.seen) < 2*orders {
-		t.Errorf("the log has %d events of %d orders that were placed and ended", len(whole.seen), orders)
-	}
+	wantWholeLog(t, stores[1], 2*orders)
 }
 
 // buy places an order with one process and ends it with another.
