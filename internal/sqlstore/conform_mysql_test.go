@@ -19,8 +19,3 @@ func onMariaDB(t *testing.T, clock func() time.Time) conform.Record {
 	t.Helper()
 	return openRecord(t, testenv.MariaDBURL(t), clock)
 }
-
-func TestThreeProcessesOnMariaDBNeverWaitInACircle(t *testing.T) {
-	t.Parallel()
-	rivals(t, testenv.MariaDBURL(t))
-}
