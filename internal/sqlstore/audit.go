@@ -213,7 +213,7 @@ func (s *snapshot) speaks() *dialect { return s.s.dialect }
 
 func (s *snapshot) query(ctx context.Context, query string, args ...any) (*rows, error) {
 	s.s.statements.count(query)
-	found, err := s.conn.QueryContext(ctx, s.s.spelt(query), args...) //nolint:rowserrcheck,sqlclosecheck // whoever reads them does
+	found, err := s.conn.QueryContext(ctx, s.s.spelt(query), args...) //nolint:rowserrcheck // whoever reads them does
 	if err != nil {
 		return nil, classify(err)
 	}

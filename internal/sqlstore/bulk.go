@@ -16,7 +16,8 @@ const listMax = 512
 func lists[T, V any](q querier, values []T, arg func(T) V, run func(in string, args []any) error) error {
 	for len(values) > 0 {
 		n := min(len(values), listMax)
-		in, args := " = ANY (?)", []any(nil)
+		in := " = ANY (?)"
+		var args []any
 		if q.speaks().arrays {
 			array := make([]V, n)
 			for i := range array {

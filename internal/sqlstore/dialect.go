@@ -64,7 +64,7 @@ func (s *spellings) of(d *dialect, query string) string {
 		return query
 	}
 	if text, ok := s.by.Load(query); ok {
-		return text.(string) //nolint:forcetypeassert // nothing else is kept here
+		return text.(string) //nolint:errcheck // nothing else is kept here
 	}
 	text := d.spell(query)
 	s.by.Store(query, text)

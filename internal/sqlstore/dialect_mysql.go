@@ -151,7 +151,7 @@ func (s *Store) checkMySQL(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, mysqlStatementMax)
 	settings := map[string]string{}
 	found, err := s.read.QueryContext(ctx, `SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'innodb_flush_log_at_trx_commit',
-		'innodb_doublewrite', 'innodb_flush_method', 'log_bin', 'sync_binlog', 'binlog_format')`) //nolint:rowserrcheck,sqlclosecheck // scan does
+		'innodb_doublewrite', 'innodb_flush_method', 'log_bin', 'sync_binlog', 'binlog_format')`)
 	if err != nil {
 		cancel()
 		return classify(err)
@@ -214,7 +214,7 @@ func (m mysqlSessions) Connect(ctx context.Context) (driver.Conn, error) {
 		return nil, err
 	}
 	for _, statement := range m.first {
-		if _, err := conn.(driver.ExecerContext).ExecContext(ctx, statement, nil); err != nil { //nolint:forcetypeassert // the driver's are
+		if _, err := conn.(driver.ExecerContext).ExecContext(ctx, statement, nil); err != nil { //nolint:errcheck // the driver's are
 			_ = conn.Close()
 			return nil, fmt.Errorf("set the session up: %w", err)
 		}

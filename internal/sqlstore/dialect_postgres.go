@@ -180,7 +180,7 @@ func commitPostgres(ctx context.Context, one *session) error {
 	one.w.s.statements.count(`COMMIT`)
 	var tag pgconn.CommandTag
 	err := one.conn.Raw(func(driverConn any) (err error) {
-		tag, err = driverConn.(*stdlib.Conn).Conn().Exec(ctx, `COMMIT`) //nolint:forcetypeassert // nothing else was opened
+		tag, err = driverConn.(*stdlib.Conn).Conn().Exec(ctx, `COMMIT`) //nolint:errcheck // nothing else was opened
 		return err
 	})
 	var said *pgconn.PgError
@@ -218,7 +218,7 @@ func streamCursor(ctx context.Context, s *snapshot, query string) (*stream, erro
 	return &stream{more: func() ([][]any, error) {
 		ctx, cancel := context.WithTimeout(ctx, postgresSnapshotMax)
 		// Not prepared: the next cursor has another name.
-		found, err := s.conn.QueryContext(ctx, fmt.Sprintf(`FETCH %d FROM %s`, postgresFetch, name), pgx.QueryExecModeExec) //nolint:rowserrcheck,sqlclosecheck // pageOf does
+		found, err := s.conn.QueryContext(ctx, fmt.Sprintf(`FETCH %d FROM %s`, postgresFetch, name), pgx.QueryExecModeExec) //nolint:rowserrcheck // pageOf does
 		if err != nil {
 			cancel()
 			return nil, classify(err)

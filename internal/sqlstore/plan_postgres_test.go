@@ -110,7 +110,7 @@ func planPostgres(t *testing.T, s *Store, query string) string {
 			t.Fatalf("%v: %s", err, text)
 		}
 	}
-	found, err := conn.QueryContext(t.Context(), fmt.Sprintf(`EXPLAIN EXECUTE planned(%s)`, nulls)) //nolint:sqlclosecheck,rowserrcheck // scan does
+	found, err := conn.QueryContext(t.Context(), fmt.Sprintf(`EXPLAIN EXECUTE planned(%s)`, nulls)) //nolint:rowserrcheck // scan does
 	var plan []string
 	err = scan(&rows{found, func() {}}, err, func(r *sql.Rows) error {
 		var line string

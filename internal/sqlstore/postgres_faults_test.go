@@ -71,7 +71,7 @@ func (c counter) comesBack() {
 		if !errors.Is(err, fault.ErrUnavailable) || time.Now().After(until) {
 			c.Fatalf("the desk does not come back: %v", err)
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) //nolint:forbidigo // between two looks for a condition
 	}
 }
 

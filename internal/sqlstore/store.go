@@ -234,10 +234,10 @@ func (s *Store) query(ctx context.Context, query string, args ...any) (*rows, er
 	if s.dialect.prepares {
 		var stmt *sql.Stmt
 		if stmt, err = s.looking.get(ctx, query); err == nil { //nolint:sqlclosecheck // closed with the store
-			found, err = stmt.QueryContext(ctx, args...) //nolint:rowserrcheck,sqlclosecheck // scan does
+			found, err = stmt.QueryContext(ctx, args...) //nolint:rowserrcheck // scan does
 		}
 	} else {
-		found, err = s.read.QueryContext(ctx, s.spelt(query), args...) //nolint:rowserrcheck,sqlclosecheck // scan does
+		found, err = s.read.QueryContext(ctx, s.spelt(query), args...) //nolint:rowserrcheck // scan does
 	}
 	if err != nil {
 		cancel()

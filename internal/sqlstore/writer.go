@@ -192,11 +192,11 @@ func (one *session) query(ctx context.Context, query string, args ...any) (*rows
 	var found *sql.Rows
 	var err error
 	if one.by == nil {
-		found, err = one.conn.QueryContext(ctx, one.w.s.spelt(query), args...) //nolint:rowserrcheck,sqlclosecheck // scan does
+		found, err = one.conn.QueryContext(ctx, one.w.s.spelt(query), args...) //nolint:rowserrcheck // scan does
 	} else {
 		var stmt *sql.Stmt
 		if stmt, err = one.statement(ctx, query); err == nil { //nolint:sqlclosecheck // closed by drop
-			found, err = stmt.QueryContext(ctx, args...) //nolint:rowserrcheck,sqlclosecheck // scan does
+			found, err = stmt.QueryContext(ctx, args...) //nolint:rowserrcheck // scan does
 		}
 	}
 	if err != nil {
