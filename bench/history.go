@@ -68,6 +68,14 @@ func (r *runner) history(ctx context.Context) (result *Result, err error) {
 		}
 		r.progress.stage("history: looks of the auditor")
 		slowest, err := slowestLook(ctx, s.shop)
+		for tries := 0; errors.Is(err, errNotLooked) && tries < 50; tries++ { // it looks every second
+			select {
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			case <-time.After(100 * time.Millisecond):
+			}
+			slowest, err = slowestLook(ctx, s.shop)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -162,6 +170,8 @@ func (r *runner) lookBack(ctx context.Context, s *stand, past *past, result *Res
 	return nil
 }
 
+var errNotLooked = errors.New("the auditor has not looked")
+
 // slowestLook is how long the auditor's slowest look took at most since the server's start: the bound of its histogram's last bucket
 // that is not empty, or the time of all looks if that is less. The server tells no more.
 func slowestLook(ctx context.Context, s *shop) (time.Duration, error) {
@@ -188,7 +198,7 @@ func slowestLook(ctx context.Context, s *shop) (time.Duration, error) {
 		}
 	}
 	if looks == 0 {
-		return 0, errors.New("the auditor has not looked")
+		return 0, errNotLooked
 	}
 	return time.Duration(bound * float64(time.Second)), nil
 }

@@ -56,8 +56,6 @@ func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?,", n), ",
 // column is one column of rows that are written in bulk. NULL can be in those whose kind ends with a question mark.
 type column struct{ name, kind string }
 
-func (c column) nullable() bool { return strings.HasSuffix(c.kind, "?") }
-
 // columns reads "order_no int, paid_at int?, …": kinds are int, text and bytes.
 func columns(list string) []column {
 	var all []column

@@ -150,6 +150,7 @@ func openMySQLPool(cfg *mysql.Config, most int, first ...string) (*sql.DB, error
 func (s *Store) checkMySQL(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, mysqlStatementMax)
 	settings := map[string]string{}
+	//nolint:rowserrcheck // scan does
 	found, err := s.read.QueryContext(ctx, `SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'innodb_flush_log_at_trx_commit',
 		'innodb_doublewrite', 'innodb_flush_method', 'log_bin', 'sync_binlog', 'binlog_format')`)
 	if err != nil {

@@ -143,6 +143,7 @@ func (s *Store) checkPostgres(ctx context.Context) error {
 	ctx, cancel := s.limited(ctx)
 	defer cancel()
 	settings := map[string]string{}
+	//nolint:rowserrcheck // scan does
 	found, err := s.read.QueryContext(ctx, `SELECT name, setting FROM pg_settings WHERE name IN
 		('server_version_num', 'server_encoding', 'fsync', 'full_page_writes', 'synchronous_commit')`)
 	err = scan(&rows{found, cancel}, err, func(r *sql.Rows) error {

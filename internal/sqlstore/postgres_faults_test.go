@@ -126,7 +126,7 @@ func TestPostgreSQLCommitWhoseAnswerIsLostCountsOnce(t *testing.T) {
 	go func() {
 		defer close(ended)
 		<-silent
-		time.Sleep(2 * time.Second)
+		time.Sleep(2 * time.Second) //nolint:forbidigo // a server that does not answer for so long
 		proxy.Blackhole(false)
 	}()
 	wish := wishOf()
