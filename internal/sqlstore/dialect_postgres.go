@@ -43,7 +43,7 @@ var postgresDialect = dialect{
 	backup:           "the record is on PostgreSQL: copy it with pg_dump, or with pg_basebackup and the write-ahead log, and check the copy with holdfast audit",
 	begin:            `BEGIN ISOLATION LEVEL READ COMMITTED`,
 	snapshot: []string{
-		`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`,
+		`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`, //nolint:dupword // so SQL has it
 		fmt.Sprintf(`SET LOCAL statement_timeout = %d`, postgresSnapshotMax.Milliseconds()),
 		fmt.Sprintf(`SET LOCAL idle_in_transaction_session_timeout = %d`, postgresSnapshotMax.Milliseconds()),
 		`SET LOCAL enable_seqscan = on`, // it reads whole tables

@@ -74,7 +74,7 @@ func fillPostgres(t *testing.T, s *Store) {
 	t.Helper()
 	const series = ` FROM generate_series(1, 50000) AS i`
 	for _, fill := range []string{
-		`INSERT INTO products SELECT 'p-' || i, 'T', 1, 'CNY', 0, 0, NULL, NULL, 1, 0, 1, 1, 1 FROM generate_series(1, 2000) AS i`,
+		`INSERT INTO products SELECT 'p-' || i, 'T', 1, 'CNY', 0, 0, NULL, NULL, 1, 0, 1, 1, 1 FROM generate_series(1, 2000) AS i`, //nolint:dupword // so SQL has it
 		`INSERT INTO stock (product_id, received, held, sold, version, events) SELECT product_id, 1, 0, 0, 1, 1 FROM products`,
 		`INSERT INTO users SELECT 'u-' || i, '', '', '', '', '', 1, 1, 1 FROM generate_series(1, 2000) AS i`,
 		`INSERT INTO orders (order_no, user_id, status, currency, total_amount, created_at, pay_by, paid_at, closed_at, close_reason, paid_late,

@@ -3,9 +3,7 @@ package sqlstore_test
 import (
 	"path/filepath"
 	"testing"
-	"time"
 
-	"github.com/holdfast-oms/holdfast/internal/conform"
 	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
@@ -39,10 +37,4 @@ func (d database) onDisk() database {
 		return "sqlite:" + filepath.Join(t.TempDir(), "record.db")
 	}
 	return d
-}
-
-// conforming opens records of a kind as the suite wants them.
-func (d database) conforming(t *testing.T, clock func() time.Time) conform.Record {
-	t.Helper()
-	return openRecord(t, d.url(t), clock)
 }

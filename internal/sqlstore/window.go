@@ -302,7 +302,7 @@ func (l *look) judgeSome(ctx context.Context, orders []order.Number) error {
 	}
 	of := func(read func(*story, *stream)) func(*stream) {
 		return func(r *stream) {
-			if s := stories[r.number(0)]; s != nil {
+			if s := stories[r.number()]; s != nil {
 				read(s, r)
 			}
 		}
@@ -351,7 +351,7 @@ func (l *look) judgeSome(ctx context.Context, orders []order.Number) error {
 
 // findLate is the half of V7 that no event tells of: orders that nobody has expired.
 func (l *look) findLate(ctx context.Context) error {
-	return l.some(ctx, func(r *stream) { l.violates(v7, r.number(0).String()) },
+	return l.some(ctx, func(r *stream) { l.violates(v7, r.number().String()) },
 		`SELECT order_no FROM orders WHERE status = 'pending' AND pay_by < ? ORDER BY pay_by LIMIT ?`, ms(l.late), audit.SamplesMax)
 }
 
