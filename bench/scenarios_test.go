@@ -47,7 +47,7 @@ func TestScenariosRunOnEachDatabase(t *testing.T) {
 // holdfast builds the binary once; TestMain throws it away.
 var holdfast = sync.OnceValues(func() (string, error) {
 	binary := filepath.Join(built, "holdfast")
-	if out, err := exec.Command("go", "build", "-o", binary, "../cmd/holdfast").CombinedOutput(); err != nil { //nolint:gosec // see above
+	if out, err := exec.Command("go", "build", "-o", binary, "../cmd/holdfast").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
 	}
 	return binary, nil

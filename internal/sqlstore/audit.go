@@ -175,12 +175,12 @@ func (a *auditor) compareBuyers() {
 func (a *auditor) readKeys(ctx context.Context) error {
 	err := a.each(ctx, `SELECT MAX(o.order_no) FROM number_days d JOIN orders o
 		ON o.order_no >= d.day * 10000000000 + d.next AND o.order_no < (d.day + 1) * 10000000000 GROUP BY d.day ORDER BY d.day`,
-		func(r *stream) { a.violates(v3, r.number(0).String()) })
+		func(r *stream) { a.violates(v3, r.number().String()) })
 	if err != nil {
 		return err
 	}
 	return a.each(ctx, `SELECT MIN(order_no) FROM idempotency_keys GROUP BY key HAVING COUNT(*) > 1`, func(r *stream) {
-		a.violates(v3, r.number(0).String())
+		a.violates(v3, r.number().String())
 	})
 }
 
@@ -337,4 +337,4 @@ func (r *stream) int(i int) int64 {
 	return 0
 }
 
-func (r *stream) number(i int) order.Number { return order.Number(r.int(i)) }
+func (r *stream) number() order.Number { return order.Number(r.int(0)) }

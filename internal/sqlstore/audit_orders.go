@@ -188,7 +188,7 @@ func (a *auditor) turn(c *chapter) (err error) {
 		subject, named := c.named(0)
 		switch {
 		case !named:
-			c.no = c.number(0)
+			c.no = c.number()
 			return nil
 		case subject == c.subject:
 			return nil
