@@ -16,7 +16,7 @@ import (
 
 // Packages are named here without the module and without "internal/". "x/..." is x and everything below it.
 const (
-	ground  = "money fault limits wire failpoint planted "
+	ground  = "money fault limits ratelimit wire failpoint planted "
 	nouns   = ground + "product stock order payment user event audit apikey "
 	road    = nouns + "ledger "
 	desk    = road + "checkout feed "
@@ -29,6 +29,7 @@ var arrows = []arrow{
 	{"money", "", "money is arithmetic: it needs nobody"},
 	{"fault", "", "a fault is what everybody above can return, so it knows none of them"},
 	{"limits", "", "limits are numbers and the checks of text against them"},
+	{"ratelimit", "", "how often something may happen is numbers and their text: who keeps them and who asks stands above"},
 	{"wire", "money", "how a value is written as JSON is below what the values mean"},
 	{"failpoint/...", "", "a fail point may stand anywhere, so it knows no place"},
 	{"planted", "", "a mistake made on purpose may stand anywhere, so it knows no place"},
@@ -36,7 +37,7 @@ var arrows = []arrow{
 	{"product", ground, nounsWhy},
 	{"user", ground, nounsWhy},
 	{"event", ground, "an event carries its object as bytes, so it need not know what it tells of"},
-	{"apikey", ground, nounsWhy},
+	{"apikey", ground + "user", nounsWhy},
 	{"audit", ground, "the shape of a report, for those who make it and those who show it"},
 	{"stock", ground + "product", nounsWhy},
 	{"order", ground + "product user", nounsWhy},
@@ -101,7 +102,7 @@ const sqlWhy = "only sqlstore speaks SQL, so that one place knows the databases;
 
 // pure names what the nouns and the ledger never import, so that a test can run a rule a million times.
 var (
-	pure    = "money fault limits wire product stock order payment user event audit apikey ledger"
+	pure    = "money fault limits ratelimit wire product stock order payment user event audit apikey ledger"
 	impure  = []string{"os/...", "net", "net/http/...", "database/sql/..."}
 	pureWhy = "nouns and ledger are rules over loaded rows: no files, no network, no database"
 )

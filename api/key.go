@@ -16,7 +16,7 @@ type Key struct {
 // CreateKey asks for a new key.
 type CreateKey struct {
 	Name      string    `json:"name" minLength:"1" maxLength:"200" example:"checkout service"`
-	Scopes    []string  `json:"scopes" minItems:"1" uniqueItems:"true" enum:"orders:read,orders:write,catalogue:read,catalogue:write,users:read,users:write,events:read,admin" doc:"A write scope includes reading the same; admin includes everything."`
+	Scopes    []string  `json:"scopes" minItems:"1" uniqueItems:"true" enum:"orders:read,orders:write,catalogue:read,catalogue:write,users:read,users:write,events:read,sessions:write,admin" doc:"A write scope includes reading the same; admin includes everything."`
 	ExpiresAt time.Time `json:"expires_at,omitzero" nullable:"true" doc:"In the future; left out: never."`
 }
 

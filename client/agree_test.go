@@ -74,8 +74,12 @@ var calls = map[string]func(context.Context, *Client) error{
 	"CreateStreamTicket": func(ctx context.Context, c *Client) error {
 		return err2(c.CreateStreamTicket(ctx, "/v1/events/stream"))
 	},
-	"GetHealth": func(ctx context.Context, c *Client) error { return err2(c.GetHealth(ctx)) },
-	"GetReady":  func(ctx context.Context, c *Client) error { return err2(c.GetReady(ctx)) },
+	"CreateSession": func(ctx context.Context, c *Client) error { return err2(c.CreateSession(ctx, "u")) },
+	"GetSession":    func(ctx context.Context, c *Client) error { return err2(c.GetSession(ctx)) },
+	"EndSession":    func(ctx context.Context, c *Client) error { return err2(c.EndSession(ctx)) },
+	"EndSessionsOf": func(ctx context.Context, c *Client) error { return err2(c.EndSessionsOf(ctx, "u")) },
+	"GetHealth":     func(ctx context.Context, c *Client) error { return err2(c.GetHealth(ctx)) },
+	"GetReady":      func(ctx context.Context, c *Client) error { return err2(c.GetReady(ctx)) },
 	"StreamOrder": func(ctx context.Context, c *Client) error {
 		return drain(c.StreamOrder(ctx, orderNo, StreamOptions{}))
 	},

@@ -22,12 +22,13 @@ const (
 	UsersRead      Scope = "users:read"
 	UsersWrite     Scope = "users:write"
 	EventsRead     Scope = "events:read"
+	SessionsWrite  Scope = "sessions:write"
 	Admin          Scope = "admin"
 )
 
 // Scopes lists every scope.
 func Scopes() []Scope {
-	return []Scope{OrdersRead, OrdersWrite, CatalogueRead, CatalogueWrite, UsersRead, UsersWrite, EventsRead, Admin}
+	return []Scope{OrdersRead, OrdersWrite, CatalogueRead, CatalogueWrite, UsersRead, UsersWrite, EventsRead, SessionsWrite, Admin}
 }
 
 // Includes reports whether holding s is enough where want is asked for.
@@ -79,19 +80,23 @@ const (
 )
 
 // Make makes a new key and its id.
-func Make() (id, secret string) {
+func Make() (id, secret string) { return makeLike(prefix) }
+
+func makeLike(prefix string) (id, secret string) {
 	id = random(idChars)
 	body := prefix + id + "_" + random(secretChars)
 	return id, body + "_" + checksum(body)
 }
 
-// Mistyped reports whether a key has the form of a made one but not its checksum: it need not be looked up.
+// Mistyped reports whether a key or a session's token has the form of a made one but not its checksum: it need not be looked up.
 func Mistyped(secret string) bool {
-	if !strings.HasPrefix(secret, prefix) {
-		return false
+	for _, prefix := range []string{prefix, sessionPrefix} {
+		if strings.HasPrefix(secret, prefix) {
+			cut := len(secret) - sumChars - 1
+			return cut < len(prefix)+idChars+1+secretChars || secret[cut] != '_' || checksum(secret[:cut]) != secret[cut+1:]
+		}
 	}
-	cut := len(secret) - sumChars - 1
-	return cut < len(prefix)+idChars+1+secretChars || secret[cut] != '_' || checksum(secret[:cut]) != secret[cut+1:]
+	return false
 }
 
 // Acceptable says what is wrong with a key that an operator chose himself, or "": 32 to 200 visible ASCII characters.

@@ -8,11 +8,12 @@ import (
 // TicketLasts is how long a ticket may wait to be used.
 const TicketLasts = time.Minute
 
-// Ticket opens one stream, once, in the name of the key that it was made with. As of a key, only its hash is kept.
+// Ticket opens one stream, once, in the name of the key or the session that it was made with. As of a key, only its hash is kept.
 type Ticket struct {
 	Hash      Hash
 	Stream    string // the path it opens
-	KeyID     string
+	KeyID     string // "": it was made with a session
+	SessionID string
 	ExpiresAt time.Time
 }
 

@@ -34,6 +34,7 @@ type Record interface {
 	LogStart(ctx context.Context) (position int64, err error)
 	Audit(ctx context.Context) (audit.Report, error)
 	KeyStore
+	SessionStore
 	TicketStore
 }
 
@@ -46,12 +47,24 @@ type KeyStore interface {
 	TouchKey(ctx context.Context, id string, at time.Time) error
 }
 
+// SessionStore keeps the buyers' sessions. What is no longer good is fault.ErrNotFound, as what never was.
+type SessionStore interface {
+	// AddSession writes a new session and ends those of the same user that were used longest ago, beyond the kept ones.
+	AddSession(ctx context.Context, s *apikey.Session, kept int) error
+	SessionByHash(ctx context.Context, h apikey.Hash) (*apikey.Session, error)
+	// ExtendSession lets a session that is still good last until a later time.
+	ExtendSession(ctx context.Context, id string, until time.Time) error
+	EndSession(ctx context.Context, id string) error
+	// EndSessionsOf ends all sessions of a user and gives their number.
+	EndSessionsOf(ctx context.Context, id user.ID) (int64, error)
+}
+
 // TicketStore keeps the tickets of streams.
 type TicketStore interface {
 	AddTicket(ctx context.Context, t *apikey.Ticket) error
-	// TakeTicket uses a ticket of a stream up and gives the key that it was made with. Of all who try, one gets it; the others,
-	// and whoever comes too late or for another stream, get fault.ErrNotFound.
-	TakeTicket(ctx context.Context, h apikey.Hash, stream string) (*apikey.Key, error)
+	// TakeTicket uses a ticket of a stream up and gives the key or the session that it was made with. Of all who try, one gets it;
+	// the others, and whoever comes too late or for another stream, get fault.ErrNotFound.
+	TakeTicket(ctx context.Context, h apikey.Hash, stream string) (*apikey.Key, *apikey.Session, error)
 }
 
 // Shelf is a product with its stock.
@@ -96,6 +109,14 @@ type Gate interface {
 	MayHaveUsed(ctx context.Context, key ledger.Key) bool
 }
 
+// Buyers is the quick look at who would be refused whatever he orders. It may refuse what the ledger has refused a moment ago.
+type Buyers interface {
+	// Refusal gives the reason to refuse a buyer now, or nil.
+	Refusal(id user.ID) error
+	// Refused is told what the ledger refused an order of a buyer with.
+	Refused(id user.ID, why error)
+}
+
 // OrderCache remembers orders as they are, also as other processes have left them. A nil order is not there.
 type OrderCache interface {
 	Get(no order.Number) *order.Order
@@ -114,6 +135,7 @@ type Desk struct {
 	Ledger    *ledger.Ledger
 	Record    Record
 	Gate      Gate
+	Buyers    Buyers // nil: the ledger alone knows
 	Orders    OrderCache
 	Providers []Provider
 	Clock     func() time.Time

@@ -21,6 +21,9 @@ type Scope string
 // Merchant is the scope of API keys.
 const Merchant Scope = "merchant"
 
+// ScopeOf is the scope of a user's sessions: a buyer cannot meet the keys of others.
+func ScopeOf(id user.ID) Scope { return Scope("user:" + string(id)) }
+
 // Order is what a buyer asks for, as it was read from the request.
 type Order struct {
 	Scope          Scope
@@ -59,7 +62,7 @@ func (d *Desk) Place(ctx context.Context, want Order) (ledger.Placed, error) {
 		Lines:       lines,
 		Metadata:    want.Metadata,
 	}
-	if refusal := d.Gate.Admit(ctx, lines); refusal != nil && (planted.Bug(planted.KeyForgottenAtGate) || !d.Gate.MayHaveUsed(ctx, c.Key)) {
+	if refusal := d.refusal(ctx, &c); refusal != nil && (planted.Bug(planted.KeyForgottenAtGate) || !d.Gate.MayHaveUsed(ctx, c.Key)) {
 		failpoint.Hit("gate.refused")
 		d.observe(TheGate, false, refusal)
 		return ledger.Placed{}, refusal
@@ -71,7 +74,20 @@ func (d *Desk) Place(ctx context.Context, want Order) (ledger.Placed, error) {
 	}
 	placed, err := ledger.Submit(ctx, d.Ledger, c)
 	d.observe(TheLedger, placed.Replayed, err)
+	if err != nil && d.Buyers != nil {
+		d.Buyers.Refused(c.UserID, err)
+	}
 	return placed, err
+}
+
+// refusal is why an order cannot succeed now, as far as those in front know.
+func (d *Desk) refusal(ctx context.Context, c *ledger.Place) error {
+	if d.Buyers != nil {
+		if err := d.Buyers.Refusal(c.UserID); err != nil {
+			return err
+		}
+	}
+	return d.Gate.Admit(ctx, c.Lines)
 }
 
 // merge makes one line of all lines of a product: checked apart, they could pass a limit that their sum does not.

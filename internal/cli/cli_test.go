@@ -16,7 +16,7 @@ func TestHelpTellsOfEveryCommand(t *testing.T) {
 	s := newShell(t)
 	help := s.must(t, "--help")
 	for _, command := range []string{
-		"serve", "migrate", "audit", "bench", "backup", "order", "product", "stock", "user", "key", "numbers", "config", "version", "completion",
+		"serve", "migrate", "audit", "bench", "backup", "order", "product", "stock", "user", "session", "key", "numbers", "config", "version", "completion",
 	} {
 		if !strings.Contains(help, "\n  "+command+" ") {
 			t.Errorf("the help does not list %s: %s", command, help)
@@ -74,7 +74,7 @@ func TestMistakesAreOneLineAndExitTwo(t *testing.T) {
 		{[]string{"bench", "flash-sail"}, `there is no scenario "flash-sail"`},
 		{[]string{"bench", "echo", "--connections=-1"}, "connections are"},
 		{[]string{"bench", "read", "--url", "http://127.0.0.1:1"}, "needs an API key"},
-		{[]string{"audit", "--database-url", "postgres://u:canary@db/x"}, "must be sqlite:PATH"},
+		{[]string{"audit", "--database-url", "oracle://u:canary@db/x"}, "must be sqlite:PATH"},
 	} {
 		code, stdout, stderr := s.run(t, c.args...)
 		wantExit(t, strings.Join(c.args, " "), code, exitUsage, stderr, c.says)

@@ -25,6 +25,7 @@ type grammar struct {
 	Product productCommand `cmd:"" help:"Put products on sale."`
 	Stock   stockCommand   `cmd:"" help:"Take deliveries in, and look at what is left."`
 	User    userCommand    `cmd:"" help:"Tell the desk of its buyers."`
+	Session sessionCommand `cmd:"" help:"Log buyers in and out."`
 	Key     keyCommand     `cmd:"" help:"Manage the API keys of a running desk."`
 	Numbers numbersCommand `cmd:"" help:"See how many order numbers were granted and used."`
 	Config  configCommand  `cmd:"" help:"Show the settings in effect and where each came from."`
@@ -36,12 +37,12 @@ type grammar struct {
 
 func newGrammar() *grammar {
 	g := &grammar{}
-	g.Serve.settings = flagsOf(config.Desk, config.Tuning)
+	g.Serve.settings = flagsOf(config.Desk, config.Guards, config.Tuning)
 	g.Migrate.settings = flagsOf("database_url")
 	g.Audit.settings = flagsOf("database_url")
 	g.Backup.settings = flagsOf("database_url")
 	for _, calling := range []*settings{
-		&g.Order.settings, &g.Product.settings, &g.Stock.settings, &g.User.settings, &g.Key.settings, &g.Numbers.settings,
+		&g.Order.settings, &g.Product.settings, &g.Stock.settings, &g.User.settings, &g.Session.settings, &g.Key.settings, &g.Numbers.settings,
 	} {
 		*calling = flagsOf(config.Caller)
 	}

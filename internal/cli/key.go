@@ -25,7 +25,7 @@ func (keyCommand) Help() string {
 
 type keyCreate struct {
 	Name      string        `arg:"" help:"What the key is for, such as \"checkout service\"."`
-	Scope     []string      `required:"" placeholder:"SCOPE" help:"What the key may do: orders:read, orders:write, catalogue:read, catalogue:write, users:read, users:write, events:read, admin. May be given again; writing includes reading the same, admin everything."`
+	Scope     []string      `required:"" placeholder:"SCOPE" help:"What the key may do: orders:read, orders:write, catalogue:read, catalogue:write, users:read, users:write, events:read, sessions:write, admin. May be given again; writing includes reading the same, admin everything."`
 	ExpiresIn time.Duration `placeholder:"720h" help:"How long it is valid; for ever, if left out."`
 	output
 }

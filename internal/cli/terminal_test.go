@@ -27,7 +27,7 @@ func nastyDesk(t *testing.T, code string) *httptest.Server {
 		"/v1/orders/{order_no}/payments": api.Payment{}, "/v1/payments/": api.Payment{}, "/v1/products/{product_id}/stock": api.Stock{},
 		"/v1/products/": api.Product{}, "/v1/users/": api.User{}, "/v1/orders/": api.Order{}, "POST /v1/orders": api.Order{}, "GET /v1/keys": []api.Key{},
 		"POST /v1/keys": api.CreatedKey{}, "/v1/keys/": api.Key{}, "/v1/numbers": []api.NumberDay{}, "/v1/products": []api.Product{},
-		"GET /v1/orders": []api.Order{},
+		"GET /v1/orders": []api.Order{}, "POST /v1/sessions": api.CreatedSession{}, "/v1/users/{user_id}/sessions": api.EndedSessions{},
 	}
 	mux := http.NewServeMux()
 	for pattern, thing := range answers {
@@ -114,10 +114,11 @@ func calls() map[string][]string {
 		"order place": {nasty, "--user", nasty, "--idempotency-key", "k", "--metadata", `{"a":"b"}`}, "order get": {nasty, "--with-user"},
 		"order list": {"--user", nasty, "--status", nasty}, "order pay": {nasty, "--open"}, "order cancel": {nasty, "--reason", nasty},
 		"order fulfil": {nasty, "--reason", nasty}, "order watch": {nasty},
-		"product put": {nasty, "--title", nasty}, "product get": {nasty}, "product list": {},
+		"product put": {nasty, "--title", nasty}, "product get": {nasty}, "product list": {}, "product release": {nasty},
 		"stock get": {nasty}, "stock adjust": {nasty, "--add", "1", "--ref", nasty, "--reason", nasty},
 		"user put": {nasty, "--name", nasty}, "user get": {nasty},
 		"key create": {nasty, "--scope", nasty}, "key list": {}, "key revoke": {nasty}, "numbers": {},
+		"session create": {nasty}, "session end": {nasty},
 	}
 }
 

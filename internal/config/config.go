@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/ratelimit"
 )
 
 // Config is every setting as a value. Default gives one that Validate accepts.
@@ -32,6 +34,18 @@ type Config struct {
 
 	EventRetention time.Duration // 0: events are kept for ever
 
+	// Limits, guards and sessions. All but the sessions' are off until they are set.
+	Limits          []ratelimit.Rule
+	TrustedProxies  []netip.Prefix
+	ProxyHeader     string // XForwardedFor or Forwarded
+	UnpaidOrdersMax int    // 0: any number
+	CoolDownAfter   int    // 0: never
+	CoolDownWithin  time.Duration
+	CoolDown        time.Duration
+	RepeatGuard     time.Duration // 0: off
+	SessionIdle     time.Duration
+	SessionMax      time.Duration
+
 	// Tuning.
 	BatchMax    int
 	OpenQueue   int
@@ -56,6 +70,12 @@ const (
 const (
 	DurabilityRequired = "required"
 	DurabilityDegraded = "degraded"
+)
+
+// The headers in which proxies name a client's address.
+const (
+	XForwardedFor = "x-forwarded-for"
+	Forwarded     = "forwarded" // RFC 7239
 )
 
 // Default is what a desk without any settings runs with.

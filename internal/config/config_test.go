@@ -55,6 +55,7 @@ func TestNothingSetIsTheDefault(t *testing.T) {
 		PayWindow: 30 * time.Minute, RemindBefore: 5 * time.Minute, TimeZone: time.UTC, LogFormat: "auto", TraceRatio: 0.01,
 		BatchMax: 512, OpenQueue: 8192, OpenWait: time.Second, SettleQueue: 8192, StreamsMax: 4000, NumberBlock: 1000, URL: "http://127.0.0.1:8080",
 		EventRetention: 90 * 24 * time.Hour,
+		ProxyHeader:    "x-forwarded-for", CoolDownWithin: time.Hour, CoolDown: 15 * time.Minute, SessionIdle: 30 * time.Minute, SessionMax: 24 * time.Hour,
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got %+v, want %+v", c, want)
@@ -128,6 +129,16 @@ func TestEveryFormOfFileIsRead(t *testing.T) {
 		if got := strings.Join(c.Providers, ","); got != want {
 			t.Errorf("%q: got providers %q, want %q", text, got, want)
 		}
+	}
+}
+
+func TestRulesMayBeAListInTheFile(t *testing.T) {
+	c, _ := load(t, config.Sources{Folder: write(t, "holdfast.yaml", "limits:\n  - POST /v1/orders user 5/10s burst 10\n  - '* key 1000/s'\ntrusted_proxies: [10.0.0.0/8, 'fd00::/8']\n")})
+	if len(c.Limits) != 2 || c.Limits[0].String() != "POST /v1/orders user 5/10s burst 10" || c.Limits[1].String() != "* key 1000/s" {
+		t.Errorf("got the rules %v", c.Limits)
+	}
+	if len(c.TrustedProxies) != 2 || c.TrustedProxies[1].String() != "fd00::/8" {
+		t.Errorf("got the proxies %v", c.TrustedProxies)
 	}
 }
 
@@ -212,6 +223,21 @@ func TestEachSettingRefusesNonsense(t *testing.T) {
 		{"number_block", "0", "must be 1 to 1000000"},
 		{"url", "127.0.0.1:8080", "must be a whole address"},
 		{"api_key", "a key", "visible ASCII"},
+		{"limits", "* key", `"* key" must be a route, a subject and a rate`},
+		{"limits", "* ip 5/s", "must count by address, key or user"},
+		{"limits", "* key 1/s;", "has nothing between two semicolons"},
+		{"trusted_proxies", "10.0.0.1", "must be networks such as 10.0.0.0/8"},
+		{"trusted_proxies", "10.0.0.0/8,", "must be networks such as 10.0.0.0/8"},
+		{"trusted_proxies", "10.0.0.1/8", "10.0.0.1/8 must be the network itself, 10.0.0.0/8"},
+		{"trusted_proxies", "::ffff:10.0.0.0/104", "must be written as IPv4"},
+		{"trusted_proxies", "0.0.0.0/0", "is everybody"},
+		{"trusted_proxies", "10.0.0.0/8,10.0.0.0/8", "names 10.0.0.0/8 twice"},
+		{"proxy_header", "x-real-ip", "must be one of x-forwarded-for, forwarded"},
+		{"unpaid_orders_max", "21", "must be 0 to 20"},
+		{"cool_down_after", "-1", "must be 0 to 20"},
+		{"cool_down", "0s", "must be 1s to 168h"},
+		{"repeat_guard", "2m", "must be 0s to 1m"},
+		{"session_idle", "30s", "must be 1m to 8784h"},
 		// Whatever the form: what no setting may be.
 		{"listen", "127.0.0.1\x00:8080", "must be printable characters only"},
 		{"database_url", "sqlite:a\x00b", "must be printable characters only"},

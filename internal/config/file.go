@@ -66,7 +66,7 @@ func readMapping(path string, root *yaml.Node) (map[string]given, Errors) {
 		key, value := root.Content[i], root.Content[i+1]
 		s, known := settings[key.Value]
 		where := fmt.Sprintf("%s:%d", path, key.Line)
-		text, ok := plain(value, s.list)
+		text, ok := plain(value, s.separator)
 		switch {
 		case key.Kind != yaml.ScalarNode:
 			wrong = append(wrong, Wrong{path, where, "the name of a setting must be one word"})
@@ -84,22 +84,22 @@ func readMapping(path string, root *yaml.Node) (map[string]given, Errors) {
 	return found, wrong
 }
 
-// plain is the text of a scalar, or of a list of them where the setting is one.
-func plain(n *yaml.Node, list bool) (string, bool) {
+// plain is the text of a scalar, or of a list of them where something separates the values of the setting.
+func plain(n *yaml.Node, separator string) (string, bool) {
 	switch {
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":
 		return "", true
 	case n.Kind == yaml.ScalarNode:
 		return n.Value, true
-	case n.Kind != yaml.SequenceNode || !list:
+	case n.Kind != yaml.SequenceNode || separator == "":
 		return "", false
 	}
 	items := make([]string, 0, len(n.Content))
 	for _, item := range n.Content {
-		if item.Kind != yaml.ScalarNode || strings.Contains(item.Value, ",") {
+		if item.Kind != yaml.ScalarNode || strings.Contains(item.Value, separator) {
 			return "", false
 		}
 		items = append(items, item.Value)
 	}
-	return strings.Join(items, ","), true
+	return strings.Join(items, separator), true
 }

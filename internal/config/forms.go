@@ -83,8 +83,8 @@ func retention(name string, field func(*Config) *time.Duration, least, most time
 	return s
 }
 
-func count(name string, field func(*Config) *int, most int, s Setting) Setting {
-	s.Name, s.Form, s.Limits = name, "number", fmt.Sprintf("1 to %d", most)
+func count(name string, field func(*Config) *int, least, most int, s Setting) Setting {
+	s.Name, s.Form, s.Limits = name, "number", fmt.Sprintf("%d to %d", least, most)
 	s.read = func(c *Config, text string) string {
 		n, err := strconv.Atoi(text)
 		if err != nil {
@@ -95,7 +95,7 @@ func count(name string, field func(*Config) *int, most int, s Setting) Setting {
 	}
 	s.check = func(c *Config) string {
 		n := *field(c)
-		return when(n < 1 || n > most, "must be "+s.Limits)
+		return when(n < least || n > most, "must be "+s.Limits)
 	}
 	return s
 }

@@ -2,12 +2,14 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/limits"
+	"github.com/holdfast-oms/holdfast/internal/ratelimit"
 )
 
 // Setting is one row of the table. Its name, pay_window, is its line in holdfast.yaml; --pay-window is its flag and
@@ -22,10 +24,10 @@ type Setting struct {
 	Help    string
 	Secret  bool // never shown
 
-	list  bool                                // may be a list in the file
-	read  func(c *Config, text string) string // says what is wrong with the text, or ""
-	check func(c *Config) string              // says what is wrong with the value, or ""
-	show  func(text string) string            // what may be shown of the text; nil: all of it
+	separator string                              // of values that may be a list in the file
+	read      func(c *Config, text string) string // says what is wrong with the text, or ""
+	check     func(c *Config) string              // says what is wrong with the value, or ""
+	show      func(text string) string            // what may be shown of the text; nil: all of it
 }
 
 // Section groups settings by who needs them.
@@ -34,12 +36,13 @@ type Section string
 // The sections, in the order they are shown.
 const (
 	Desk   Section = "The desk"
+	Guards Section = "Limits, guards and sessions"
 	Tuning Section = "Tuning"
 	Caller Section = "Commands that call a running desk"
 )
 
 // Sections lists every section.
-func Sections() []Section { return []Section{Desk, Tuning, Caller} }
+func Sections() []Section { return []Section{Desk, Guards, Tuning, Caller} }
 
 // Env is the setting's environment variable.
 func (s *Setting) Env() string { return envPrefix + strings.ToUpper(s.Name) }
@@ -59,6 +62,10 @@ const (
 	openWaitMax      = 2 * time.Second // who has waited so long is refused in any case
 	numberBlockMax   = 1_000_000
 	streamsMaxMax    = 1_000_000
+
+	repeatGuardMax = time.Minute
+	sessionIdleMin = time.Minute
+	sessionMaxMax  = 366 * 24 * time.Hour
 
 	eventRetentionMin = 7 * 24 * time.Hour // an idempotency key is answered with an event's data, for 72 hours and then some
 	eventRetentionMax = 20 * 366 * 24 * time.Hour
@@ -99,7 +106,7 @@ func Settings() []Setting {
 			},
 		},
 		{
-			Name: "providers", Section: Desk, Form: "list", Default: "sandbox", list: true,
+			Name: "providers", Section: Desk, Form: "list", Default: "sandbox", separator: ",",
 			Help: "How orders can be paid, separated by commas: sandbox, or off.",
 			read: readProviders, check: checkProviders,
 		},
@@ -112,7 +119,7 @@ func Settings() []Setting {
 			},
 		},
 		{
-			Name: "cors_origins", Section: Desk, Form: "list", Default: off, list: true,
+			Name: "cors_origins", Section: Desk, Form: "list", Default: off, separator: ",",
 			Help: "Web pages of which origins may call the API from a browser, such as https://shop.example, separated by commas; * is any, off none.",
 			read: readOrigins, check: checkOrigins,
 		},
@@ -166,11 +173,57 @@ func Settings() []Setting {
 			Help: "The share of requests that are traced without their caller asking for it, 0 to 1.",
 		}),
 
-		count("batch_max", func(c *Config) *int { return &c.BatchMax }, batchMaxMax, Setting{
+		{
+			Name: "limits", Section: Guards, Form: "rules", Default: off, separator: ";",
+			Help: "How often a client may call, as rules separated by semicolons: a route or * for all of them, what is counted (address, key or user), " +
+				"the rate, and how many may come at once: POST /v1/orders user 5/10s burst 10; * key 1000/s. Every rule that fits counts. " +
+				"What needs no key is not limited.",
+			read: readLimits,
+		},
+		{
+			Name: "trusted_proxies", Section: Guards, Form: "list", Default: off, separator: ",",
+			Help: "The networks of the proxies in front, such as 10.0.0.0/8, separated by commas: what these say of a client's address is believed, and " +
+				"nobody else.",
+			read: readProxies, check: checkProxies,
+		},
+		oneOf("proxy_header", func(c *Config) *string { return &c.ProxyHeader }, []string{XForwardedFor, Forwarded}, Setting{
+			Section: Guards, Default: XForwardedFor,
+			Help: "The header in which they name it. The other one, which a client may have sent, is not looked at.",
+		}),
+		count("unpaid_orders_max", func(c *Config) *int { return &c.UnpaidOrdersMax }, 0, limits.GuardedOrders, Setting{
+			Section: Guards, Default: "0",
+			Help: "Orders of one user that may wait to be paid at a time; 0: any number. Those placed before it was first set are not counted.",
+		}),
+		count("cool_down_after", func(c *Config) *int { return &c.CoolDownAfter }, 0, limits.GuardedOrders, Setting{
+			Section: Guards, Default: "0",
+			Help: "How many orders a user may leave to expire within cool_down_within before he has to wait; 0: any number.",
+		}),
+		duration("cool_down_within", func(c *Config) *time.Duration { return &c.CoolDownWithin }, time.Second, limits.CoolDownMax, Setting{
+			Section: Guards, Default: "1h",
+			Help: "See cool_down_after.",
+		}),
+		duration("cool_down", func(c *Config) *time.Duration { return &c.CoolDown }, time.Second, limits.CoolDownMax, Setting{
+			Section: Guards, Default: "15m",
+			Help: "How long he waits, from the end of the last of those orders on, before he may place another.",
+		}),
+		duration("repeat_guard", func(c *Config) *time.Duration { return &c.RepeatGuard }, 0, repeatGuardMax, Setting{
+			Section: Guards, Default: "0s",
+			Help: "For how long a user may not order the same lines again under another Idempotency-Key; 0s: he may at once.",
+		}),
+		duration("session_idle", func(c *Config) *time.Duration { return &c.SessionIdle }, sessionIdleMin, sessionMaxMax, Setting{
+			Section: Guards, Default: "30m",
+			Help: "How long a buyer's session lasts without being used.",
+		}),
+		duration("session_max", func(c *Config) *time.Duration { return &c.SessionMax }, sessionIdleMin, sessionMaxMax, Setting{
+			Section: Guards, Default: "24h",
+			Help: "How long it lasts however much it is used.",
+		}),
+
+		count("batch_max", func(c *Config) *int { return &c.BatchMax }, 1, batchMaxMax, Setting{
 			Section: Tuning, Default: "512",
 			Help: "Commands that share one transaction at most.",
 		}),
-		count("open_queue", func(c *Config) *int { return &c.OpenQueue }, queueMax, Setting{
+		count("open_queue", func(c *Config) *int { return &c.OpenQueue }, 1, queueMax, Setting{
 			Section: Tuning, Default: "8192",
 			Help: "Orders and other openings that may wait; more are answered overloaded.",
 		}),
@@ -178,15 +231,15 @@ func Settings() []Setting {
 			Section: Tuning, Default: "1s",
 			Help: "How long they may have to wait; while it is longer, more are answered overloaded.",
 		}),
-		count("settle_queue", func(c *Config) *int { return &c.SettleQueue }, queueMax, Setting{
+		count("settle_queue", func(c *Config) *int { return &c.SettleQueue }, 1, queueMax, Setting{
 			Section: Tuning, Default: "8192",
 			Help: "Payments, cancellations and expiries that may wait.",
 		}),
-		count("streams_max", func(c *Config) *int { return &c.StreamsMax }, streamsMaxMax, Setting{
+		count("streams_max", func(c *Config) *int { return &c.StreamsMax }, 1, streamsMaxMax, Setting{
 			Section: Tuning, Default: "4000",
 			Help: "Streams that may be open; more are answered overloaded. Each takes about 30 kB.",
 		}),
-		count("number_block", func(c *Config) *int { return &c.NumberBlock }, numberBlockMax, Setting{
+		count("number_block", func(c *Config) *int { return &c.NumberBlock }, 1, numberBlockMax, Setting{
 			Section: Tuning, Default: "1000",
 			Help: "Order numbers taken from the database at once. What is left of a block when a process stops is lost.",
 		}),
@@ -279,6 +332,47 @@ func checkDatabase(c *Config) string {
 		return "is no URL; what is special in a password is written with %"
 	case err != nil, u.Opaque != "", !slices.Contains([]string{"postgres", "postgresql", "mysql"}, u.Scheme):
 		return forms
+	}
+	return ""
+}
+
+// readLimits reads the rules at once: what cannot be read is no value.
+func readLimits(c *Config, text string) (wrong string) {
+	if c.Limits = nil; text == off {
+		return ""
+	}
+	c.Limits, wrong = ratelimit.Parse(text)
+	return wrong
+}
+
+func readProxies(c *Config, text string) string {
+	c.TrustedProxies = nil
+	if text == off {
+		return ""
+	}
+	for _, word := range strings.Split(text, ",") {
+		network, err := netip.ParsePrefix(strings.TrimSpace(word))
+		if err != nil {
+			return fmt.Sprintf("must be networks such as 10.0.0.0/8 or 2001:db8::/32; %q is none", strings.TrimSpace(word))
+		}
+		c.TrustedProxies = append(c.TrustedProxies, network)
+	}
+	return ""
+}
+
+// checkProxies wants networks as they are: an address with bits beyond its network's was meant to be something else.
+func checkProxies(c *Config) string {
+	for i, network := range c.TrustedProxies {
+		switch {
+		case network != network.Masked():
+			return fmt.Sprintf("%s must be the network itself, %s", network, network.Masked())
+		case network.Addr().Is4In6():
+			return fmt.Sprintf("%s must be written as IPv4", network)
+		case network.Bits() == 0:
+			return fmt.Sprintf("%s is everybody: then any client could name any address", network)
+		case slices.Contains(c.TrustedProxies[:i], network):
+			return fmt.Sprintf("names %s twice", network)
+		}
 	}
 	return ""
 }

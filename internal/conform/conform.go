@@ -32,7 +32,7 @@ type story struct {
 func Run(t *testing.T, open Open) {
 	t.Helper()
 	for _, stories := range [][]story{
-		placing, paying, ending, stocking, quarantining, numbering, spelling, failing, waiting,
+		placing, paying, ending, stocking, quarantining, numbering, spelling, failing, waiting, guarding,
 	} {
 		for _, s := range stories {
 			t.Run(s.name, func(t *testing.T) {

@@ -26,13 +26,14 @@ const (
 	RefundFailed    Type = "refund.failed"
 	StockChanged    Type = "stock.changed"
 	StockDepleted   Type = "stock.depleted"
+	UserCoolingDown Type = "user.cooling_down"
 )
 
 // Types lists every type, in the order of product.md.
 func Types() []Type {
 	return []Type{
 		OrderPlaced, OrderExpiring, OrderPaid, OrderCancelled, OrderExpired, OrderFulfilled, OrderRefunded,
-		PaymentLate, RefundDue, RefundSucceeded, RefundFailed, StockChanged, StockDepleted,
+		PaymentLate, RefundDue, RefundSucceeded, RefundFailed, StockChanged, StockDepleted, UserCoolingDown,
 	}
 }
 

@@ -11,7 +11,9 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/apikey"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
+	"github.com/holdfast-oms/holdfast/internal/limits"
 	"github.com/holdfast-oms/holdfast/internal/provider/sandbox"
+	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
 // newShop is a desk with a product, a user, a pending and a paid order, and a payment, where the sandbox is a provider too; with
@@ -37,7 +39,16 @@ func newShop(tb testing.TB, change ...func(*Options, *ledger.Options)) (*desk, m
 		"quantity": 1, "amount": 9900, "currency": "CNY", "pay_window": "15m", "status": "succeeded", "scopes": []any{"users:read"},
 		"on_sale_from": "2026-11-01T00:00:00Z", "on_sale_until": "2026-12-01T00:00:00+08:00", "expires_at": "2027-01-01T00:00:00Z",
 	}
+	session := d.login("u-3")
+	withSession := func(string) []string { // a good one: that of before, unless it was ended
+		if _, err := d.store.SessionByHash(tb.Context(), apikey.HashOf(session)); err != nil {
+			session = d.login("u-3")
+		}
+		return []string{"Authorization", "Bearer " + session}
+	}
 	said := map[string]sample{
+		"getSession":  {sign: withSession},
+		"endSession":  {sign: withSession},
 		"putProduct":  {target: "/v1/products/sku-9"},
 		"putUser":     {target: "/v1/users/u-9"},
 		"placeOrder":  {header: []string{"Idempotency-Key", "sample"}},
@@ -54,6 +65,17 @@ func newShop(tb testing.TB, change ...func(*Options, *ledger.Options)) (*desk, m
 		},
 	}
 	return d, samplesOf(tb, stands, said)
+}
+
+// login makes a session of a user, past the API, and gives its token.
+func (d *desk) login(id user.ID) string {
+	d.t.Helper()
+	now := d.clock.Now()
+	sessionID, token := apikey.MakeSession()
+	d.must(d.store.AddSession(d.t.Context(), &apikey.Session{
+		ID: sessionID, UserID: id, Hash: apikey.HashOf(token), CreatedAt: now, ExpiresAt: now.Add(sessionIdle), EndsAt: now.Add(sessionMax),
+	}, limits.SessionsOfUser))
+	return token
 }
 
 // another places an order that nobody has placed before.
@@ -170,7 +192,7 @@ func TestKeysAreLookedUpSeldom(t *testing.T) {
 	}
 	for range 2*unknownKept + 2 {
 		_, secret := apikey.Make()
-		_, _ = d.server.keys.learn(apikey.HashOf(secret), nil, fault.ErrNotFound, 0, nil)
+		_, _ = d.server.keys.learn(apikey.HashOf(secret), nil, fault.ErrNotFound, d.clock.Now(), 0, nil)
 	}
 	if got := len(d.server.keys.unknown); got > unknownKept {
 		t.Errorf("%d unknown keys are kept, want at most %d", got, unknownKept)

@@ -61,8 +61,9 @@ func advised() map[string]advice {
 		"events_pruned": {do: "Begin again without a cursor, or at `earliest_position`: older events are not kept any more. Orders are, so read what you " +
 			"missed from GET /v1/orders.", extra: []string{"earliest_position"}},
 
-		"rate_limited":           {do: "Wait as long as `Retry-After` says.", yet: true},
-		"too_many_unpaid_orders": {do: "Pay or cancel orders that wait to be paid.", yet: true},
+		"rate_limited": {do: "Wait as long as `Retry-After` says. `RateLimit` tells with every answer how much is left, and of which limit. With `order_no`, the same lines were ordered a moment ago, under another key: that order.", extra: []string{"order_no"}},
+		"too_many_unpaid_orders": {do: "Pay or cancel an order that waits to be paid: the user has `max_unpaid` of them. Without `max_unpaid`, he has left too many " +
+			"to expire, and `Retry-After` says when he may order again.", extra: []string{"max_unpaid"}},
 		"overloaded": {do: "Nothing was changed. Wait as long as `Retry-After` says, which is a little different for everybody, and send the same " +
 			"request with the same key."},
 		"unavailable": {do: "Wait as long as `Retry-After` says, and send the same request with the same key: should it have been carried out after all, the key " +

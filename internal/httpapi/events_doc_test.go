@@ -50,6 +50,8 @@ func toldWhen() map[event.Type]told {
 		event.RefundFailed:    {when: "The provider refused to send money back. " + notYetWhen, subject: anOrder, data: asRefund, yet: true},
 		event.StockChanged: {when: "A product's stock changed: a delivery, a write-off, or orders that hold, sell or release it. Orders that were decided together share " +
 			"one.", subject: aProduct, data: asStock},
+		event.UserCoolingDown: {when: "A user left so many orders to expire that he has to wait before he may place another (`cool_down_after`). It follows the " +
+			"`order.expired` that was one too many.", subject: "the number of that order", data: "the user's id, how many of his newest orders were paid and expired, and until when he has to wait"},
 		event.StockDepleted: {when: "The last available unit went. It follows the `stock.changed` that took it.", subject: aProduct, data: asStock},
 	}
 }
@@ -57,7 +59,9 @@ func toldWhen() map[event.Type]told {
 // exampleEvents lets a desk tell one event of every type that is told, and gives the last of each as /v1/events has it.
 func exampleEvents(t *testing.T) map[event.Type]json.RawMessage {
 	t.Helper()
-	d := newDesk(t)
+	d := newDesk(t, func(_ *Options, l *ledger.Options) {
+		l.Guards = ledger.Guards{LeftMax: 1, LeftWithin: time.Hour, CoolDown: 15 * time.Minute}
+	})
 	number := func(o api.Order) order.Number {
 		no, err := order.ParseNumber(o.OrderNo)
 		d.must(err)

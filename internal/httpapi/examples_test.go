@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"os"
@@ -19,6 +20,7 @@ type example struct {
 	body   string   // JSON
 	shell  string   // the body as the shell has it, where that is not the JSON itself
 	golden string   // the file that holds an answer
+	key    string   // the variable that holds what stands for the key; "": HOLDFAST_API_KEY
 	stream bool     // its answer goes on: a look at it is enough
 }
 
@@ -29,6 +31,9 @@ const (
   -H "Authorization: Bearer $HOLDFAST_API_KEY" -H "Content-Type: application/json" -H "Idempotency-Key: $GUEST" \
   -d '{"user_id":"'$GUEST'","lines":[{"product_id":"sku-ticket","quantity":1}]}' |
   sed 's/.*"order_no":"\([0-9]*\)".*/\1/')` + "\n"
+	sessionFirst = `TOKEN=$(curl -sS "` + documented + `/v1/sessions" \
+  -H "Authorization: Bearer $HOLDFAST_API_KEY" -H "Content-Type: application/json" -d '{"user_id":"u-7"}' |
+  sed 's/.*"token":"\([^"]*\)".*/\1/')` + "\n"
 	paymentFirst = orderFirst + `PAYMENT=$(curl -sS "` + documented + `/v1/orders/$ORDER_NO/payments" \
   -H "Authorization: Bearer $HOLDFAST_API_KEY" -H "Content-Type: application/json" -d '{"provider":"sandbox"}')` + "\n"
 )
@@ -70,6 +75,11 @@ func examples() map[string]example {
 			before: orderFirst, path: "/v1/stream-tickets", body: `{"stream":"/v1/orders/202611200000001/stream"}`,
 			shell: `'{"stream":"/v1/orders/'$ORDER_NO'/stream"}'`,
 		},
+
+		"createSession": {path: "/v1/sessions", golden: "session_created", body: `{"user_id":"u-7"}`},
+		"getSession":    {before: sessionFirst, key: "TOKEN", golden: "session"},
+		"endSession":    {before: sessionFirst, key: "TOKEN", golden: "session"},
+		"endSessions":   {path: "/v1/users/u-7/sessions", golden: "sessions_ended"},
 
 		"createPayment": {before: orderFirst, path: "/v1/orders/$ORDER_NO/payments", golden: "payment_created", body: `{"provider":"sandbox"}`},
 		"listPayments":  {before: paymentFirst, path: "/v1/orders/$ORDER_NO/payments", golden: "payments_page"},
@@ -121,7 +131,7 @@ func (e *example) source(r *route) string {
 		parts[0] += " -X " + r.method
 	}
 	if r.scope != "" {
-		parts = append(parts, `-H "Authorization: Bearer $HOLDFAST_API_KEY"`)
+		parts = append(parts, `-H "Authorization: Bearer $`+cmp.Or(e.key, "HOLDFAST_API_KEY")+`"`)
 	}
 	for _, header := range e.header {
 		parts = append(parts, `-H "`+header+`"`)

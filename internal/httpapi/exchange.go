@@ -16,25 +16,28 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/limits"
 	"github.com/holdfast-oms/holdfast/internal/order"
+	"github.com/holdfast-oms/holdfast/internal/ratelimit"
 )
 
 // exchange is one request and its answer. It is the ResponseWriter that the mux and the handlers are given, so that the road
 // needs no context values; and it is used again, with its buffers, for a later request.
 type exchange struct {
-	s     *Server
-	w     http.ResponseWriter
-	r     *http.Request
-	ctx   context.Context //nolint:containedctx // the request's, or a shorter one that the road made of it
-	now   time.Time
-	id    string
-	route *route      // nil where no route matched
-	key   *apikey.Key // nil where none was asked for
-	query url.Values
+	s       *Server
+	w       http.ResponseWriter
+	r       *http.Request
+	ctx     context.Context //nolint:containedctx // the request's, or a shorter one that the road made of it
+	now     time.Time
+	id      string
+	route   *route          // nil where no route matched
+	key     *apikey.Key     // nil where none was asked for, and for a buyer
+	session *apikey.Session // of a buyer; nil: it is none
+	query   url.Values
 
-	status int           // 0: nothing written yet
-	code   string        // of a problem
-	no     order.Number  // of the order it is about; 0: of none
-	took   time.Duration // until a stream began; 0: of no stream
+	status    int               // 0: nothing written yet
+	code      string            // of a problem
+	limitedBy ratelimit.Subject // whose quota was used up; "": nobody's
+	no        order.Number      // of the order it is about; 0: of none
+	took      time.Duration     // until a stream began; 0: of no stream
 
 	traced   func(*Answered) // nil: it is not
 	answered Answered
@@ -69,8 +72,8 @@ func (x *exchange) trace() {
 }
 
 func (x *exchange) reset() {
-	x.w, x.r, x.ctx, x.route, x.key, x.query = nil, nil, nil, nil, nil, nil
-	x.id, x.code, x.status, x.took, x.no, x.traced = "", "", 0, 0, 0, nil
+	x.w, x.r, x.ctx, x.route, x.key, x.session, x.query = nil, nil, nil, nil, nil, nil, nil
+	x.id, x.code, x.limitedBy, x.status, x.took, x.no, x.traced = "", "", "", 0, 0, 0, nil
 	x.fields.wrong = x.fields.wrong[:0]
 	if cap(x.raw) > bufferKept {
 		x.raw = nil

@@ -26,7 +26,7 @@ import (
 func (r *route) allFaults() []*fault.Error {
 	all := append([]*fault.Error{fault.ErrInternal, fault.ErrUnavailable}, r.faults...)
 	if r.scope != "" {
-		all = append(all, fault.ErrUnauthenticated, fault.ErrForbidden, fault.ErrOverloaded)
+		all = append(all, fault.ErrUnauthenticated, fault.ErrForbidden, fault.ErrOverloaded, fault.ErrRateLimited)
 	}
 	if !r.lenient {
 		all = append(all, fault.ErrMalformed, fault.ErrInvalid)

@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"reflect"
 	"regexp"
@@ -161,6 +162,10 @@ func (emptyRecord) NumberDays(context.Context, order.Day, int) ([]checkout.Numbe
 	return nil, nil
 }
 
+func (emptyRecord) AddSession(context.Context, *apikey.Session, int) error {
+	return fault.ErrUnavailable
+}
+func (emptyRecord) EndSessionsOf(context.Context, user.ID) (int64, error)    { return 0, nil }
 func (emptyRecord) AddKey(context.Context, *apikey.Key) error                { return fault.ErrUnavailable }
 func (emptyRecord) Keys(context.Context, string, int) ([]*apikey.Key, error) { return nil, nil }
 func (emptyRecord) RevokeKey(context.Context, string) (*apikey.Key, error) {
@@ -527,4 +532,37 @@ func meaning(t *testing.T, text []byte) (v any) {
 		t.Fatalf("%q: %v", text, err)
 	}
 	return v
+}
+
+// FuzzClientAddress: whatever a client writes into the header, he counts for an address that somebody trusted has named, or his own.
+func FuzzClientAddress(f *testing.F) {
+	for _, s := range []string{"", "198.51.100.1", "a, b", `for="[::1]:80";by=x, for=_y`, `"`, `\`, ",,,", "10.0.0.2, ::ffff:1.2.3.4", "fe80::1%25"} {
+		f.Add(s, "198.51.100.7")
+	}
+	f.Fuzz(func(t *testing.T, madeUp, from string) {
+		address, err := netip.ParseAddr(from)
+		if err != nil {
+			return
+		}
+		own := &http.Request{RemoteAddr: netip.AddrPortFrom(address, 1).String(), Header: http.Header{}}
+		for _, header := range []string{"X-Forwarded-For", "Forwarded"} {
+			p := Proxies{Trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Header: header}
+			if p.trusts(oneForm(address)) {
+				return
+			}
+			want := p.client(own)
+			direct := &http.Request{RemoteAddr: own.RemoteAddr, Header: http.Header{header: {madeUp}}}
+			if got := p.client(direct); got != want {
+				t.Fatalf("%q as %s from %s counts for %s, want %s", madeUp, header, address, got, want)
+			}
+			named := oneForm(address).String()
+			if header == "Forwarded" {
+				named = `for="` + named + `"`
+			}
+			behind := &http.Request{RemoteAddr: "10.0.0.1:1", Header: http.Header{header: {madeUp, named}}}
+			if got := p.client(behind); got != want {
+				t.Fatalf("%q as %s, from %s through a proxy, counts for %s, want %s", madeUp, header, address, got, want)
+			}
+		}
+	})
 }

@@ -18,16 +18,18 @@ import (
 )
 
 // random matches what is drawn anew each time.
-var random = regexp.MustCompile(`pay_[0-9A-HJKMNP-TV-Z]{26}|hf_live_[0-9A-Za-z]{12}_[0-9A-Za-z]{32}_[0-9A-Za-z]{6}|"key_id": "[0-9A-Za-z]{12}"`)
+var random = regexp.MustCompile(`pay_[0-9A-HJKMNP-TV-Z]{26}|hf_(?:live|session)_[0-9A-Za-z]{12}_[0-9A-Za-z]{32}_[0-9A-Za-z]{6}|"(?:key|session)_id": "[0-9A-Za-z]{12}"`)
 
 func mask(match []byte) []byte {
 	switch match[0] {
 	case 'p':
 		return []byte("pay_…")
 	case 'h':
-		return []byte("hf_live_…")
+		kind, _, _ := bytes.Cut(match[len("hf_"):], []byte("_"))
+		return fmt.Appendf(nil, "hf_%s_…", kind)
 	default:
-		return []byte(`"key_id": "…"`)
+		name, _, _ := bytes.Cut(match, []byte(": "))
+		return fmt.Appendf(nil, `%s: "…"`, name)
 	}
 }
 
@@ -102,6 +104,10 @@ func TestAnswersAsTheyAreOnTheWire(t *testing.T) {
 	created := do("POST", "/v1/keys", `{"name":"till","scopes":["orders:write"],"expires_at":"2027-01-01T00:00:00Z"}`, apikey.Admin)
 	d.golden("key_created", created)
 	d.golden("key_revoked", do("DELETE", "/v1/keys/"+read[api.CreatedKey](d, created).KeyID, "", apikey.Admin))
+	session := do("POST", "/v1/sessions", `{"user_id":"u-7"}`, apikey.SessionsWrite)
+	d.golden("session_created", session)
+	d.golden("session", do("GET", "/v1/sessions/current", "", "", "Authorization", "Bearer "+read[api.CreatedSession](d, session).Token))
+	d.golden("sessions_ended", do("DELETE", "/v1/users/u-7/sessions", "", apikey.SessionsWrite))
 	d.golden("numbers_page", get("/v1/numbers"))
 	d.golden("health", get("/healthz"))
 

@@ -134,7 +134,7 @@ func document(all []route) *huma.OpenAPI {
 		Components: &huma.Components{
 			Schemas: schemas,
 			SecuritySchemes: map[string]*huma.SecurityScheme{
-				"bearer": {Type: "http", Scheme: "bearer", Description: "An API key. Each operation names the scope it needs."},
+				"bearer": {Type: "http", Scheme: "bearer", Description: "An API key, with the scope that the operation names; or a buyer's session, where it says so."},
 			},
 		},
 	}
@@ -243,6 +243,7 @@ var tags = []struct {
 	{"Products", "What is on sale, and how much of it there is.", []string{"/v1/products"}},
 	{"Users", "What the shop tells of its buyers.", []string{"/v1/users"}},
 	{"Orders", "Placing them, looking at them, ending them.", []string{"/v1/orders"}},
+	{"Sessions", "Logging buyers in and out.", []string{"/v1/sessions", "/sessions"}},
 	{"Payments", "Attempts to pay, and what providers say of them.", []string{"/payments", "/callbacks"}},
 	{"Live", "Streams that tell of changes as they happen.", []string{"/stream"}},
 	{"Events", "Every fact, in the order that the log has it in.", []string{"/v1/events"}},

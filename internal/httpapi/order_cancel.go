@@ -14,7 +14,7 @@ func (s *Server) cancelOrder(x *exchange) error {
 
 // stepOrder moves an order on, with an optional {"reason"}, and answers with the order.
 func (s *Server) stepOrder(x *exchange, step func(no order.Number, reason string) (order.Order, error)) error {
-	no, err := x.orderNo()
+	no, err := x.changing()
 	if err != nil {
 		return err
 	}

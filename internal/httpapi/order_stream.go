@@ -14,15 +14,12 @@ import (
 
 // streamOrder tells an order as it is, and then at each of its events.
 func (s *Server) streamOrder(x *exchange) error {
-	no, err := x.orderNo()
+	o, err := x.order()
 	if err != nil {
 		return err
 	}
-	if _, err := s.desk.Order(x.ctx, no); err != nil {
-		return err
-	}
 	return s.follow(x, &telling{
-		of: feed.Interest{OrderNo: no}, event: s.orderOf(x), order: (*order.Order).AppendJSON, key: x.stillAllowed,
+		of: feed.Interest{OrderNo: o.Number}, event: s.orderOf(x), order: (*order.Order).AppendJSON, key: x.stillAllowed,
 	})
 }
 
@@ -50,9 +47,16 @@ func (s *Server) orderAt(ctx context.Context, e *event.Event) (*order.Order, err
 	return s.orderNotBefore(ctx, no, e.Sequence)
 }
 
-// stillAllowed looks again whether the key opens the stream: a revoked one is dead within 5 s, for streams too. A record that
-// cannot be asked ends nobody's stream.
+// stillAllowed looks again whether the key or the session opens the stream: a revoked one is dead in seconds, for streams too. A
+// record that cannot be asked ends nobody's stream. A buyer who listens uses his session.
 func (x *exchange) stillAllowed(ctx context.Context) error {
+	if x.session != nil {
+		_, err := x.s.sessions.look(ctx, x.session.Hash, x.s.opt.Clock(), true)
+		if err != nil && fault.Of(err).Kind == fault.Unauthenticated {
+			return fault.ErrUnauthenticated
+		}
+		return nil
+	}
 	key, err := x.s.keys.look(ctx, x.key.Hash, x.s.opt.Clock(), true)
 	switch {
 	case err == nil && key.Allows(x.route.scope):

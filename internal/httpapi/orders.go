@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/limits"
 	"github.com/holdfast-oms/holdfast/internal/order"
 	"github.com/holdfast-oms/holdfast/internal/product"
+	"github.com/holdfast-oms/holdfast/internal/ratelimit"
 	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
@@ -27,7 +28,18 @@ func (s *Server) placeOrder(x *exchange) error {
 		return err
 	}
 	want := checkout.Order{Scope: checkout.Merchant, IdempotencyKey: key}
+	if x.session != nil {
+		want.Scope = checkout.ScopeOf(x.session.UserID)
+	}
 	if err := x.decode(orderRequired, func(f *fields, name []byte) { f.orderField(&want, name) }); err != nil {
+		return err
+	}
+	if x.session != nil {
+		err = x.mine(want.UserID, "user")
+	} else {
+		err = x.take(ratelimit.ByUser, string(want.UserID))
+	}
+	if err != nil {
 		return err
 	}
 	placed, err := s.desk.Place(x.ctx, want)
@@ -94,15 +106,14 @@ func idempotencyKey(h http.Header) (string, error) {
 }
 
 func (s *Server) getOrder(x *exchange) error {
-	no, err := x.orderNo()
-	if err != nil {
+	if _, err := x.orderNo(); err != nil {
 		return err
 	}
 	expand, err := x.expandsUser()
 	if err != nil {
 		return err
 	}
-	o, err := s.desk.Order(x.ctx, no)
+	o, err := x.order()
 	if err != nil {
 		return err
 	}
@@ -145,9 +156,15 @@ func (s *Server) listOrders(x *exchange) error {
 		CreatedAfter: x.timeParam("created_after"),
 		Limit:        x.limit() + 1,
 	}
+	if x.session != nil && filter.UserID == "" {
+		filter.UserID = x.session.UserID
+	}
 	bound := strings.Join([]string{string(filter.UserID), string(filter.Status), filter.CreatedAfter.String()}, "\x00")
 	filter.Before = order.Number(numberAt(x.after(bound)))
 	if err := x.fields.invalid(); err != nil {
+		return err
+	}
+	if err := x.mine(filter.UserID, "user"); err != nil {
 		return err
 	}
 	orders, err := s.desk.Record.Orders(x.ctx, filter)

@@ -5,7 +5,7 @@ import (
 )
 
 func (s *Server) createPayment(x *exchange) error {
-	no, err := x.orderNo()
+	no, err := x.changing()
 	if err != nil {
 		return err
 	}
@@ -36,14 +36,11 @@ func (s *Server) appendPayment(b []byte, p *payment.Payment) []byte {
 
 // listPayments gives all payments of an order: they are few.
 func (s *Server) listPayments(x *exchange) error {
-	no, err := x.orderNo()
+	o, err := x.order()
 	if err != nil {
 		return err
 	}
-	if _, err := s.desk.Order(x.ctx, no); err != nil {
-		return err
-	}
-	payments, err := s.desk.Record.PaymentsOf(x.ctx, no)
+	payments, err := s.desk.Record.PaymentsOf(x.ctx, o.Number)
 	if err != nil {
 		return err
 	}
@@ -59,6 +56,15 @@ func (s *Server) getPayment(x *exchange) error {
 	p, err := s.desk.Record.Payment(x.ctx, id)
 	if err != nil {
 		return err
+	}
+	if x.session != nil {
+		o, err := s.desk.Order(x.ctx, p.OrderNumber)
+		if err != nil {
+			return err
+		}
+		if err := x.mine(o.UserID, "payment"); err != nil {
+			return err
+		}
 	}
 	x.out = s.appendPayment(x.out[:0], p)
 	x.ok(x.out)

@@ -28,10 +28,10 @@ type watcher struct {
 type rows map[string]string
 
 // unwatched are tables and columns that say nothing of orders, stock and money: a batch that refuses everything still wrote
-// its id, and the use of a key is noted.
+// its id, and the use of a key or a session is noted.
 const unwatchedTables = "ledger_batches goose_db_version"
 
-var unwatchedColumns = []string{"last_used_at"}
+var unwatchedColumns = []string{"last_used_at", "idle_at"}
 
 func (d *desk) watch() *watcher {
 	d.t.Helper()

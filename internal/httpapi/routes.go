@@ -29,6 +29,9 @@ type route struct {
 	stream       bool // its answer goes on; a ticket may stand for the key
 	anyKey       bool // which scope it needs depends on the body; the handler asks for it
 	cached       bool // clients may keep it, and ask whether it is still the same
+	buyers       bool // a session may come in too; what it is about has to be the buyer's own, if it is anybody's
+
+	limited *limited // what the operator has set; nil: nothing
 }
 
 // reply is one answer. A nil shape is not JSON of ours.
@@ -64,14 +67,14 @@ func routes() []route {
 			handle:  (*Server).putProduct,
 		},
 		{
-			method: "GET", pattern: "/v1/products/{product_id}", id: "getProduct", scope: apikey.CatalogueRead,
+			method: "GET", pattern: "/v1/products/{product_id}", id: "getProduct", scope: apikey.CatalogueRead, buyers: true,
 			summary: "Look at a product",
 			gives:   []reply{{200, "The product.", api.Product{}}},
 			faults:  []*fault.Error{fault.ErrNotFound},
 			handle:  (*Server).getProduct,
 		},
 		{
-			method: "GET", pattern: "/v1/products", id: "listProducts", scope: apikey.CatalogueRead, list: true,
+			method: "GET", pattern: "/v1/products", id: "listProducts", scope: apikey.CatalogueRead, buyers: true, list: true,
 			summary: "List the products by id",
 			query:   []param{cursorParam, limitParam},
 			gives:   []reply{{200, "A page of products.", api.Page[api.Product]{}}},
@@ -108,16 +111,16 @@ func routes() []route {
 
 		// Users.
 		{
-			method: "PUT", pattern: "/v1/users/{user_id}", id: "putUser", scope: apikey.UsersWrite,
+			method: "PUT", pattern: "/v1/users/{user_id}", id: "putUser", scope: apikey.UsersWrite, buyers: true,
 			summary: "Create or change a user",
-			about:   "What is left out stays as it is; null clears it.",
+			about:   "What is left out stays as it is; null clears it. With a buyer's session, metadata cannot be set: it is the shop's.",
 			takes:   api.PutUser{},
 			gives:   []reply{{200, "Changed, or as he was.", api.User{}}, {201, "Created.", api.User{}}},
-			faults:  []*fault.Error{fault.ErrOverloaded},
+			faults:  []*fault.Error{fault.ErrNotFound, fault.ErrOverloaded},
 			handle:  (*Server).putUser,
 		},
 		{
-			method: "GET", pattern: "/v1/users/{user_id}", id: "getUser", scope: apikey.UsersRead,
+			method: "GET", pattern: "/v1/users/{user_id}", id: "getUser", scope: apikey.UsersRead, buyers: true,
 			summary: "Look at a user",
 			gives:   []reply{{200, "The user.", api.User{}}},
 			faults:  []*fault.Error{fault.ErrNotFound},
@@ -126,7 +129,7 @@ func routes() []route {
 
 		// Orders.
 		{
-			method: "POST", pattern: "/v1/orders", id: "placeOrder", scope: apikey.OrdersWrite,
+			method: "POST", pattern: "/v1/orders", id: "placeOrder", scope: apikey.OrdersWrite, buyers: true,
 			summary: "Place an order",
 			about: "All lines or none, at the catalogue's prices, in one currency. The same Idempotency-Key with the same request gets the " +
 				"same 201, byte for byte, for at least 72 hours; refusals are not remembered. A key older than that may place a new order.",
@@ -134,13 +137,14 @@ func routes() []route {
 			gives: []reply{{201, "Placed. Idempotency-Replayed: true says that it was placed by an earlier request with this key.", api.Order{}}},
 			faults: []*fault.Error{
 				fault.ErrOutOfStock, fault.ErrNotOnSale, fault.ErrPurchaseLimit, fault.ErrKeyInProgress, fault.ErrKeyReused,
-				fault.ErrTooManyUnpaid, fault.ErrRateLimited, fault.ErrOverloaded,
+				fault.ErrNotFound, fault.ErrTooManyUnpaid, fault.ErrOverloaded,
 			},
 			handle: (*Server).placeOrder,
 		},
 		{
-			method: "GET", pattern: "/v1/orders", id: "listOrders", scope: apikey.OrdersRead, list: true,
+			method: "GET", pattern: "/v1/orders", id: "listOrders", scope: apikey.OrdersRead, buyers: true, list: true,
 			summary: "List orders, newest first",
+			about:   "With a buyer's session, his own.",
 			query: []param{
 				{"user_id", "Of this user.", ""},
 				{"status", "In this status.", ""},
@@ -148,10 +152,11 @@ func routes() []route {
 				cursorParam, limitParam,
 			},
 			gives:  []reply{{200, "A page of orders.", api.Page[api.Order]{}}},
+			faults: []*fault.Error{fault.ErrNotFound},
 			handle: (*Server).listOrders,
 		},
 		{
-			method: "GET", pattern: "/v1/orders/{order_no}", id: "getOrder", scope: apikey.OrdersRead,
+			method: "GET", pattern: "/v1/orders/{order_no}", id: "getOrder", scope: apikey.OrdersRead, buyers: true,
 			summary: "Look at an order",
 			query:   []param{{"expand", "user joins the user in; the key needs users:read too.", ""}},
 			gives:   []reply{{200, "The order, with its countdown as it stands.", api.Order{}}},
@@ -159,7 +164,7 @@ func routes() []route {
 			handle:  (*Server).getOrder,
 		},
 		{
-			method: "POST", pattern: "/v1/orders/{order_no}/cancel", id: "cancelOrder", scope: apikey.OrdersWrite,
+			method: "POST", pattern: "/v1/orders/{order_no}/cancel", id: "cancelOrder", scope: apikey.OrdersWrite, buyers: true,
 			summary: "Cancel a pending order and give its stock back",
 			takes:   api.Reason{}, bodyOptional: true,
 			gives:  []reply{{200, "Cancelled.", api.Order{}}},
@@ -176,7 +181,7 @@ func routes() []route {
 		},
 
 		{
-			method: "GET", pattern: "/v1/orders/{order_no}/stream", id: "streamOrder", scope: apikey.OrdersRead, stream: true,
+			method: "GET", pattern: "/v1/orders/{order_no}/stream", id: "streamOrder", scope: apikey.OrdersRead, buyers: true, stream: true,
 			summary: "Follow an order as it happens",
 			about: "Server-Sent Events: first order, the order as it is, then its events by their names, with the order as each has it. " +
 				"It goes on when the order is over: money can come late. " + resumes,
@@ -186,7 +191,7 @@ func routes() []route {
 			handle: (*Server).streamOrder,
 		},
 		{
-			method: "GET", pattern: "/v1/users/{user_id}/stream", id: "streamUser", scope: apikey.OrdersRead, stream: true,
+			method: "GET", pattern: "/v1/users/{user_id}/stream", id: "streamUser", scope: apikey.OrdersRead, buyers: true, stream: true,
 			summary: "Follow all orders of a user as it happens",
 			about: "Server-Sent Events: the events of all the user's orders by their names, with the order as each has it. It begins at now; the user " +
 				"need not be known. " + resumes,
@@ -196,19 +201,54 @@ func routes() []route {
 			handle: (*Server).streamUser,
 		},
 		{
-			method: "POST", pattern: "/v1/stream-tickets", id: "createStreamTicket", scope: apikey.OrdersRead, anyKey: true,
+			method: "POST", pattern: "/v1/stream-tickets", id: "createStreamTicket", scope: apikey.OrdersRead, buyers: true, anyKey: true,
 			summary: "Make a ticket for one stream",
 			about: "For browsers, whose EventSource can send no key: as ?ticket= it opens the stream it was made for, once, within 60 s, while the key " +
 				"is good. It needs the scope that the stream needs. When the stream breaks, open it again with a new ticket and ?last_event_id=.",
 			takes:  api.CreateStreamTicket{},
 			gives:  []reply{{201, "Made. The ticket is shown this once.", api.StreamTicket{}}},
-			faults: []*fault.Error{fault.ErrOverloaded},
+			faults: []*fault.Error{fault.ErrNotFound, fault.ErrOverloaded},
 			handle: (*Server).createTicket,
+		},
+
+		// Sessions.
+		{
+			method: "POST", pattern: "/v1/sessions", id: "createSession", scope: apikey.SessionsWrite,
+			summary: "Log a buyer in",
+			about: "For a user whom the shop has recognized. The token is used like a key, as Authorization: Bearer, and sees and touches what " +
+				"belongs to this user, and the products; what is somebody else's is not found. A user has 20 good sessions at most: a new one ends " +
+				"the one that would run out first.",
+			takes:  api.CreateSession{},
+			gives:  []reply{{201, "Made. The token is shown this once.", api.CreatedSession{}}},
+			faults: []*fault.Error{fault.ErrOverloaded},
+			handle: (*Server).createSession,
+		},
+		{
+			method: "GET", pattern: "/v1/sessions/current", id: "getSession", scope: apikey.SessionsWrite, buyers: true,
+			summary: "Look at the session that the request comes with",
+			gives:   []reply{{200, "The session.", api.Session{}}},
+			faults:  []*fault.Error{fault.ErrNotFound},
+			handle:  (*Server).getSession,
+		},
+		{
+			method: "DELETE", pattern: "/v1/sessions/current", id: "endSession", scope: apikey.SessionsWrite, buyers: true,
+			summary: "Log the buyer out",
+			about:   "Ends the session that the request comes with, and the streams that it opened. It is dead in all processes within a second.",
+			gives:   []reply{{200, "The session as it was.", api.Session{}}},
+			faults:  []*fault.Error{fault.ErrNotFound},
+			handle:  (*Server).endSession,
+		},
+		{
+			method: "DELETE", pattern: "/v1/users/{user_id}/sessions", id: "endSessions", scope: apikey.SessionsWrite,
+			summary: "Log a user out everywhere",
+			gives:   []reply{{200, "Ended, as many as there were.", api.EndedSessions{}}},
+			faults:  []*fault.Error{fault.ErrNotFound},
+			handle:  (*Server).endSessions,
 		},
 
 		// Payments.
 		{
-			method: "POST", pattern: "/v1/orders/{order_no}/payments", id: "createPayment", scope: apikey.OrdersWrite,
+			method: "POST", pattern: "/v1/orders/{order_no}/payments", id: "createPayment", scope: apikey.OrdersWrite, buyers: true,
 			summary: "Open an attempt to pay an order",
 			takes:   api.CreatePayment{},
 			gives: []reply{
@@ -219,7 +259,7 @@ func routes() []route {
 			handle: (*Server).createPayment,
 		},
 		{
-			method: "GET", pattern: "/v1/orders/{order_no}/payments", id: "listPayments", scope: apikey.OrdersRead,
+			method: "GET", pattern: "/v1/orders/{order_no}/payments", id: "listPayments", scope: apikey.OrdersRead, buyers: true,
 			summary: "List the payments of an order, oldest first",
 			about:   "All of them on one page.",
 			gives:   []reply{{200, "The payments.", api.Page[api.Payment]{}}},
@@ -227,7 +267,7 @@ func routes() []route {
 			handle:  (*Server).listPayments,
 		},
 		{
-			method: "GET", pattern: "/v1/payments/{payment_id}", id: "getPayment", scope: apikey.OrdersRead,
+			method: "GET", pattern: "/v1/payments/{payment_id}", id: "getPayment", scope: apikey.OrdersRead, buyers: true,
 			summary: "Look at a payment",
 			gives:   []reply{{200, "The payment.", api.Payment{}}},
 			faults:  []*fault.Error{fault.ErrNotFound},

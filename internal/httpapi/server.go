@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -17,9 +18,11 @@ import (
 
 	"github.com/rs/cors"
 
+	"github.com/holdfast-oms/holdfast/internal/apikey"
 	"github.com/holdfast-oms/holdfast/internal/checkout"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/feed"
+	"github.com/holdfast-oms/holdfast/internal/ratelimit"
 )
 
 // Options of a Server. The zero value of each is its default.
@@ -43,6 +46,13 @@ type Options struct {
 	CursorKey []byte                  // seals the cursors, one per record; nil: cursors end with this process
 	Callbacks []CallbackProvider      // who may send notices
 	Pages     map[string]http.Handler // further patterns of the mux, open to anyone
+
+	SessionIdle time.Duration // how long a session lasts unused; 30 min
+	SessionMax  time.Duration // and however much it is used; 24 h
+
+	Limits  []ratelimit.Rule // none: nobody is limited
+	Limiter Limiter          // that keeps their quotas
+	Proxies Proxies          // in front
 
 	Origins []string // of web pages that may call from a browser; "*" is any, none is none
 
@@ -70,6 +80,7 @@ func (o *Options) defaults(d *checkout.Desk) {
 		o.CursorKey = make([]byte, sealBytes)
 		_, _ = rand.Read(o.CursorKey)
 	}
+	o.SessionIdle, o.SessionMax = cmp.Or(o.SessionIdle, sessionIdle), cmp.Or(o.SessionMax, sessionMax)
 	o.Version = cmp.Or(o.Version, "unknown")
 }
 
@@ -80,6 +91,7 @@ type Answered struct {
 	Method   string // one of HTTP's, or "other"
 	Status   int
 	Code     string // of a problem
+	Limited  string // the subject whose quota was used up, of a request that was refused for it
 	OrderNo  string // which order it was about, if one
 	Panicked bool
 	Took     time.Duration
@@ -91,12 +103,16 @@ type Load struct {
 	Lists, ListsMax    int   // running
 	KnownKeys, Unknown int   // API keys remembered: good ones, made-up ones
 	KeyLookups         int64 // times the record was asked for a key
+	Sessions           int   // remembered
+	SessionLookups     int64 // times the record was asked for one
 }
 
 // Load tells how busy the door is.
 func (s *Server) Load() Load {
 	l := Load{InFlight: s.inFlight.Load(), Lists: len(s.lists), ListsMax: cap(s.lists), KeyLookups: s.keys.asked.Load()}
 	l.KnownKeys, l.Unknown = s.keys.size()
+	l.Sessions, _ = s.sessions.size()
+	l.SessionLookups = s.sessions.asked.Load()
 	return l
 }
 
@@ -106,6 +122,9 @@ const (
 	listWait    = 250 * time.Millisecond // for a turn
 	listMax     = 5 * time.Second        // of one list
 	warnEvery   = time.Second            // that the record is unavailable
+
+	sessionIdle = 30 * time.Minute
+	sessionMax  = 24 * time.Hour
 )
 
 // Server answers the API.
@@ -116,7 +135,8 @@ type Server struct {
 	routes   []route
 	streams  *streams
 	cors     *cors.Cors // nil: off
-	keys     *keyring
+	keys     *keyring[*apikey.Key]
+	sessions *keyring[*apikey.Session]
 	cursors  cursors
 	lists    chan struct{} // a place for each list that may run
 	refusals *pace         // of orders, when there are too many
@@ -140,12 +160,14 @@ func New(d *checkout.Desk, opt Options) *Server {
 		streams:  newStreams(opt.StreamsMax),
 		cors:     newCORS(opt.Origins),
 		keys:     newKeyring(d.Record, opt.Clock, opt.Log),
+		sessions: newSessionRing(d.Record, opt.Clock, opt.Log, opt.SessionIdle),
 		cursors:  cursors{opt.CursorKey},
 		lists:    make(chan struct{}, listsAtOnce),
 		refusals: newRefusals(),
 		document: newDocument(opt.PublicURL),
 		page:     newPage(),
 	}
+	limitRoutes(s.routes, opt.Limits)
 	s.exchanges.New = func() any { return &exchange{s: s} }
 	for pattern, methods := range byPattern(s.routes) {
 		s.mux.Handle(pattern, newEndpoint(methods))
@@ -160,7 +182,7 @@ func New(d *checkout.Desk, opt Options) *Server {
 // Close ends the streams and waits for what goes on beside the requests.
 func (s *Server) Close(ctx context.Context) error {
 	s.Drain()
-	return s.keys.close(ctx)
+	return errors.Join(s.keys.close(ctx), s.sessions.close(ctx))
 }
 
 // ServeHTTP takes a request along the road: its id, the log and the guard around everything, then by its pattern
@@ -186,7 +208,7 @@ func (s *Server) end(x *exchange, panicked any) {
 	s.inFlight.Add(-1)
 	lasted := s.opt.Clock().Sub(x.now)
 	x.answered = Answered{
-		Route: x.pattern(), Method: method(x.r), Status: x.status, Code: x.code, Panicked: panicked != nil && !abortedByHandler(panicked),
+		Route: x.pattern(), Method: method(x.r), Status: x.status, Code: x.code, Limited: string(x.limitedBy), Panicked: panicked != nil && !abortedByHandler(panicked),
 		Took: cmp.Or(x.took, lasted), // a stream is answered when it begins
 	}
 	debug := s.opt.Log.Enabled(x.r.Context(), slog.LevelDebug)
@@ -301,10 +323,8 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // carry takes an exchange from its route to its answer.
 func (s *Server) carry(x *exchange) error {
-	if x.route.scope != "" {
-		if err := s.authenticate(x); err != nil {
-			return err
-		}
+	if err := s.letIn(x); err != nil {
+		return err
 	}
 	if err := x.readQuery(); err != nil {
 		return err
@@ -320,6 +340,26 @@ func (s *Server) carry(x *exchange) error {
 	defer func() { <-s.lists }()
 	x.ctx = ctx
 	return x.route.handle(s, x)
+}
+
+// letIn asks who is there and whether he has not come too often, in the order of what it costs: a client's address is at hand, a key
+// has to be known.
+func (s *Server) letIn(x *exchange) error {
+	if x.route.limitedBy(ratelimit.ByAddress) {
+		if err := x.take(ratelimit.ByAddress, s.opt.Proxies.client(x.r)); err != nil {
+			return err
+		}
+	}
+	if x.route.scope == "" {
+		return nil
+	}
+	if err := s.authenticate(x); err != nil {
+		return err
+	}
+	if x.session != nil {
+		return x.take(ratelimit.ByUser, string(x.session.UserID))
+	}
+	return x.take(ratelimit.ByKey, x.key.ID)
 }
 
 // takeTurn waits a little for a list's place.

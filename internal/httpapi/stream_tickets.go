@@ -9,13 +9,19 @@ import (
 
 	"github.com/holdfast-oms/holdfast/internal/apikey"
 	"github.com/holdfast-oms/holdfast/internal/fault"
+	"github.com/holdfast-oms/holdfast/internal/user"
 	"github.com/holdfast-oms/holdfast/internal/wire"
 )
 
 // createTicket makes a ticket for one stream, for who cannot send a header there.
 func (s *Server) createTicket(x *exchange) error {
-	t := &apikey.Ticket{KeyID: x.key.ID, ExpiresAt: x.now.UTC().Truncate(time.Millisecond).Add(apikey.TicketLasts)}
-	var scope apikey.Scope
+	t := &apikey.Ticket{ExpiresAt: x.now.UTC().Truncate(time.Millisecond).Add(apikey.TicketLasts)}
+	if x.session != nil {
+		t.SessionID = x.session.ID
+	} else {
+		t.KeyID = x.key.ID
+	}
+	var of *route
 	err := x.decode([]string{"stream"}, func(f *fields, name []byte) {
 		if string(name) != "stream" {
 			f.unknown()
@@ -25,7 +31,7 @@ func (s *Server) createTicket(x *exchange) error {
 		if !ok {
 			return
 		}
-		if scope, ok = s.streamAt(path); !ok {
+		if of, ok = s.streamAt(path); !ok {
 			f.fail("must be the path of a stream, such as /v1/orders/202611200000042/stream")
 		}
 		t.Stream = path
@@ -33,7 +39,7 @@ func (s *Server) createTicket(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if err := x.needs(scope); err != nil {
+	if err := x.mayFollow(of, t.Stream); err != nil {
 		return err
 	}
 	secret := apikey.MakeTicket()
@@ -53,19 +59,40 @@ func (s *Server) createTicket(x *exchange) error {
 // streamPathChars bounds the path of a stream: a user's id of 128 characters, each escaped.
 const streamPathChars = 4096
 
-// streamAt finds the scope that a stream needs by its path, which is spelled as requests for it are.
-func (s *Server) streamAt(path string) (scope apikey.Scope, ok bool) {
+// streamAt finds the stream by its path, which is spelled as requests for it are.
+func (s *Server) streamAt(path string) (stream *route, ok bool) {
 	u, err := url.Parse(path)
 	if err != nil || len(path) > streamPathChars || u.Scheme != "" || u.Host != "" || u.EscapedPath() != path || !clean(u) {
-		return "", false
+		return nil, false
 	}
 	_, pattern := s.mux.Handler(&http.Request{Method: http.MethodGet, URL: u})
-	for _, r := range s.routes {
-		if r.pattern == pattern && r.stream {
-			return r.scope, true
+	for i := range s.routes {
+		if r := &s.routes[i]; r.pattern == pattern && r.stream {
+			return r, true
 		}
 	}
-	return "", false
+	return nil, false
+}
+
+// mayFollow refuses who could not open a stream himself: a key that lacks its scope, a buyer to whom what it is about does not belong.
+func (x *exchange) mayFollow(stream *route, path string) error {
+	ticketRoute := x.route
+	x.route = stream // whose scope and whose openness to buyers count
+	defer func() { x.route = ticketRoute }()
+	if err := x.needs(stream.scope); err != nil || x.session == nil {
+		return err
+	}
+	before, _, _ := strings.Cut(stream.pattern, "{")
+	id, err := url.PathUnescape(strings.Split(path, "/")[strings.Count(before, "/")])
+	switch {
+	case err != nil:
+		return fault.ErrNotFound
+	case strings.Contains(stream.pattern, "{user_id}"):
+		return x.mine(user.ID(id), "user")
+	}
+	x.r.SetPathValue("order_no", id)
+	_, err = x.order()
+	return err
 }
 
 // ticket gives the ticket in a request for a stream, when it comes in place of a key.
@@ -80,7 +107,7 @@ func (x *exchange) ticket() (secret string, given bool) {
 	return query["ticket"][0], true
 }
 
-// redeem uses a ticket up: it opens the one stream that it was made for, if the key that made it still would.
+// redeem uses a ticket up: it opens the one stream that it was made for, if the key or the session that made it still would.
 func (s *Server) redeem(x *exchange, secret string) error {
 	if !apikey.TicketLike(secret) {
 		return errTicket
@@ -91,16 +118,16 @@ func (s *Server) redeem(x *exchange, secret string) error {
 	default:
 		return fault.ErrOverloaded
 	}
-	key, err := s.desk.Record.TakeTicket(x.ctx, apikey.HashOf(secret), x.r.URL.EscapedPath())
+	key, session, err := s.desk.Record.TakeTicket(x.ctx, apikey.HashOf(secret), x.r.URL.EscapedPath())
 	switch {
 	case errors.Is(err, fault.ErrNotFound):
 		return errTicket
 	case err != nil:
 		return fault.ErrUnavailable.Detailf("Tickets cannot be looked up now.").Because(err)
-	case !key.Valid(x.now):
+	case key != nil && !key.Valid(x.now), session != nil && !session.Valid(x.now):
 		return errTicket
 	}
-	x.key = key
+	x.key, x.session = key, session
 	return nil
 }
 

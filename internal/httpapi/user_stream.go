@@ -11,5 +11,8 @@ func (s *Server) streamUser(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	if err := x.mine(user.ID(id), "user"); err != nil {
+		return err
+	}
 	return s.follow(x, &telling{of: feed.Interest{UserID: user.ID(id)}, event: s.orderOf(x), key: x.stillAllowed})
 }

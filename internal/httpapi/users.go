@@ -8,6 +8,9 @@ import (
 
 func (s *Server) putUser(x *exchange) error {
 	c := ledger.PutUser{ID: user.ID(x.possible("user"))}
+	if err := x.mine(c.ID, "user"); err != nil {
+		return err
+	}
 	err := x.decode(nil, func(f *fields, name []byte) {
 		text := func(limit int) ledger.Patch[string] {
 			return clearable(f, func() string { return f.text(limit) })
@@ -22,6 +25,11 @@ func (s *Server) putUser(x *exchange) error {
 		case "address":
 			c.Address = text(limits.AddressChars)
 		case "metadata":
+			if x.session != nil {
+				f.skip()
+				f.fail("is the shop's own: a buyer cannot set it")
+				return
+			}
 			c.Metadata = set(f.metadata())
 		default:
 			f.unknown()
@@ -42,6 +50,9 @@ func (s *Server) putUser(x *exchange) error {
 func (s *Server) getUser(x *exchange) error {
 	id, err := x.existing("user")
 	if err != nil {
+		return err
+	}
+	if err := x.mine(user.ID(id), "user"); err != nil {
 		return err
 	}
 	u, err := s.desk.Record.User(x.ctx, user.ID(id))

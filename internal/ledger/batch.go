@@ -174,13 +174,13 @@ func (l *Ledger) transact(batch []job, stats *BatchStats) error {
 		}
 		switch {
 		case err == nil:
-			stats.Events = len(books.changes.Events)
+			stats.Events, stats.Holds = len(books.changes.Events), books.holds
 			l.settled(books, batch)
 			return nil
 		case errors.Is(err, ErrCommitted) && doubtful != nil:
 			failpoint.Hit("batch.doubt_was_committed")
 			l.log.Warn("commit confirmed after its answer was lost", "commands", len(batch))
-			stats.Events = len(doubtful.changes.Events)
+			stats.Events, stats.Holds = len(doubtful.changes.Events), doubtful.holds
 			l.settled(doubtful, batch)
 			return nil
 		case errors.Is(err, errInDoubt):
@@ -238,7 +238,7 @@ func (l *Ledger) once(ctx context.Context, id BatchID, batch []job, stats *Batch
 		return nil, fmt.Errorf("%w: claim: %w", errUnclaimed, err)
 	}
 	clock.lap(&stats.Begin)
-	var want Want
+	want := Want{Guarded: l.opt.Guards.on()}
 	for _, j := range batch {
 		j.wants(&want)
 	}
@@ -251,7 +251,7 @@ func (l *Ledger) once(ctx context.Context, id BatchID, batch []job, stats *Batch
 		return nil, fmt.Errorf("grant numbers: %w", err)
 	}
 	clock.lap(&stats.Load)
-	books := newBooks(rows, numbers, l.opt.PayWindow)
+	books := newBooks(rows, numbers, l.opt.PayWindow, l.opt.Guards)
 	if err := decide(batch, books); err != nil {
 		return nil, err
 	}

@@ -21,20 +21,23 @@ type Books struct {
 	*Rows
 	numbers   lease
 	payWindow time.Duration
+	guards    Guards
+	holds     Holds
 
 	stockWas  map[product.ID]stock.Stock // changed stock, as it was loaded
 	ordersHad map[order.Number]int64     // changed orders, and the events they had when they were loaded
 	changes   Changes
 }
 
-func newBooks(rows *Rows, numbers lease, payWindow time.Duration) *Books {
+func newBooks(rows *Rows, numbers lease, payWindow time.Duration, guards Guards) *Books {
 	return &Books{
 		Rows:      rows,
 		numbers:   numbers,
 		payWindow: payWindow,
+		guards:    guards,
 		stockWas:  map[product.ID]stock.Stock{},
 		ordersHad: map[order.Number]int64{},
-		changes:   Changes{Now: rows.Now, Units: map[Buyer]int64{}, Keys: map[Key]Answered{}},
+		changes:   Changes{Now: rows.Now, Units: map[Buyer]int64{}, Histories: map[user.ID]HistoryChange{}, Keys: map[Key]Answered{}},
 	}
 }
 
@@ -94,6 +97,7 @@ func (b *Books) step(o *order.Order, to order.Status, reason string, tells event
 	}
 	b.changes.Transitions = append(b.changes.Transitions, t)
 	b.tellOrder(o, tells)
+	b.ended(o)
 }
 
 // tellOrder writes an event whose data is the order as it is now, and gives that data.
@@ -183,6 +187,7 @@ func (b *Books) finish() *Changes {
 			c.Units[buyer] = b.Units[buyer]
 		}
 	}
+	b.listHistories()
 	for _, no := range slices.Sorted(maps.Keys(b.ordersHad)) {
 		c.Orders = append(c.Orders, OrderChange{b.Orders[no], b.ordersHad[no]})
 	}

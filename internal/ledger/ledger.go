@@ -48,6 +48,7 @@ type Options struct {
 	RerunMax   int           // times a batch is run again when the database asks for it: 5
 	BlockSize  int64         // order numbers granted at once: 1000
 	PayWindow  time.Duration // of products that set none: 30 min
+	Guards     Guards        // none is on
 	TimeZone   *time.Location
 	Log        *slog.Logger
 	Using      func([]Key)    // told of the keys of a batch before it is committed: from now on they may have been used
@@ -122,6 +123,7 @@ type BatchStats struct {
 	Reruns                            int           // runs beyond the first
 	InDoubt                           bool          // a commit whose answer was lost
 	Events                            int           // written to the outbox
+	Holds                             Holds         // that ended
 	Followed                          []Caller      // of its commands, up to followedMax
 	Err                               error
 }

@@ -46,6 +46,9 @@ func (c Place) wants(w *Want) {
 		w.Products = append(w.Products, l.ProductID)
 		w.Buyers = append(w.Buyers, Buyer{l.ProductID, c.UserID})
 	}
+	if w.Guarded {
+		w.Histories = append(w.Histories, c.UserID)
+	}
 }
 
 func (c Place) decide(b *Books) (Placed, error) {
@@ -60,6 +63,9 @@ func (c Place) decide(b *Books) (Placed, error) {
 	}
 	o, err := c.price(b)
 	if err != nil {
+		return Placed{}, err
+	}
+	if err := c.mayPlace(b); err != nil {
 		return Placed{}, err
 	}
 	for _, l := range c.Lines {
@@ -147,6 +153,7 @@ func (c Place) accept(b *Books, o *order.Order) Placed {
 	b.moveLines(o, (*stock.Stock).Hold)
 	b.countUnits(o, +1)
 	b.changes.NewOrders = append(b.changes.NewOrders, o)
+	b.remember(o)
 	body := b.tellOrder(o, event.OrderPlaced)
 	answered := Answered{Fingerprint: c.Fingerprint, Number: o.Number, Body: body}
 	b.Keys[c.Key] = answered

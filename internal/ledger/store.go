@@ -95,6 +95,8 @@ type Want struct {
 	Refs         []Ref
 	Transactions []Transaction
 	Buyers       []Buyer      // counted only where the product counts users
+	Guarded      bool         // a guard is on: the histories of the wanted orders' users are wanted, too
+	Histories    []user.ID    // of those who place orders; to be locked after the users, each present in Rows even if nothing is known
 	Limited      []product.ID // products that may begin to count in this batch: their buyers are counted already
 }
 
@@ -110,7 +112,8 @@ type Rows struct {
 	Refs         map[Ref]bool
 	Transactions map[Transaction]*payment.Payment
 	Units        map[Buyer]int64 // of every wanted buyer, and of the buyers of the wanted orders
-	WorkedOut    []Buyer         // whose units no counter said
+	Histories    map[user.ID]*History
+	WorkedOut    []Buyer // whose units no counter said
 }
 
 // Changes is what a batch writes: rows as they are to be, and what guards them.
@@ -131,11 +134,12 @@ type Changes struct {
 	Payments    []*payment.Payment
 	Refunds     []*payment.Refund
 
-	NewUsers []*user.User
-	Users    []*user.User
-	Units    map[Buyer]int64
-	Keys     map[Key]Answered // Body is not written: it is the data of the order's first event
-	Events   []event.Event
+	NewUsers  []*user.User
+	Users     []*user.User
+	Units     map[Buyer]int64
+	Histories map[user.ID]HistoryChange
+	Keys      map[Key]Answered // Body is not written: it is the data of the order's first event
+	Events    []event.Event
 }
 
 // StockChange is a stock row as it is to be; it must still have version Was.

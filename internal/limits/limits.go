@@ -30,9 +30,12 @@ const (
 	PayWindowMax    = 30 * 24 * time.Hour
 	PageDefault     = 50
 	PageMax         = 200
-	EventsScanned   = 10_000         // positions of the log that one page may look through
-	PaymentsOfOrder = 50             // attempts to pay one order, open and failed
-	APIKeys         = 1000           // that open something
+	EventsScanned   = 10_000 // positions of the log that one page may look through
+	PaymentsOfOrder = 50     // attempts to pay one order, open and failed
+	APIKeys         = 1000   // that open something
+	SessionsOfUser  = 20     // that are good; a new one ends the one used longest ago
+	GuardedOrders   = 20     // of a user that the guards may be set to
+	CoolDownMax     = 7 * 24 * time.Hour
 	ReplayFor       = 72 * time.Hour // the same Idempotency-Key gets the same answer for this long at least
 )
 

@@ -98,6 +98,9 @@ func Start(ctx context.Context, cfg config.Config, opt Options) (_ *Server, err 
 			_ = s.Stop(ctx)
 		}
 	}()
+	if err := httpapi.LimitsFit(cfg.Limits); err != nil {
+		return nil, err
+	}
 	// The port first: it costs nothing to find out that it is taken.
 	l, err := listen(ctx, cfg.Listen)
 	if err != nil {
@@ -158,10 +161,12 @@ func (s *Server) assemble(ctx context.Context) error {
 		orders = inproc.Uncached{}
 		gate.Keys = inproc.NewKeyLooks(s.store.KeysUsed)
 		marks.Ready() // they speak of this process only
-		expiring.Pending, expiring.Self = s.store.StillPending, rand.Uint64()
+		expiring.Pending, expiring.Self = s.store.StillPending, rand.Uint64() //nolint:gosec // a name, not a secret
 	}
+	limiter := inproc.NewLimiter(clock)
+	buyers := inproc.NewBuyers(clock)
 	host, _ := os.Hostname()
-	s.desk = &checkout.Desk{Record: record{s.store}, Gate: gate, Orders: orders, Clock: clock, Observe: s.metrics.Ordered}
+	s.desk = &checkout.Desk{Record: record{s.store}, Gate: gate, Buyers: buyers, Orders: orders, Clock: clock, Observe: s.metrics.Ordered}
 	hub := feed.NewHub(s.store, s.desk, s.log)
 	relay := worker.NewRelay(s.store, fmt.Sprintf("%s:%d:%d", host, os.Getpid(), clock().UnixNano()), s.log, func(moved int) {
 		s.relayed(moved)
@@ -171,12 +176,17 @@ func (s *Server) assemble(ctx context.Context) error {
 	s.ledger = ledger.New(s.store, ledger.Options{
 		BatchMax: s.cfg.BatchMax, OpenMax: s.cfg.OpenQueue, OpenWait: s.cfg.OpenWait, SettleMax: s.cfg.SettleQueue,
 		BlockSize: int64(s.cfg.NumberBlock), PayWindow: s.cfg.PayWindow, TimeZone: s.cfg.TimeZone, Log: s.log,
+		Guards: ledger.Guards{
+			UnpaidMax: s.cfg.UnpaidOrdersMax, LeftMax: s.cfg.CoolDownAfter, LeftWithin: s.cfg.CoolDownWithin, CoolDown: s.cfg.CoolDown,
+			RepeatWithin: s.cfg.RepeatGuard,
+		},
 		Observe:  s.batch,
 		Followed: s.followed(),
 		Using:    gate.Using,
 		Doubted:  orders.Doubted,
 		Applied: func(a *ledger.Applied) {
 			gate.Applied(a)
+			buyers.Applied(a)
 			orders.Applied(a)
 			countdown.Applied(a)
 			if a.Events > 0 {
@@ -203,6 +213,8 @@ func (s *Server) assemble(ctx context.Context) error {
 		Log: s.log, Clock: clock, Ready: s.readiness, Degraded: len(s.store.Weaknesses()) > 0,
 		Quarantined: func() int64 { return auditor.Last().Quarantined }, Metrics: s.metrics.Handler(), Observe: s.answered, Trace: s.trace(),
 		Version: s.version, Callbacks: callbacks, Pages: pages, CursorKey: []byte(cursorKey),
+		SessionIdle: s.cfg.SessionIdle, SessionMax: s.cfg.SessionMax,
+		Limits: s.cfg.Limits, Limiter: limiter, Proxies: httpapi.Proxies{Trusted: s.cfg.TrustedProxies, Header: s.cfg.ProxyHeader},
 		Feed: hub, StreamsMax: s.cfg.StreamsMax, Origins: s.cfg.CORSOrigins,
 		PublicURL: s.cfg.PublicAt(s.listener.Addr()),
 	})
@@ -213,7 +225,7 @@ func (s *Server) assemble(ctx context.Context) error {
 		ErrorLog:       telemetry.ConnectionLog(s.log),
 	}
 	s.http.RegisterOnShutdown(s.api.Drain)
-	s.measure(parts{gate, marks, orders, countdown, expirer, hub, auditor})
+	s.measure(parts{gate, marks, orders, countdown, limiter, expirer, hub, auditor})
 
 	loops, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stopLoops = stop

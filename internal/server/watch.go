@@ -96,6 +96,7 @@ type parts struct {
 	marks     *inproc.KeyMarks
 	orders    orderCache
 	countdown *inproc.Countdown
+	limiter   *inproc.Limiter
 	expirer   *worker.Expirer
 	hub       *feed.Hub
 	auditor   *worker.Auditor
@@ -130,6 +131,9 @@ func (s *Server) measureDoor(p parts, say telemetry.Say) {
 	say("holdfast_keyring_keys", float64(load.KnownKeys), "known")
 	say("holdfast_keyring_keys", float64(load.Unknown), "unknown")
 	say("holdfast_keyring_lookups_total", float64(load.KeyLookups))
+	say("holdfast_sessions_remembered", float64(load.Sessions))
+	say("holdfast_session_lookups_total", float64(load.SessionLookups))
+	say("holdfast_limiter_keys", float64(p.limiter.Keys()))
 	say("holdfast_ready", bit(s.ready.Load()))
 
 	lines := telemetry.CountsOf(s.log)

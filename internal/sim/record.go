@@ -28,6 +28,7 @@ type rows struct {
 	refunds     map[string]payment.Refund // by payment
 	users       map[user.ID]user.User
 	units       map[ledger.Buyer]int64
+	buyers      map[user.ID]remembered
 	keys        map[ledger.Key]usedKey
 	refs        map[ledger.Ref]bool
 	batches     map[ledger.BatchID]time.Time
@@ -37,6 +38,12 @@ type rows struct {
 	waiting     [event.Shards][]int64 // rising
 	log         []int64               // by position, from 1
 	leases      [event.Shards]lease
+}
+
+// remembered is which orders of a user the guards look at.
+type remembered struct {
+	orders  []order.Number
+	version int64
 }
 
 // usedKey is what a key was used for, and when that was committed.
@@ -72,7 +79,7 @@ func newStore(clock func() time.Time, by turns, oneWriter bool) *Store {
 			products: map[product.ID]product.Product{}, stock: map[product.ID]stock.Stock{}, entries: map[product.ID][]stock.Entry{},
 			orders: map[order.Number]order.Order{}, transitions: map[order.Number][]order.Transition{},
 			payments: map[string]payment.Payment{}, paymentsOf: map[order.Number][]string{}, money: map[ledger.Transaction]string{},
-			refunds: map[string]payment.Refund{}, users: map[user.ID]user.User{}, units: map[ledger.Buyer]int64{},
+			refunds: map[string]payment.Refund{}, users: map[user.ID]user.User{}, units: map[ledger.Buyer]int64{}, buyers: map[user.ID]remembered{},
 			keys: map[ledger.Key]usedKey{}, refs: map[ledger.Ref]bool{}, batches: map[ledger.BatchID]time.Time{},
 			days: map[order.Day]int64{}, outbox: map[int64]event.Event{}, bySubject: map[event.Subject][]int64{},
 		},
@@ -162,6 +169,9 @@ func (s *Store) applyChanges(c *ledger.Changes, eventID int64) {
 	}
 	for b, n := range c.Units {
 		s.units[b] = n
+	}
+	for id, h := range c.Histories {
+		s.buyers[id] = remembered{h.Orders, h.Was + 1}
 	}
 	for k, a := range c.Keys {
 		s.keys[k] = usedKey{ledger.Answered{Fingerprint: a.Fingerprint, Number: a.Number}, s.clock()}

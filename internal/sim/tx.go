@@ -240,6 +240,7 @@ func (t *tx) Load(ctx context.Context, want *ledger.Want) (*ledger.Rows, error) 
 		Orders: map[order.Number]*order.Order{}, Payments: map[order.Number][]*payment.Payment{},
 		Users: map[user.ID]*user.User{}, Keys: map[ledger.Key]ledger.Answered{}, Refs: map[ledger.Ref]bool{},
 		Transactions: map[ledger.Transaction]*payment.Payment{}, Units: map[ledger.Buyer]int64{},
+		Histories: map[user.ID]*ledger.History{},
 	}
 	err := t.step(ctx, "load", func() error {
 		orders, ids := once(want.Orders), slices.Clone(want.Products)
@@ -250,7 +251,7 @@ func (t *tx) Load(ctx context.Context, want *ledger.Want) (*ledger.Rows, error) 
 			}
 		}
 		ids = once(ids)
-		if err := t.lockRows(ctx, ids, orders, once(want.Users)); err != nil {
+		if err := t.lockRows(ctx, ids, orders, once(want.Users), once(want.Histories)); err != nil {
 			return err
 		}
 		t.read(into, want, ids, orders)
@@ -273,7 +274,7 @@ func once[T product.ID | order.Number | user.ID](values []T) []T {
 	return slices.Compact(values)
 }
 
-func (t *tx) lockRows(ctx context.Context, ids []product.ID, orders []order.Number, users []user.ID) error {
+func (t *tx) lockRows(ctx context.Context, ids []product.ID, orders []order.Number, users, buyers []user.ID) error {
 	var names []lock
 	for _, id := range ids {
 		if _, there := t.s.products[id]; there {
@@ -288,6 +289,11 @@ func (t *tx) lockRows(ctx context.Context, ids []product.ID, orders []order.Numb
 	for _, id := range users {
 		if _, there := t.s.users[id]; there {
 			names = append(names, lock{"users", string(id)})
+		}
+	}
+	for _, id := range buyers {
+		if _, there := t.s.buyers[id]; there {
+			names = append(names, lock{"buyers", string(id)})
 		}
 	}
 	if planted.Bug(planted.WrittenUnconditionally) {
@@ -347,6 +353,24 @@ func (t *tx) read(into *ledger.Rows, want *ledger.Want, ids []product.ID, orders
 		}
 	}
 	t.readUnits(into, want, orders)
+	if want.Guarded {
+		t.readHistories(into, want)
+	}
+}
+
+func (t *tx) readHistories(into *ledger.Rows, want *ledger.Want) {
+	users := slices.Clone(want.Histories)
+	for _, o := range into.Orders {
+		users = append(users, o.UserID)
+	}
+	for _, id := range once(users) {
+		h := &ledger.History{Version: t.s.buyers[id].version}
+		for _, no := range t.s.buyers[id].orders {
+			o := t.s.orders[no]
+			h.Orders = append(h.Orders, &o)
+		}
+		into.Histories[id] = h
+	}
 }
 
 // readUnits counts the units of every buyer that a rule may ask for, from his orders where no counter says.
@@ -439,6 +463,13 @@ func uniques(c *ledger.Changes) []unique {
 	add("payments", texts(c.NewPayments, func(p *payment.Payment) string { return p.ID }))
 	add("refunds", texts(c.Refunds, func(r *payment.Refund) string { return r.PaymentID }))
 	add("users", texts(c.NewUsers, func(u *user.User) string { return string(u.ID) }))
+	var buyers []string
+	for id, h := range c.Histories {
+		if h.Was == 0 {
+			buyers = append(buyers, string(id))
+		}
+	}
+	add("buyers", buyers)
 	keys := make([]string, 0, len(c.Keys))
 	for k := range c.Keys {
 		keys = append(keys, string(k[:]))
@@ -483,6 +514,8 @@ func (s *Store) taken(l unique) (there bool) {
 		_, there = s.refunds[l.row]
 	case "users":
 		_, there = s.users[user.ID(l.row)]
+	case "buyers":
+		_, there = s.buyers[user.ID(l.row)]
 	case "keys":
 		_, there = s.keys[ledger.Key([]byte(l.row))]
 	}
@@ -502,6 +535,11 @@ func (s *Store) unchanged(c *ledger.Changes) error {
 	for _, o := range c.Orders {
 		if s.orders[o.Number].Events != o.Had {
 			return fmt.Errorf("%w: order %s has changed", ledger.ErrRetry, o.Number)
+		}
+	}
+	for id, h := range c.Histories {
+		if s.buyers[id].version != h.Was {
+			return fmt.Errorf("%w: the history of %s has changed", ledger.ErrRetry, id)
 		}
 	}
 	for _, p := range c.Payments {

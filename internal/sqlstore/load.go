@@ -3,9 +3,11 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"maps"
 	"math"
 	"slices"
 	"sort"
+	"strings"
 
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/money"
@@ -31,6 +33,7 @@ func (t *tx) Load(ctx context.Context, want *ledger.Want) (*ledger.Rows, error) 
 		Refs:         map[ledger.Ref]bool{},
 		Transactions: map[ledger.Transaction]*payment.Payment{},
 		Units:        map[ledger.Buyer]int64{},
+		Histories:    map[user.ID]*ledger.History{},
 	}
 	orders := sorted(want.Orders)
 	lines, err := loadLines(ctx, t, orders)
@@ -47,6 +50,7 @@ func (t *tx) Load(ctx context.Context, want *ledger.Want) (*ledger.Rows, error) 
 		func() error { return t.loadProducts(ctx, sorted(products), rows) },
 		func() error { return t.loadOrders(ctx, orders, lines, rows) },
 		func() error { return t.loadUsers(ctx, sorted(want.Users), rows) },
+		func() error { return t.loadHistories(ctx, want, rows) },
 		func() error { return t.loadKeys(ctx, want.Keys, rows) },
 		func() error { return t.loadRefs(ctx, want.Refs, rows) },
 		func() error { return t.loadPayments(ctx, orders, want.Transactions, rows) },
@@ -146,14 +150,21 @@ func scanOrder(r interface{ Scan(...any) error }) (*order.Order, error) {
 	return o, err
 }
 
-// loadOrders reads orders as they are once they are locked. One without lines was not there yet when the lines were read.
+// loadOrders reads orders as they are once they are locked.
 func (t *tx) loadOrders(ctx context.Context, numbers []order.Number, lines map[order.Number][]order.Line, into *ledger.Rows) error {
+	return t.readOrders(ctx, numbers, lines, t.s.dialect.lock, into.Orders)
+}
+
+// readOrders reads orders. One without lines was not there yet when the lines were read.
+func (t *tx) readOrders(ctx context.Context, numbers []order.Number, lines map[order.Number][]order.Line, lock string,
+	into map[order.Number]*order.Order,
+) error {
 	return lists(t, numbers, orderNo, func(in string, args []any) error {
-		rows, err := t.query(ctx, `SELECT `+orderColumns+` FROM orders WHERE order_no `+in+` ORDER BY order_no`+t.s.dialect.lock, args...)
+		rows, err := t.query(ctx, `SELECT `+orderColumns+` FROM orders WHERE order_no `+in+` ORDER BY order_no`+lock, args...)
 		return scan(rows, err, func(r *sql.Rows) error {
 			o, err := scanOrder(r)
 			if o.Lines = lines[o.Number]; len(o.Lines) > 0 {
-				into.Orders[o.Number] = o
+				into[o.Number] = o
 			}
 			return err
 		})
@@ -183,6 +194,66 @@ func (t *tx) loadUsers(ctx context.Context, ids []user.ID, into *ledger.Rows) er
 			return err
 		})
 	})
+}
+
+func lockBuyersText(d *dialect, in string) string {
+	return `SELECT user_id, recent, version FROM buyers WHERE user_id ` + in + ` ORDER BY user_id` + d.lock
+}
+
+// loadHistories locks and reads which orders the guards look at, and then those orders as they are, unlocked, for orders come before
+// users in the order of locks: who is about to end one of them may be a moment ahead, but none that is over comes back.
+func (t *tx) loadHistories(ctx context.Context, want *ledger.Want, into *ledger.Rows) error {
+	if !want.Guarded {
+		return nil
+	}
+	users := want.Histories
+	for _, o := range into.Orders {
+		users = append(users, o.UserID)
+	}
+	users = sorted(users)
+	for _, id := range users {
+		into.Histories[id] = &ledger.History{}
+	}
+	recent := map[order.Number]user.ID{}
+	err := lists(t, users, text, func(in string, args []any) error {
+		rows, err := t.query(ctx, lockBuyersText(t.s.dialect, in), args...)
+		return scan(rows, err, func(r *sql.Rows) error {
+			var id user.ID
+			var numbers string
+			var version int64
+			if err := r.Scan(&id, &numbers, &version); err != nil {
+				return err
+			}
+			into.Histories[id].Version = version
+			for word := range strings.FieldsSeq(numbers) {
+				no, err := order.ParseNumber(word)
+				if err != nil {
+					return err
+				}
+				recent[no] = id
+			}
+			return nil
+		})
+	})
+	if err != nil || len(recent) == 0 {
+		return err
+	}
+	numbers := slices.Sorted(maps.Keys(recent)) // and so they come by age
+	lines, err := loadLines(ctx, t, numbers)
+	if err != nil {
+		return err
+	}
+	orders := make(map[order.Number]*order.Order, len(numbers))
+	if err := t.readOrders(ctx, numbers, lines, "", orders); err != nil {
+		return err
+	}
+	for _, no := range numbers {
+		if o := orders[no]; o != nil {
+			h := into.Histories[recent[no]]
+			h.Orders = append(h.Orders, o)
+		}
+	}
+	return nil
 }
 
 // loadKeys finds which keys were used, and the bytes they were answered with.

@@ -78,7 +78,8 @@ func TestMariaDBLocksByThePrimaryKeyOnly(t *testing.T) {
 		s.mustExec(t, `INSERT INTO users (user_id, name, phone, email, address, metadata, version, created_at, updated_at)
 			VALUES (?, '', '', '', '', '', 1, 1, 1)`, fmt.Sprint("p", n))
 	}
-	s.mustExec(t, `ANALYZE TABLE products, stock, users`)
+	s.mustExec(t, `INSERT INTO buyers (user_id, recent, version, at) SELECT user_id, '', 1, 1 FROM users`)
+	s.mustExec(t, `ANALYZE TABLE products, stock, users, buyers`)
 	ask := func(n int) (in string, args []any) {
 		for i := range n {
 			args = append(args, fmt.Sprint("p", i+1))
@@ -97,6 +98,10 @@ func TestMariaDBLocksByThePrimaryKeyOnly(t *testing.T) {
 		want = strings.ReplaceAll(strings.Split(want, ",")[0], "s ", "users ")
 		if plan, extra := planMariaDB(t, s, lockUsersText(s.dialect, in), args...); plan != want || strings.Contains(extra, "sort") {
 			t.Errorf("%d users: got %s (%s), want %s", n, plan, extra, want)
+		}
+		want = strings.ReplaceAll(want, "users ", "buyers ")
+		if plan, extra := planMariaDB(t, s, lockBuyersText(s.dialect, in), args...); plan != want || strings.Contains(extra, "sort") {
+			t.Errorf("%d buyers: got %s (%s), want %s", n, plan, extra, want)
 		}
 	}
 	for _, c := range []struct{ about, query, want string }{

@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/order"
+	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
 // What the record forgets. Each method takes a short transaction, bounded by its limit, and may run twice, beside itself too:
@@ -182,6 +183,37 @@ func (s *Store) PruneAPIKeys(ctx context.Context, before time.Time, kept, limit 
 	}
 	if err != nil {
 		return removed, fmt.Errorf("prune keys of the API: %w", err)
+	}
+	return removed, nil
+}
+
+// PruneBuyers looks at up to limit buyers behind one and forgets those who have placed nothing since a time. It gives the last it
+// looked at; more: there are further ones behind it. They are walked like the keys, and for the same reason.
+func (s *Store) PruneBuyers(ctx context.Context, before time.Time, after user.ID, limit int) (removed int64, last user.ID, more bool, err error) {
+	var found int64
+	var end sql.NullString
+	err = s.queryRow(ctx, `SELECT COUNT(*), MAX(user_id) FROM (SELECT user_id FROM buyers WHERE user_id > ? ORDER BY user_id LIMIT ?) AS page`,
+		string(after), limit).Scan(&found, &end)
+	if err != nil {
+		return 0, after, false, fmt.Errorf("prune buyers: %w", classify(err))
+	}
+	if found == 0 {
+		return 0, after, false, nil
+	}
+	last = user.ID(end.String)
+	removed, err = s.exec(ctx, `DELETE FROM buyers WHERE user_id > ? AND user_id <= ? AND at < ?`, string(after), string(last), ms(before))
+	if err != nil {
+		return 0, after, true, fmt.Errorf("prune buyers: %w", err)
+	}
+	return removed, last, found == int64(limit), nil
+}
+
+// PruneSessions forgets up to limit sessions that were over before a time.
+func (s *Store) PruneSessions(ctx context.Context, before time.Time, limit int) (removed int64, err error) {
+	removed, err = s.exec(ctx, `DELETE FROM sessions WHERE session_id IN (SELECT session_id FROM
+		(SELECT session_id FROM sessions WHERE idle_at < ? ORDER BY idle_at LIMIT ?) AS old)`, ms(before), limit)
+	if err != nil {
+		return 0, fmt.Errorf("prune sessions: %w", err)
 	}
 	return removed, nil
 }

@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
+	"strings"
 
 	"github.com/holdfast-oms/holdfast/internal/event"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/order"
+	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
 // Save writes a batch's changes, table by table, in bulk. Rows under a key that another process may want to write
@@ -17,7 +21,7 @@ func (t *tx) Save(ctx context.Context, c *ledger.Changes) error {
 	steps := []func(context.Context, *ledger.Changes) error{
 		t.saveProducts, t.saveStock, t.saveEntries,
 		t.saveNewOrders, t.saveOrders, t.saveTransitions,
-		t.savePayments, t.saveUsers, t.saveUnits, t.saveKeys, t.saveEvents,
+		t.savePayments, t.saveUsers, t.saveUnits, t.saveHistories, t.saveKeys, t.saveEvents,
 	}
 	for _, step := range steps {
 		if err := step(ctx, c); err != nil {
@@ -54,7 +58,9 @@ var (
 		updated_at int`)
 	setUsers = setting(`users`, `name text, phone text, email text, address text, metadata text, version int, updated_at int`,
 		`user_id text`, ``, ``)
-	intoUnits = into(`user_units`, `product_id text, user_id text, units int`).
+	intoBuyers = into(`buyers`, `user_id text, recent text, version int, at int`)
+	setBuyers  = setting(`buyers`, `recent text, version int, at int`, `user_id text`, `version int`, ``)
+	intoUnits  = into(`user_units`, `product_id text, user_id text, units int`).
 			or(`ON CONFLICT (product_id, user_id) DO UPDATE SET units = excluded.units`)
 	intoKeys    = into(`idempotency_keys`, `key bytes, fingerprint bytes, order_no int`)
 	intoOutbox  = into(`outbox`, `id int, subject_kind text, subject text, sequence int, type text, at int, data text`)
@@ -204,6 +210,37 @@ func (t *tx) saveUnits(ctx context.Context, c *ledger.Changes) error {
 	return t.insert(ctx, &intoUnits, len(buyers), func(a []any, i int) []any {
 		return append(a, string(buyers[i].ProductID), string(buyers[i].UserID), c.Units[buyers[i]])
 	})
+}
+
+// saveHistories writes which orders the guards are to look at. Another process that has placed an order of the same user meanwhile is
+// seen by the row: a new one collides, an old one is not as it was loaded; either way the batch is run again, and counts that order.
+func (t *tx) saveHistories(ctx context.Context, c *ledger.Changes) error {
+	var fresh, known []user.ID
+	for _, id := range slices.Sorted(maps.Keys(c.Histories)) {
+		if c.Histories[id].Was == 0 {
+			fresh = append(fresh, id)
+		} else {
+			known = append(known, id)
+		}
+	}
+	err := t.insert(ctx, &intoBuyers, len(fresh), func(a []any, i int) []any {
+		return append(a, string(fresh[i]), numbersText(c.Histories[fresh[i]].Orders), int64(1), ms(c.Now))
+	})
+	if err != nil {
+		return err
+	}
+	return t.update(ctx, &setBuyers, len(known), func(a []any, i int) []any {
+		h := c.Histories[known[i]]
+		return append(a, numbersText(h.Orders), h.Was+1, ms(c.Now), string(known[i]), h.Was)
+	})
+}
+
+func numbersText(numbers []order.Number) string {
+	words := make([]string, len(numbers))
+	for i, no := range numbers {
+		words[i] = no.String()
+	}
+	return strings.Join(words, " ")
 }
 
 func (t *tx) saveKeys(ctx context.Context, c *ledger.Changes) error {

@@ -27,33 +27,42 @@ func (s *Store) AddTicket(ctx context.Context, ticket *apikey.Ticket) error {
 	if err != nil {
 		return fmt.Errorf("forget tickets: %w", err)
 	}
-	_, err = t.exec(ctx, `INSERT INTO stream_tickets (hash, stream, key_id, expires_at) VALUES (?, ?, ?, ?)`,
-		ticket.Hash[:], ticket.Stream, ticket.KeyID, ms(ticket.ExpiresAt))
+	_, err = t.exec(ctx, `INSERT INTO stream_tickets (hash, stream, key_id, session_id, expires_at) VALUES (?, ?, ?, ?, ?)`,
+		ticket.Hash[:], ticket.Stream, ticket.KeyID, ticket.SessionID, ms(ticket.ExpiresAt))
 	if err != nil {
 		return fmt.Errorf("add ticket: %w", err)
 	}
 	return t.Commit(ctx)
 }
 
-// TakeTicket uses a ticket up and gives the key that it was made with. The row that is deleted decides: of all who come with
-// one ticket, one has deleted it.
-func (s *Store) TakeTicket(ctx context.Context, h apikey.Hash, stream string) (*apikey.Key, error) {
+// TakeTicket uses a ticket up and gives the key or the session that it was made with. The row that is deleted decides: of all who
+// come with one ticket, one has deleted it.
+func (s *Store) TakeTicket(ctx context.Context, h apikey.Hash, stream string) (key *apikey.Key, session *apikey.Session, err error) {
 	clock, err := s.now(ctx, s)
 	if err != nil {
-		return nil, fmt.Errorf("take ticket: %w", err)
+		return nil, nil, fmt.Errorf("take ticket: %w", err)
 	}
 	now := ms(clock)
-	k, err := scanAPIKey(s.queryRow(ctx, `SELECT `+keyColumns+` FROM api_keys WHERE key_id =
-		(SELECT key_id FROM stream_tickets WHERE hash = ? AND stream = ? AND expires_at > ?)`, h[:], stream, now))
+	var keyID, sessionID string
+	err = s.queryRow(ctx, `SELECT key_id, session_id FROM stream_tickets WHERE hash = ? AND stream = ? AND expires_at > ?`,
+		h[:], stream, now).Scan(&keyID, &sessionID)
 	if err != nil {
-		return nil, missing(err, "ticket")
+		return nil, nil, missing(err, "ticket")
+	}
+	if sessionID != "" {
+		session, err = scanSession(s.queryRow(ctx, `SELECT `+sessionColumns+` FROM sessions WHERE session_id = ? AND idle_at > ?`, sessionID, now))
+	} else {
+		key, err = scanAPIKey(s.queryRow(ctx, `SELECT `+keyColumns+` FROM api_keys WHERE key_id = ?`, keyID))
+	}
+	if err != nil {
+		return nil, nil, missing(err, "ticket")
 	}
 	taken, err := s.exec(ctx, `DELETE FROM stream_tickets WHERE hash = ? AND stream = ? AND expires_at > ?`, h[:], stream, now)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("take ticket: %w", err)
+		return nil, nil, fmt.Errorf("take ticket: %w", err)
 	case taken == 0:
-		return nil, missing(sql.ErrNoRows, "ticket")
+		return nil, nil, missing(sql.ErrNoRows, "ticket")
 	}
-	return k, nil
+	return key, session, nil
 }

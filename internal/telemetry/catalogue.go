@@ -44,6 +44,8 @@ var (
 	methodLabel = Label{Name: "method", Values: []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"}}
 	classLabel  = Label{Name: "status", Values: []string{"1xx", "2xx", "3xx", "4xx", "5xx"}}
 	codeLabel   = Label{Name: "code", Means: "the code of a fault; given_up where the caller left first"}
+	limitLabel  = Label{Name: "by", Values: []string{"address", "key", "user"}}
+	holdLabel   = Label{Name: "as", Values: []string{"paid", "cancelled", "expired"}}
 	laneLabel   = Label{Name: "lane", Values: []string{"open", "settle"}}
 	stageLabel  = Label{Name: "stage", Values: []string{"begin", "load", "decide", "save", "commit"}}
 	stmtLabel   = Label{Name: "kind", Values: []string{"select", "insert", "update", "delete", "transaction"}}
@@ -73,6 +75,12 @@ func Catalogue() []Metric {
 			Help:  "Requests whose handler panicked.",
 			Alarm: "it rises at all: a mistake in the program; the log has the stack",
 		},
+		{
+			Name: "holdfast_http_limited_total", Kind: Counter, Labels: []Label{limitLabel},
+			Help:  "Requests refused because a limit was used up, by what it counts.",
+			Alarm: "key rises: a program of your own is limited; address or user rises fast: bots, or limits that are too tight",
+		},
+		{Name: "holdfast_limiter_keys", Kind: Gauge, Help: "Addresses, keys and users whose quotas are remembered in this process, up to 200 000."},
 		{Name: "holdfast_http_requests_in_flight", Kind: Gauge, Help: "Requests being answered now."},
 		{
 			Name: "holdfast_streams_open", Kind: Gauge, Help: "Streams that are open now.",
@@ -101,6 +109,11 @@ func Catalogue() []Metric {
 			Alarm: "hundreds a second: somebody is trying keys",
 		},
 
+		{Name: "holdfast_sessions_remembered", Kind: Gauge, Help: "Buyers' sessions remembered for a moment."},
+		{
+			Name: "holdfast_session_lookups_total", Kind: Counter, Help: "Times the record was asked for a session: about one per session in use and second.",
+		},
+
 		// Orders.
 		{Name: "holdfast_orders_placed_total", Kind: Counter, Help: "Orders placed."},
 		{
@@ -112,6 +125,21 @@ func Catalogue() []Metric {
 			Labels: []Label{{Name: "by", Values: []string{"gate", "ledger"}}, codeLabel},
 			Help:   "Orders refused: by the gate without SQL or by the ledger, and why.",
 			Alarm:  "overloaded rises: more is wanted than one desk can do",
+		},
+		{
+			Name: "holdfast_holds_ended_total", Kind: Counter, Labels: []Label{holdLabel},
+			Help:  "Pending orders that ended, and how.",
+			Alarm: "expired are most of them during a sale: stock is held and not paid for",
+		},
+		{
+			Name: "holdfast_user_paid_ratio", Kind: Histogram, buckets: []float64{0, .25, .5, .75, .99, 1},
+			Help: "Of a user's newest orders that were paid or expired, the share that was paid, looked at each time one is. Users who never pay are in " +
+				"the bucket 0. Told while a guard is on.",
+			Alarm: "the bucket 0 grows faster than all others: bots, or buyers who cannot pay",
+		},
+		{
+			Name: "holdfast_users_cooling_down_total", Kind: Counter,
+			Help: "Times a user had left too many orders to expire and has to wait; each is told as user.cooling_down.",
 		},
 		{Name: "holdfast_gate_products", Kind: Gauge, Help: "Products the gate knows."},
 		{
@@ -255,7 +283,7 @@ func Catalogue() []Metric {
 		},
 		{
 			Name: "holdfast_products_quarantined", Kind: Gauge, Help: "Products whose sale is stopped because their numbers do not add up.",
-			Alarm: "above 0: look, and release them",
+			Alarm: "above 0 the sale of a product is stopped: look, and release it",
 		},
 
 		// The process.
@@ -285,4 +313,4 @@ func Catalogue() []Metric {
 var auditorChecks = []string{"V1", "V2", "V4", "V5", "V6", "V7", "V8", "V9", "V10"}
 
 // janitorWhat is what the janitor throws away.
-var janitorWhat = []string{"ledger_batch", "idempotency_key", "event", "number_day", "api_key"}
+var janitorWhat = []string{"ledger_batch", "idempotency_key", "event", "number_day", "api_key", "session", "buyer"}

@@ -37,6 +37,7 @@ type Metrics struct {
 	durations *prometheus.HistogramVec
 	problems  *prometheus.CounterVec
 	panics    prometheus.Counter
+	limited   *prometheus.CounterVec
 	routes    atomic.Pointer[map[routeKey]*routeSeries] // copied when a series comes in
 	adding    sync.Mutex                                // held while one does
 
@@ -51,6 +52,10 @@ type Metrics struct {
 	reruns    prometheus.Counter
 	inDoubt   prometheus.Counter
 	failures  prometheus.Counter
+
+	holds       *prometheus.CounterVec
+	paidShare   prometheus.Observer
+	coolingDown prometheus.Counter
 
 	expiryLag   prometheus.Observer
 	reminderLag prometheus.Observer
@@ -73,6 +78,10 @@ func New(version string) *Metrics {
 	m.durations = m.histogram("holdfast_http_request_duration_seconds")
 	m.problems = m.counter("holdfast_http_problems_total")
 	m.panics = m.counter("holdfast_http_panics_total").WithLabelValues()
+	m.limited = m.counter("holdfast_http_limited_total")
+	for _, by := range limitLabel.Values {
+		m.limited.WithLabelValues(by)
+	}
 	m.routes.Store(&map[routeKey]*routeSeries{})
 
 	m.placed = m.counter("holdfast_orders_placed_total").WithLabelValues()
@@ -90,6 +99,13 @@ func New(version string) *Metrics {
 	m.reruns = m.counter("holdfast_ledger_reruns_total").WithLabelValues()
 	m.inDoubt = m.counter("holdfast_ledger_in_doubt_total").WithLabelValues()
 	m.failures = m.counter("holdfast_ledger_batch_failures_total").WithLabelValues()
+
+	m.holds = m.counter("holdfast_holds_ended_total")
+	for _, as := range holdLabel.Values {
+		m.holds.WithLabelValues(as)
+	}
+	m.paidShare = m.histogram("holdfast_user_paid_ratio").WithLabelValues()
+	m.coolingDown = m.counter("holdfast_users_cooling_down_total").WithLabelValues()
 
 	m.expiryLag = m.histogram("holdfast_expiry_lag_seconds").WithLabelValues()
 	m.reminderLag = m.histogram("holdfast_reminder_lag_seconds").WithLabelValues()
@@ -189,6 +205,7 @@ type Request struct {
 	Route, Method string // the pattern, and the method as far as it is one
 	Status        int
 	Code          string // of a problem
+	Limited       string // the subject whose quota was used up, of a request that was refused for it
 	OrderNo       string // which order it was about, if one
 	Panicked      bool
 	Took          time.Duration
@@ -215,6 +232,9 @@ func (m *Metrics) Request(r *Request) {
 	s.took.Observe(r.Took.Seconds())
 	if r.Code != "" {
 		m.problems.WithLabelValues(r.Code).Inc()
+	}
+	if r.Limited != "" {
+		m.limited.WithLabelValues(limitLabel.one(r.Limited)).Inc()
 	}
 	if r.Panicked {
 		m.panics.Inc()
@@ -264,6 +284,7 @@ func (m *Metrics) Batch(s ledger.BatchStats) {
 	for i, took := range s.Stages() {
 		m.stages[i].Observe(took.Seconds())
 	}
+	m.held(&s.Holds)
 	m.reruns.Add(float64(s.Reruns))
 	if s.InDoubt {
 		m.inDoubt.Inc()
@@ -271,6 +292,17 @@ func (m *Metrics) Batch(s ledger.BatchStats) {
 	if s.Err != nil {
 		m.failures.Inc()
 	}
+}
+
+// held counts what became of what was held.
+func (m *Metrics) held(h *ledger.Holds) {
+	m.holds.WithLabelValues("paid").Add(float64(h.Paid))
+	m.holds.WithLabelValues("cancelled").Add(float64(h.Cancelled))
+	m.holds.WithLabelValues("expired").Add(float64(h.Expired))
+	for _, share := range h.Shares {
+		m.paidShare.Observe(share)
+	}
+	m.coolingDown.Add(float64(h.CoolingDown))
 }
 
 // Expired notes how late an order was expired.

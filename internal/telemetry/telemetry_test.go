@@ -47,7 +47,7 @@ func TestEveryMetricIsNamedByTheConventions(t *testing.T) {
 			t.Errorf("%s stands there twice", m.Name)
 		case (m.Kind == Counter) != strings.HasSuffix(m.Name, "_total"):
 			t.Errorf("%s is a %s: counters, and they alone, end with _total", m.Name, m.Kind)
-		case m.Kind == Histogram && (m.buckets == nil || !strings.HasSuffix(m.Name, "_seconds") && !strings.HasSuffix(m.Name, "_commands")):
+		case m.Kind == Histogram && (m.buckets == nil || !strings.HasSuffix(m.Name, "_seconds") && !strings.HasSuffix(m.Name, "_ratio") && !strings.HasSuffix(m.Name, "_commands")):
 			t.Errorf("%s has no buckets or no unit", m.Name)
 		case m.Help == "" || !strings.HasSuffix(m.Help, "."):
 			t.Errorf("%s has no help text that is a sentence", m.Name)

@@ -10,15 +10,18 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/limits"
 	"github.com/holdfast-oms/holdfast/internal/order"
+	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
 // How long things are kept that nobody decides about by a setting.
 const (
-	batchesKept  = 24 * time.Hour                  // far longer than any commit is in doubt
-	keysKept     = limits.ReplayFor + 24*time.Hour // the promise, and a day for a clock that was wrong when the order was placed
-	daysKept     = 400                             // of numbers granted: a year, and time to look back at it
-	apiKeysKept  = 400 * 24 * time.Hour            // after their end
-	apiKeysEnded = 10_000                          // ended ones, at most
+	batchesKept  = 24 * time.Hour                                            // far longer than any commit is in doubt
+	keysKept     = limits.ReplayFor + 24*time.Hour                           // the promise, and a day for a clock that was wrong when the order was placed
+	daysKept     = 400                                                       // of numbers granted: a year, and time to look back at it
+	buyersKept   = limits.PayWindowMax + 2*limits.CoolDownMax + 24*time.Hour // since their last order: then no guard looks at it
+	sessionsKept = time.Hour                                                 // after their end: for a clock that was wrong, nobody asks for them
+	apiKeysKept  = 400 * 24 * time.Hour                                      // after their end
+	apiKeysEnded = 10_000                                                    // ended ones, at most
 )
 
 // Limits of the janitor. A page is one transaction, and whoever writes meanwhile waits for it.
@@ -45,6 +48,8 @@ type Rooms interface {
 		removed int64, last ledger.Key, more bool, err error)
 	PruneEvents(ctx context.Context, before time.Time, limit int) (removed int64, err error)
 	PruneDays(ctx context.Context, before order.Day, limit int) (removed int64, err error)
+	PruneBuyers(ctx context.Context, before time.Time, after user.ID, limit int) (removed int64, last user.ID, more bool, err error)
+	PruneSessions(ctx context.Context, before time.Time, limit int) (removed int64, err error)
 	PruneAPIKeys(ctx context.Context, before time.Time, kept, limit int) (removed int64, err error)
 }
 
@@ -59,7 +64,7 @@ type JanitorOptions struct {
 
 // JanitorKinds are the kinds of rows that Observe is told of.
 func JanitorKinds() []string {
-	return []string{"ledger_batch", "idempotency_key", "event", "number_day", "api_key"}
+	return []string{"ledger_batch", "idempotency_key", "event", "number_day", "api_key", "session", "buyer"}
 }
 
 // Janitor throws away what nobody needs any more, a page at a time. Where it stands it keeps in memory only: what is gone is
@@ -75,6 +80,7 @@ type Janitor struct {
 	doubted time.Duration // since when the record's clock is ahead; 0: it is not
 
 	walked   ledger.Key // where the walk through the keys stands
+	buyer    user.ID    // where the walk through the buyers stands
 	walking  time.Time  // what it forgets is older; zero: it has not begun
 	keysGone time.Time  // older keys are gone
 }
@@ -107,6 +113,8 @@ func NewJanitor(rooms Rooms, opt JanitorOptions) *Janitor {
 		{kind: "event", every: janitorOften, page: j.events},
 		{kind: "number_day", every: janitorDaily, page: j.days},
 		{kind: "api_key", every: janitorDaily, page: j.apiKeys},
+		{kind: "session", every: janitorOften, page: j.sessions},
+		{kind: "buyer", every: janitorSeldom, page: j.buyers},
 	}
 	return j
 }
@@ -242,4 +250,17 @@ func (j *Janitor) days(ctx context.Context, now time.Time) (int64, bool, error) 
 func (j *Janitor) apiKeys(ctx context.Context, now time.Time) (int64, bool, error) {
 	n, err := j.rooms.PruneAPIKeys(ctx, now.Add(-apiKeysKept), apiKeysEnded, janitorPage)
 	return n, n == janitorPage, err
+}
+
+func (j *Janitor) sessions(ctx context.Context, now time.Time) (int64, bool, error) {
+	n, err := j.rooms.PruneSessions(ctx, now.Add(-sessionsKept), janitorPage)
+	return n, n == janitorPage, err
+}
+
+func (j *Janitor) buyers(ctx context.Context, now time.Time) (removed int64, more bool, err error) {
+	removed, j.buyer, more, err = j.rooms.PruneBuyers(ctx, now.Add(-buyersKept), j.buyer, janitorKeys)
+	if err == nil && !more {
+		j.buyer = ""
+	}
+	return removed, more, err
 }
