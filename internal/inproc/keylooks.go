@@ -23,6 +23,9 @@ type KeyLooks struct {
 	look func(ctx context.Context, keys []ledger.Key) (used []ledger.Key, err error)
 	turn chan struct{} // held by whose look is under way
 
+	// Woken is as the gate's.
+	Woken func(context.Context)
+
 	mu    sync.Mutex
 	next  *keyLook // the look that gathers keys; nil: none
 	looks atomic.Int64
@@ -52,10 +55,13 @@ func (k *KeyLooks) MayHave(ctx context.Context, key ledger.Key) bool {
 	}
 	select {
 	case <-l.done:
-		return l.err != nil || l.used[key]
 	case <-ctx.Done():
 		return true
 	}
+	if !first && k.Woken != nil {
+		k.Woken(ctx)
+	}
+	return l.err != nil || l.used[key]
 }
 
 // join puts a key into the look that gathers; first: the caller has opened it, and must run it.

@@ -160,7 +160,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	if s.store.Shared() {
 		orders = inproc.Uncached{}
 		gate.Keys = inproc.NewKeyLooks(s.store.KeysUsed)
-		marks.Ready() // they speak of this process only
+		marks.Ready()                                                         // they speak of this process only
 		expiring.Pending, expiring.Self = s.store.StillPending, rand.Uint64() //nolint:gosec // a name, not a secret
 	}
 	limiter := inproc.NewLimiter(clock)
