@@ -53,15 +53,28 @@ func (k *KeyLooks) MayHave(ctx context.Context, key ledger.Key) bool {
 	if first {
 		k.run(ctx, l)
 	}
-	select {
-	case <-l.done:
-	case <-ctx.Done():
+	if !told(ctx, l.done) {
 		return true
 	}
 	if !first && k.Woken != nil {
 		k.Woken(ctx)
 	}
 	return l.err != nil || l.used[key]
+}
+
+// told waits for an answer, unless ctx ends first. An answer that is there is taken even so.
+func told(ctx context.Context, answered <-chan struct{}) bool {
+	select {
+	case <-answered:
+		return true
+	case <-ctx.Done():
+	}
+	select {
+	case <-answered:
+		return true
+	default:
+		return false
+	}
 }
 
 // join puts a key into the look that gathers; first: the caller has opened it, and must run it.
