@@ -143,15 +143,25 @@ func questions(t *testing.T, v *life) (asked []func(s *sqlstore.Store) []any, pr
 		func(s store) []any { return all(s.LeaseShards(ctx, "third", time.Minute)) },
 	}
 	for _, f := range []checkout.OrderFilter{
-		{}, {UserID: "u-later"}, {UserID: "u-later", Status: order.Paid}, {Status: order.Pending}, {Status: order.Expired, Before: v.orders["late"] + 1},
-		{Status: order.Pending, Before: v.orders["next"], CreatedAfter: v.now.Add(-time.Minute)}, {UserID: "u-paid", Before: v.orders["paid"]},
-		{CreatedAfter: v.now.Add(-time.Minute)}, {UserID: "U-paid"},
+		{},
+		{UserID: "u-later"},
+		{UserID: "u-later", Status: order.Paid},
+		{Status: order.Pending},
+		{Status: order.Expired, Before: v.orders["late"] + 1},
+		{Status: order.Pending, Before: v.orders["next"], CreatedAfter: v.now.Add(-time.Minute)},
+		{UserID: "u-paid", Before: v.orders["paid"]},
+		{CreatedAfter: v.now.Add(-time.Minute)},
+		{UserID: "U-paid"},
 	} {
 		f.Limit = 20
 		asked = append(asked, func(s store) []any { return all(s.Orders(ctx, f)) })
 	}
 	for _, f := range []checkout.EventFilter{
-		{}, {UserID: "u-later"}, {OrderNo: v.orders["late"]}, {Types: []event.Type{event.OrderPaid, event.RefundDue}}, {After: 5, Until: 9},
+		{},
+		{UserID: "u-later"},
+		{OrderNo: v.orders["late"]},
+		{Types: []event.Type{event.OrderPaid, event.RefundDue}},
+		{After: 5, Until: 9},
 		{UserID: "u-duplicate", Types: []event.Type{event.OrderPaid}, After: 1},
 	} {
 		f.Limit = 100
