@@ -13,8 +13,12 @@ CREATE TABLE products (
     counts_users  SMALLINT         NOT NULL CHECK (counts_users IN (0, 1, 2)),
     version       BIGINT           NOT NULL,
     created_at    BIGINT           NOT NULL,
-    updated_at    BIGINT           NOT NULL
+    updated_at    BIGINT           NOT NULL,
+    quarantine     TEXT             NOT NULL DEFAULT '',
+    quarantined_at BIGINT,
+    released       TEXT             NOT NULL DEFAULT ''
 );
+CREATE INDEX products_quarantined ON products (quarantined_at);
 
 CREATE TABLE stock (
     product_id TEXT COLLATE "C" NOT NULL PRIMARY KEY,

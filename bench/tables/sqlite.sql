@@ -13,8 +13,12 @@ CREATE TABLE products (
     counts_users  INTEGER NOT NULL CHECK (counts_users IN (0, 1, 2)),
     version       INTEGER NOT NULL,
     created_at    INTEGER NOT NULL,
-    updated_at    INTEGER NOT NULL
+    updated_at    INTEGER NOT NULL,
+    quarantine     TEXT    NOT NULL DEFAULT '',
+    quarantined_at INTEGER,
+    released       TEXT    NOT NULL DEFAULT ''
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX products_quarantined ON products (quarantined_at);
 
 CREATE TABLE stock (
     product_id TEXT    NOT NULL PRIMARY KEY,
