@@ -12,8 +12,9 @@ GOVULNCHECK_VERSION   := v1.1.4
 # What `make generate` writes. `make check` proves it fresh.
 GENERATED := api/openapi.json docs/errors.md docs/events.md docs/metrics.md docs/settings.md docs/states.md
 
-# How often `make chaos` kills the server and how many worlds it simulates, and how long `make fuzz` stays with one target.
+# How often `make chaos` kills the server, how many worlds it simulates and how many orders rivals place on each server, and how long `make fuzz` stays with one target.
 N        ?= 300
+ORDERS   ?= 100000
 SEEDS    ?= 100000
 FUZZTIME ?= 30s
 
@@ -91,9 +92,9 @@ test: has-compiler $(SERVERS) has-browser ## Vet and run every test under the ra
 	$(GO) test -tags planted -run Planted ./internal/sim
 
 .PHONY: chaos
-chaos: has-compiler $(SERVERS) ## Kill the server N times under load (N=300), and run SEEDS simulated worlds (SEEDS=100000)
+chaos: has-compiler $(SERVERS) ## Kill the server N times under load (N=300), run SEEDS simulated worlds (SEEDS=100000), let rivals place ORDERS (ORDERS=100000)
 	GOGC=400 $(GO) test -tags failpoint -timeout 6h -count=1 -v -run Whatever ./internal/sim -sim.seeds=$(SEEDS)
-	$(GO) test -timeout 2h -count=1 -v -run NeverWaitInACircle ./internal/sqlstore -rivals.orders=100000
+	$(GO) test -timeout 3h -count=1 -v -run NeverWaitInACircle ./internal/sqlstore -rivals.orders=$(ORDERS)
 	CGO_ENABLED=1 $(GO) test -race -timeout 3h -count=1 -run Chaos ./e2e -chaos.n=$(N)
 	CGO_ENABLED=1 $(GO) test -race -timeout 3h -count=1 -run Faults ./internal/redisfront -faults.n=20
 	CGO_ENABLED=1 $(GO) test -race $(OTHERS) -timeout 1h -count=1 -v -run NoNumberIsUsedTwice ./internal/redisfront -numbers.n=1000000

@@ -73,6 +73,7 @@ func ownBars(r *Result) []Bar {
 	case historyScenario:
 		add(figureHistoryRatio, "", false, 0.8, nil)
 		add(figureSlowestList, "ms", true, 100, nil)
+		add(figureSlowestAudit, "ms", true, 100, nil)
 	case "overload":
 		add(figureOverPeak, "", false, 0.8, nil)
 		add(figureNoticeP99, "ms", true, 500, nil)

@@ -255,7 +255,8 @@ func layout(t *testing.T, db *sql.DB, d *dialect, table string) []string {
 			t.Fatal(err)
 		}
 		text = regexp.MustCompile(`--[^\n]*`).ReplaceAllString(text, "")
-		all = append(all, strings.Join(strings.Fields(text), " "))
+		text = strings.Join(strings.Fields(text), " ")
+		all = append(all, strings.NewReplacer(" ,", ",", " )", ")").Replace(text)) // SQLite keeps a table's text as ALTER leaves it
 	}
 	if err := rows.Err(); err != nil {
 		t.Fatal(err)

@@ -121,10 +121,11 @@ func (r *runner) newStand() (*stand, error) {
 func (s *stand) during(ctx context.Context, work work) (*Result, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	process := s.process // of this work: a later one may have another
 	go func() {
 		select {
-		case <-s.process.exited:
-			cancel(fmt.Errorf("the server ended in the middle of it:\n%s", s.process.tail()))
+		case <-process.exited:
+			cancel(fmt.Errorf("the server ended in the middle of it:\n%s", process.tail()))
 		case <-ctx.Done():
 		}
 	}()

@@ -45,7 +45,7 @@ func TestOpenCashierPageSaysAtOnceWhatBecameOfItsOrder(t *testing.T) {
 			sees(tab, t, "the open page", `document.querySelector("main.open") !== null`)
 			before := script[string](tab, t, `window.same = true; document.querySelector("[role=timer]").textContent`)
 			sees(tab, t, "the countdown to run", `document.querySelector("[role=timer]")?.textContent !== "`+before+`"`)
-			until(t, pageMax, "the page to listen", func() bool { return d.metric("holdfast_streams_open") == 1 })
+			until(t, pageMax, "the page to listen", func() bool { return d.metric("holdfast_page_streams_open") == 1 })
 			c.end(o)
 			sees(tab, t, "the page to say that it is "+c.story, `document.querySelector("h1").textContent === "`+c.title+`"`)
 			after := script[string](tab, t, `document.querySelector("main").innerText`)
@@ -55,7 +55,7 @@ func TestOpenCashierPageSaysAtOnceWhatBecameOfItsOrder(t *testing.T) {
 			if !script[bool](tab, t, `window.same === true`) {
 				t.Error("the page was loaded again")
 			}
-			until(t, pageMax, "the page to stop listening", func() bool { return d.metric("holdfast_streams_open") == 0 })
+			until(t, pageMax, "the page to stop listening", func() bool { return d.metric("holdfast_page_streams_open") == 0 })
 			photograph(tab, t, c.story)
 		})
 	}

@@ -14,6 +14,10 @@ CREATE TABLE products (
     version       BIGINT         NOT NULL,
     created_at    BIGINT         NOT NULL,
     updated_at    BIGINT         NOT NULL,
+    quarantine     VARCHAR(1000)  NOT NULL DEFAULT '',
+    quarantined_at BIGINT,
+    released       VARCHAR(1000)  NOT NULL DEFAULT '',
+    KEY products_quarantined (quarantined_at),
     CONSTRAINT products_price CHECK (price_amount >= 0),
     CONSTRAINT products_currency CHECK (length(currency) = 3),
     CONSTRAINT products_limit CHECK (max_per_user >= 0),
@@ -21,12 +25,6 @@ CREATE TABLE products (
     CONSTRAINT products_active CHECK (active IN (0, 1)),
     CONSTRAINT products_counting CHECK (counts_users IN (0, 1, 2))
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
-
-ALTER TABLE products
-    ADD COLUMN quarantine VARCHAR(1000) NOT NULL DEFAULT '',
-    ADD COLUMN quarantined_at BIGINT,
-    ADD COLUMN released VARCHAR(1000) NOT NULL DEFAULT '',
-    ADD KEY products_quarantined (quarantined_at);
 
 CREATE TABLE stock (
     product_id VARBINARY(512) NOT NULL PRIMARY KEY,

@@ -13,12 +13,11 @@ CREATE TABLE products (
     counts_users  SMALLINT         NOT NULL CHECK (counts_users IN (0, 1, 2)),
     version       BIGINT           NOT NULL,
     created_at    BIGINT           NOT NULL,
-    updated_at    BIGINT           NOT NULL
+    updated_at    BIGINT           NOT NULL,
+    quarantine     TEXT             NOT NULL DEFAULT '',
+    quarantined_at BIGINT,
+    released       TEXT             NOT NULL DEFAULT ''
 );
-ALTER TABLE products
-    ADD COLUMN quarantine TEXT NOT NULL DEFAULT '',
-    ADD COLUMN quarantined_at BIGINT,
-    ADD COLUMN released TEXT NOT NULL DEFAULT '';
 CREATE INDEX products_quarantined ON products (quarantined_at);
 
 CREATE TABLE stock (

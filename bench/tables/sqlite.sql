@@ -13,12 +13,11 @@ CREATE TABLE products (
     counts_users  INTEGER NOT NULL CHECK (counts_users IN (0, 1, 2)),
     version       INTEGER NOT NULL,
     created_at    INTEGER NOT NULL,
-    updated_at    INTEGER NOT NULL
+    updated_at    INTEGER NOT NULL,
+    quarantine     TEXT    NOT NULL DEFAULT '',
+    quarantined_at INTEGER,
+    released       TEXT    NOT NULL DEFAULT ''
 ) STRICT, WITHOUT ROWID;
-
-ALTER TABLE products ADD COLUMN quarantine TEXT NOT NULL DEFAULT '';
-ALTER TABLE products ADD COLUMN quarantined_at INTEGER;
-ALTER TABLE products ADD COLUMN released TEXT NOT NULL DEFAULT '';
 CREATE INDEX products_quarantined ON products (quarantined_at);
 
 CREATE TABLE stock (

@@ -38,6 +38,10 @@ type Gate struct {
 	// marks are all there are.
 	Keys *KeyLooks
 
+	// Woken, if set, is called by whoever was told by somebody else's look, before he goes on: a simulation, which lets one act at a
+	// time, takes them up in an order of its own.
+	Woken func(context.Context)
+
 	marks   *KeyMarks
 	shelves sync.Map // product.ID → *shelf
 	known   atomic.Int64
@@ -104,7 +108,7 @@ func (g *Gate) ask(ctx context.Context, s *shelf, l *ledger.PlaceLine) error {
 	}
 	if probe := s.probing; probe != nil {
 		s.mu.Unlock()
-		return s.await(ctx, probe, l, now)
+		return g.await(ctx, s, probe, l, now)
 	}
 	failpoint.Hit("gate.probed")
 	probe := make(chan struct{})
@@ -126,11 +130,12 @@ func (g *Gate) ask(ctx context.Context, s *shelf, l *ledger.PlaceLine) error {
 }
 
 // await waits for the answer to a probe of somebody else: nobody is refused by what is no longer believed.
-func (s *shelf) await(ctx context.Context, probe <-chan struct{}, l *ledger.PlaceLine, now time.Time) error {
-	select {
-	case <-probe:
-	case <-ctx.Done():
+func (g *Gate) await(ctx context.Context, s *shelf, probe <-chan struct{}, l *ledger.PlaceLine, now time.Time) error {
+	if !told(ctx, probe) {
 		return ctx.Err()
+	}
+	if g.Woken != nil {
+		g.Woken(ctx)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -23,6 +23,9 @@ type KeyLooks struct {
 	look func(ctx context.Context, keys []ledger.Key) (used []ledger.Key, err error)
 	turn chan struct{} // held by whose look is under way
 
+	// Woken is as the gate's.
+	Woken func(context.Context)
+
 	mu    sync.Mutex
 	next  *keyLook // the look that gathers keys; nil: none
 	looks atomic.Int64
@@ -51,11 +54,27 @@ func (k *KeyLooks) MayHave(ctx context.Context, key ledger.Key) bool {
 		k.run(ctx, l)
 		return l.mayHave(key) // it is known, also to a caller whom nobody waits for any more
 	}
-	select {
-	case <-l.done:
-		return l.mayHave(key)
-	case <-ctx.Done():
+	if !told(ctx, l.done) {
 		return true
+	}
+	if k.Woken != nil {
+		k.Woken(ctx)
+	}
+	return l.mayHave(key)
+}
+
+// told waits for an answer, unless ctx ends first. An answer that is there is taken even so.
+func told(ctx context.Context, answered <-chan struct{}) bool {
+	select {
+	case <-answered:
+		return true
+	case <-ctx.Done():
+	}
+	select {
+	case <-answered:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -65,12 +65,17 @@ func (w *world) boot(slot int) {
 	log := slog.New(slog.DiscardHandler)
 	marks := inproc.NewSmallKeyMarks(p.clock, markBits)
 	gate := inproc.NewGate(v.Shelf, marks, p.clock)
+	gate.Woken = func(ctx context.Context) {
+		actor, _ := ctx.Value(actorKey).(string)
+		w.bus.sleep(p, actor, 0)
+	}
 	countdown := inproc.NewCountdown()
 	expiring := worker.ExpirerOptions{Clock: p.wall, Log: log}
 	var orders orderCache = inproc.NewOrders()
 	if !w.alone {
 		orders = inproc.Uncached{}
 		gate.Keys = inproc.NewKeyLooks(v.KeysUsed)
+		gate.Keys.Woken = gate.Woken
 		marks.Ready()
 		expiring.Pending, expiring.Self = v.StillPending, uint64(w.boots)
 	}

@@ -24,11 +24,6 @@ func onMariaDB(t *testing.T, clock func() time.Time) conform.Record {
 	return openRecord(t, testenv.MariaDBURL(t), clock)
 }
 
-func TestThreeProcessesOnMariaDBNeverWaitInACircle(t *testing.T) {
-	t.Parallel()
-	rivals(t, testenv.MariaDBURL(t))
-}
-
 // A table without its keys, for plants that need one, is a temporary one in front of it: dropping a table would end the transaction.
 var (
 	rebuiltTable = regexp.MustCompile(`CREATE TABLE rebuilt AS SELECT \* FROM (\w+); DROP TABLE \w+; ALTER TABLE rebuilt RENAME TO \w+`)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -18,17 +17,17 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
-// openDesk opens a record in a file, on a clock of the test's own, and the road to it, with a product on sale.
-func openDesk(t *testing.T) (*sqlstore.Store, *conform.Clock, *ledger.Ledger) {
+// openDesk opens a record, in a file if it is SQLite's, on a clock of the test's own, and the road to it, with a product on sale.
+func openDesk(t *testing.T, on database) (*sqlstore.Store, *conform.Clock, *ledger.Ledger) {
 	t.Helper()
 	clock := conform.NewClock(time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC))
-	s := openRecord(t, "sqlite:"+filepath.Join(t.TempDir(), "desk.db"), clock.Now).Store
+	s := openRecord(t, on.onDisk().url(t), clock.Now).Store
 	return s, clock, newRoad(t, s)
 }
 
 func newRoad(t *testing.T, s *sqlstore.Store) *ledger.Ledger {
 	t.Helper()
-	l := ledger.New(s, ledger.Options{})
+	l := ledger.New(s, ledger.Options{WaitMax: time.Minute}) // however slow the machine is
 	t.Cleanup(func() { _ = l.Close(context.Background()) })
 	if _, err := ledger.Submit(t.Context(), l, ledger.PutProduct{
 		ID: "plain", Title: is("T"), Price: is(money.Money{Amount: 1000, Currency: "CNY"}), PayWindow: is(30 * 24 * time.Hour),

@@ -17,11 +17,6 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
-func TestThreeProcessesOnPostgreSQLNeverWaitInACircle(t *testing.T) {
-	t.Parallel()
-	rivals(t, testenv.PostgresURL(t))
-}
-
 // counter sells one product over a server that something happens to.
 type counter struct {
 	*testing.T

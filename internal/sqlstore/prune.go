@@ -11,7 +11,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
-// What the record forgets. Each method takes one short transaction, bounded by its limit, and may run twice, beside itself too:
+// What the record forgets. Each method takes a short transaction, bounded by its limit, and may run twice, beside itself too:
 // what is gone is gone. What they never touch are orders, their lines and transitions, payments, refunds, the stock ledger and
 // users: those are the shop's own.
 
@@ -185,7 +185,7 @@ func (s *Store) PruneAPIKeys(ctx context.Context, before time.Time, kept, limit 
 		})
 	}
 	if err != nil {
-		return 0, fmt.Errorf("prune keys of the API: %w", err)
+		return removed, fmt.Errorf("prune keys of the API: %w", err)
 	}
 	return removed, nil
 }

@@ -303,78 +303,90 @@ func TestAPlaceBeforeTheLogsBeginningIsTold(t *testing.T) {
 
 // The number of the newest fact is where the next one's comes from: it stays, whatever its age.
 func TestTheNewestFactIsNeverForgotten(t *testing.T) {
-	s, clock, l := openDesk(t)
-	placeSome(t, l, 0, 3)
-	relayed(t, s)
-	clock.Step(1000 * 24 * time.Hour)
-	forgetKeys(t, s, clock.Now(), 10)
-	for n := int64(-1); n != 0; {
-		var err error
-		if n, err = s.PruneEvents(t.Context(), clock.Now(), 2); err != nil {
-			t.Fatal(err)
-		}
+	for _, on := range databases {
+		t.Run(on.name, func(t *testing.T) {
+			s, clock, l := openDesk(t, on)
+			placeSome(t, l, 0, 3)
+			relayed(t, s)
+			clock.Step(1000 * 24 * time.Hour)
+			forgetKeys(t, s, clock.Now(), 10)
+			for n := int64(-1); n != 0; {
+				var err error
+				if n, err = s.PruneEvents(t.Context(), clock.Now(), 2); err != nil {
+					t.Fatal(err)
+				}
+			}
+			left, err := s.Events(t.Context(), checkout.EventFilter{Anew: true, Limit: 10})
+			if err != nil || len(left) == 0 || left[0].Subject != (event.Subject{Kind: event.Product, ID: "plain"}) {
+				t.Fatalf("left are %v, %v, want the newest and what the log has behind it", left, err)
+			}
+			placeSome(t, l, 3, 1)
+			relayed(t, s)
+			wantClean(t, s)
+		})
 	}
-	left, err := s.Events(t.Context(), checkout.EventFilter{Anew: true, Limit: 10})
-	if err != nil || len(left) == 0 || left[0].Subject != (event.Subject{Kind: event.Product, ID: "plain"}) {
-		t.Fatalf("left are %v, %v, want the newest and what the log has behind it", left, err)
-	}
-	placeSome(t, l, 3, 1)
-	relayed(t, s)
-	wantClean(t, s)
 }
 
 func TestEventsAreForgottenInOrderAndNoneTooYoung(t *testing.T) {
-	s, clock, l := openDesk(t)
-	placeSome(t, l, 0, 4)
-	relayed(t, s)
-	clock.Step(100 * time.Hour)
-	edge := clock.Now()
-	placeSome(t, l, 4, 4)
-	relayed(t, s)
-	all, err := s.Events(t.Context(), checkout.EventFilter{Limit: 200})
-	if err != nil {
-		t.Fatal(err)
+	for _, on := range databases {
+		t.Run(on.name, func(t *testing.T) {
+			s, clock, l := openDesk(t, on)
+			placeSome(t, l, 0, 4)
+			relayed(t, s)
+			clock.Step(100 * time.Hour)
+			edge := clock.Now()
+			placeSome(t, l, 4, 4)
+			relayed(t, s)
+			all, err := s.Events(t.Context(), checkout.EventFilter{Limit: 200})
+			if err != nil {
+				t.Fatal(err)
+			}
+			old := int64(0)
+			for _, e := range all {
+				if e.Time.Before(edge) {
+					old = e.Position
+				}
+			}
+			forgetKeys(t, s, edge, 10)
+			for _, want := range []int64{3, 3} {
+				if n, err := s.PruneEvents(t.Context(), edge, 3); err != nil || n != want {
+					t.Fatalf("a page of three: %d, %v", n, err)
+				}
+			}
+			for n := int64(-1); n != 0; {
+				if n, err = s.PruneEvents(t.Context(), edge, 3); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if start, err := s.LogStart(t.Context()); err != nil || start != old {
+				t.Errorf("forgotten up to %d, %v, want %d", start, err, old)
+			}
+			if n, err := s.PruneEvents(t.Context(), edge.Add(-time.Minute), 3); err != nil || n != 0 {
+				t.Errorf("an earlier time forgets %d, %v", n, err)
+			}
+			wantClean(t, s)
+		})
 	}
-	old := int64(0)
-	for _, e := range all {
-		if e.Time.Before(edge) {
-			old = e.Position
-		}
-	}
-	forgetKeys(t, s, edge, 10)
-	for _, want := range []int64{3, 3} {
-		if n, err := s.PruneEvents(t.Context(), edge, 3); err != nil || n != want {
-			t.Fatalf("a page of three: %d, %v", n, err)
-		}
-	}
-	for n := int64(-1); n != 0; {
-		if n, err = s.PruneEvents(t.Context(), edge, 3); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if start, err := s.LogStart(t.Context()); err != nil || start != old {
-		t.Errorf("forgotten up to %d, %v, want %d", start, err, old)
-	}
-	if n, err := s.PruneEvents(t.Context(), edge.Add(-time.Minute), 3); err != nil || n != 0 {
-		t.Errorf("an earlier time forgets %d, %v", n, err)
-	}
-	wantClean(t, s)
 }
 
 func TestKeysAreForgottenToTheMillisecond(t *testing.T) {
-	s, clock, l := openDesk(t)
-	for i, step := range []time.Duration{0, time.Millisecond, time.Millisecond, 30 * time.Hour} {
-		clock.Step(step)
-		placeSome(t, l, 2*i, 2)
-	}
-	first := clock.Now().Add(-30*time.Hour - 2*time.Millisecond)
-	for _, c := range []struct {
-		before time.Time
-		want   int64
-	}{{first, 0}, {first.Add(time.Millisecond), 2}, {first.Add(2 * time.Millisecond), 2}, {first.Add(2 * time.Millisecond), 0}, {clock.Now(), 2}} {
-		if got := forgetKeys(t, s, c.before, 3); got != c.want {
-			t.Errorf("before %s: %d forgotten, want %d", c.before, got, c.want)
-		}
+	for _, on := range databases {
+		t.Run(on.name, func(t *testing.T) {
+			s, clock, l := openDesk(t, on)
+			for i, step := range []time.Duration{0, time.Millisecond, time.Millisecond, 30 * time.Hour} {
+				clock.Step(step)
+				placeSome(t, l, 2*i, 2)
+			}
+			first := clock.Now().Add(-30*time.Hour - 2*time.Millisecond)
+			for _, c := range []struct {
+				before time.Time
+				want   int64
+			}{{first, 0}, {first.Add(time.Millisecond), 2}, {first.Add(2 * time.Millisecond), 2}, {first.Add(2 * time.Millisecond), 0}, {clock.Now(), 2}} {
+				if got := forgetKeys(t, s, c.before, 3); got != c.want {
+					t.Errorf("before %s: %d forgotten, want %d", c.before, got, c.want)
+				}
+			}
+		})
 	}
 }
 
@@ -396,128 +408,140 @@ func forgetKeys(t *testing.T, s *sqlstore.Store, before time.Time, page int) (re
 // A day whose mark was forgotten is asked for again when a clock goes back: its numbers go on above those of its orders, and
 // none of them is given twice.
 func TestANumberIsNotGivenAgainWhenItsDayIsForgotten(t *testing.T) {
-	s, clock, l := openDesk(t)
-	placeSome(t, l, 0, 5)
-	if err := l.Close(t.Context()); err != nil {
-		t.Fatal(err)
+	for _, on := range databases {
+		t.Run(on.name, func(t *testing.T) {
+			s, clock, l := openDesk(t, on)
+			placeSome(t, l, 0, 5)
+			if err := l.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := s.PruneDays(t.Context(), order.DayOf(clock.Now()), 10); err != nil || n != 0 {
+				t.Fatalf("of today: %d forgotten, %v", n, err)
+			}
+			if n, err := s.PruneDays(t.Context(), order.DayOf(clock.Now().AddDate(0, 0, 1)), 10); err != nil || n != 1 {
+				t.Fatalf("of yesterday: %d forgotten, %v", n, err)
+			}
+			tx, err := s.Begin(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			first, err := tx.GrantNumbers(t.Context(), order.DayOf(clock.Now()), 100)
+			if err != nil || first != 6 {
+				t.Errorf("granted from %d, %v, want 6", first, err)
+			}
+			if again, err := tx.GrantNumbers(t.Context(), order.DayOf(clock.Now()), 100); err != nil || again != 106 {
+				t.Errorf("then from %d, %v, want 106", again, err)
+			}
+			if next, err := tx.GrantNumbers(t.Context(), order.DayOf(clock.Now().AddDate(0, 0, 1)), 100); err != nil || next != 1 {
+				t.Errorf("of a day without orders from %d, %v, want 1", next, err)
+			}
+			if err := tx.Commit(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			again := ledger.New(s, ledger.Options{})
+			defer again.Close(context.Background()) //nolint:errcheck // a test
+			placeSome(t, again, 100, 3)
+			wantClean(t, s)
+		})
 	}
-	if n, err := s.PruneDays(t.Context(), order.DayOf(clock.Now()), 10); err != nil || n != 0 {
-		t.Fatalf("of today: %d forgotten, %v", n, err)
-	}
-	if n, err := s.PruneDays(t.Context(), order.DayOf(clock.Now().AddDate(0, 0, 1)), 10); err != nil || n != 1 {
-		t.Fatalf("of yesterday: %d forgotten, %v", n, err)
-	}
-	tx, err := s.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	first, err := tx.GrantNumbers(t.Context(), order.DayOf(clock.Now()), 100)
-	if err != nil || first != 6 {
-		t.Errorf("granted from %d, %v, want 6", first, err)
-	}
-	if again, err := tx.GrantNumbers(t.Context(), order.DayOf(clock.Now()), 100); err != nil || again != 106 {
-		t.Errorf("then from %d, %v, want 106", again, err)
-	}
-	if next, err := tx.GrantNumbers(t.Context(), order.DayOf(clock.Now().AddDate(0, 0, 1)), 100); err != nil || next != 1 {
-		t.Errorf("of a day without orders from %d, %v, want 1", next, err)
-	}
-	if err := tx.Commit(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	again := ledger.New(s, ledger.Options{})
-	defer again.Close(context.Background()) //nolint:errcheck // a test
-	placeSome(t, again, 100, 3)
-	wantClean(t, s)
 }
 
 func TestKeysOfTheAPIAreForgottenLongAfterTheirEnd(t *testing.T) {
-	s, clock, _ := openDesk(t)
-	made := 0
-	add := func(expires time.Time) string {
-		made++
-		k := &apikey.Key{ID: fmt.Sprintf("k%02d", made), Name: "x", Hash: apikey.HashOf(fmt.Sprint(made)), CreatedAt: clock.Now(), ExpiresAt: expires}
-		if err := s.AddKey(t.Context(), k); err != nil {
-			t.Fatal(err)
-		}
-		clock.Step(time.Second)
-		return k.ID
+	for _, on := range databases {
+		t.Run(on.name, func(t *testing.T) {
+			s, clock, _ := openDesk(t, on)
+			made := 0
+			add := func(expires time.Time) string {
+				made++
+				k := &apikey.Key{ID: fmt.Sprintf("k%02d", made), Name: "x", Hash: apikey.HashOf(fmt.Sprint(made)), CreatedAt: clock.Now(), ExpiresAt: expires}
+				if err := s.AddKey(t.Context(), k); err != nil {
+					t.Fatal(err)
+				}
+				clock.Step(time.Second)
+				return k.ID
+			}
+			revoke := func(id string) {
+				if _, err := s.RevokeKey(t.Context(), id); err != nil {
+					t.Fatal(err)
+				}
+				clock.Step(time.Second)
+			}
+			begun := clock.Now()
+			revoke(add(time.Time{}))               // k01: the first of all
+			add(time.Time{})                       // k02: good
+			revoke(add(time.Time{}))               // k03
+			add(begun.Add(time.Hour))              // k04: runs out
+			revoke(add(begun.Add(10 * time.Hour))) // k05: revoked long before it would have run out
+			add(begun.Add(1000 * time.Hour))       // k06: runs out later
+			clock.Step(100 * time.Hour)
+			revoke(add(time.Time{})) // k07
+			revoke(add(time.Time{})) // k08
+			left := func() (ids []string) {
+				keys, err := s.Keys(t.Context(), "", 100)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, k := range keys {
+					ids = append(ids, k.ID)
+				}
+				return ids
+			}
+			prune := func(before time.Time, kept, limit int, want ...string) {
+				t.Helper()
+				if _, err := s.PruneAPIKeys(t.Context(), before, kept, limit); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(want, left()); diff != "" {
+					t.Errorf("before %s, %d kept: want (-), got (+):\n%s", before, kept, diff)
+				}
+			}
+			prune(begun, 10, 10, "k01", "k02", "k03", "k04", "k05", "k06", "k07", "k08")
+			prune(begun.Add(time.Minute), 10, 1, "k01", "k02", "k04", "k05", "k06", "k07", "k08") // one at a time, the longest-ended first
+			prune(begun.Add(time.Minute), 10, 10, "k01", "k02", "k04", "k06", "k07", "k08")
+			prune(begun.Add(50*time.Hour), 10, 10, "k01", "k02", "k06", "k07", "k08")
+			prune(begun.Add(50*time.Hour), 1, 10, "k01", "k02", "k06", "k08")
+			clock.Step(10_000 * time.Hour)
+			prune(clock.Now(), 10, 10, "k01", "k02")
+		})
 	}
-	revoke := func(id string) {
-		if _, err := s.RevokeKey(t.Context(), id); err != nil {
-			t.Fatal(err)
-		}
-		clock.Step(time.Second)
-	}
-	begun := clock.Now()
-	revoke(add(time.Time{}))               // k01: the first of all
-	add(time.Time{})                       // k02: good
-	revoke(add(time.Time{}))               // k03
-	add(begun.Add(time.Hour))              // k04: runs out
-	revoke(add(begun.Add(10 * time.Hour))) // k05: revoked long before it would have run out
-	add(begun.Add(1000 * time.Hour))       // k06: runs out later
-	clock.Step(100 * time.Hour)
-	revoke(add(time.Time{})) // k07
-	revoke(add(time.Time{})) // k08
-	left := func() (ids []string) {
-		keys, err := s.Keys(t.Context(), "", 100)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, k := range keys {
-			ids = append(ids, k.ID)
-		}
-		return ids
-	}
-	prune := func(before time.Time, kept, limit int, want ...string) {
-		t.Helper()
-		if _, err := s.PruneAPIKeys(t.Context(), before, kept, limit); err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(want, left()); diff != "" {
-			t.Errorf("before %s, %d kept: want (-), got (+):\n%s", before, kept, diff)
-		}
-	}
-	prune(begun, 10, 10, "k01", "k02", "k03", "k04", "k05", "k06", "k07", "k08")
-	prune(begun.Add(time.Minute), 10, 1, "k01", "k02", "k04", "k05", "k06", "k07", "k08") // one at a time, the longest-ended first
-	prune(begun.Add(time.Minute), 10, 10, "k01", "k02", "k04", "k06", "k07", "k08")
-	prune(begun.Add(50*time.Hour), 10, 10, "k01", "k02", "k06", "k07", "k08")
-	prune(begun.Add(50*time.Hour), 1, 10, "k01", "k02", "k06", "k08")
-	clock.Step(10_000 * time.Hour)
-	prune(clock.Now(), 10, 10, "k01", "k02")
 }
 
 func TestThereAreNotAsManyKeysAsAnybodyLikes(t *testing.T) {
-	s, clock, _ := openDesk(t)
-	add := func(i int, expires time.Time) error {
-		return s.AddKey(t.Context(), &apikey.Key{
-			ID: fmt.Sprint("k", i), Name: "x", Hash: apikey.HashOf(fmt.Sprint(i)), CreatedAt: clock.Now(), ExpiresAt: expires,
+	for _, on := range databases {
+		t.Run(on.name, func(t *testing.T) {
+			s, clock, _ := openDesk(t, on)
+			add := func(i int, expires time.Time) error {
+				return s.AddKey(t.Context(), &apikey.Key{
+					ID: fmt.Sprint("k", i), Name: "x", Hash: apikey.HashOf(fmt.Sprint(i)), CreatedAt: clock.Now(), ExpiresAt: expires,
+				})
+			}
+			const most = 1000
+			for i := range most {
+				expires := time.Time{}
+				if i == 7 {
+					expires = clock.Now().Add(time.Hour)
+				}
+				if err := add(i, expires); err != nil {
+					t.Fatalf("key %d: %v", i, err)
+				}
+			}
+			if err := add(most, time.Time{}); !errors.Is(err, fault.ErrTooManyKeys) {
+				t.Fatalf("one more: got %v", err)
+			}
+			clock.Step(time.Hour) // one runs out
+			if err := add(most, time.Time{}); err != nil {
+				t.Errorf("in place of one that ran out: %v", err)
+			}
+			if _, err := s.RevokeKey(t.Context(), "k3"); err != nil {
+				t.Fatal(err)
+			}
+			if err := add(most+1, time.Time{}); err != nil {
+				t.Errorf("in place of a revoked one: %v", err)
+			}
+			if err := add(most+2, time.Time{}); !errors.Is(err, fault.ErrTooManyKeys) {
+				t.Errorf("one more: got %v", err)
+			}
 		})
-	}
-	const most = 1000
-	for i := range most {
-		expires := time.Time{}
-		if i == 7 {
-			expires = clock.Now().Add(time.Hour)
-		}
-		if err := add(i, expires); err != nil {
-			t.Fatalf("key %d: %v", i, err)
-		}
-	}
-	if err := add(most, time.Time{}); !errors.Is(err, fault.ErrTooManyKeys) {
-		t.Fatalf("one more: got %v", err)
-	}
-	clock.Step(time.Hour) // one runs out
-	if err := add(most, time.Time{}); err != nil {
-		t.Errorf("in place of one that ran out: %v", err)
-	}
-	if _, err := s.RevokeKey(t.Context(), "k3"); err != nil {
-		t.Fatal(err)
-	}
-	if err := add(most+1, time.Time{}); err != nil {
-		t.Errorf("in place of a revoked one: %v", err)
-	}
-	if err := add(most+2, time.Time{}); !errors.Is(err, fault.ErrTooManyKeys) {
-		t.Errorf("one more: got %v", err)
 	}
 }
 

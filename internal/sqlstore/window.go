@@ -37,7 +37,8 @@ type Window struct {
 	settles int64
 
 	tallies map[product.ID]*tally
-	entry   int64 // of the stock ledger, up to which everything was replayed
+	entry   int64 // of the stock ledger, up to which everything was replayed and nothing can come in any more
+	ahead   int64 // up to which it was read beyond that; below entry: it is to be read from entry on
 	moved   map[product.ID]bool
 	turn    product.ID // up to which the round of all products has come
 	event   int64      // of the outbox, up to which everything was looked at; below 0: not begun
@@ -96,9 +97,10 @@ type look struct {
 }
 
 // replay goes on with the stock ledger. Where several processes write, ids do not come in order: what is younger than any
-// transaction lasts is read again the next time, and its versions tell what was replayed already.
+// transaction lasts is read again once the end was reached, which may take several looks, and its versions tell what was replayed
+// already. What misses its predecessor waits for that, which came in behind the last look: only what is older is out of order.
 func (l *look) replay(ctx context.Context) error {
-	settled, n, from := true, 0, l.w.entry
+	settled, n, from := l.w.ahead <= l.w.entry, 0, max(l.w.entry, l.w.ahead)
 	err := l.some(ctx, func(r *stream) {
 		n++
 		from = r.int(0)
@@ -112,15 +114,18 @@ func (l *look) replay(ctx context.Context) error {
 			l.w.tallies[id] = t
 		}
 		e := stock.Entry{Version: r.int(2), Kind: stock.Kind(r.text(3)), Available: r.int(4), Held: r.int(5), Sold: r.int(6)}
-		if e.Version <= t.replayed.Version && l.w.settles > 0 {
+		if e.Version <= t.replayed.Version && l.w.settles > 0 || e.Version > t.replayed.Version+1 && !settled {
 			return
 		}
 		t.replay(&e)
 		l.out.Entries++
 		l.w.moved[id] = true
 	}, `SELECT id, product_id, version, kind, available, held, sold, at FROM stock_ledger WHERE id > ? ORDER BY id LIMIT ?`,
-		l.w.entry, windowEntries)
-	l.atEnd = n < windowEntries
+		from, windowEntries)
+	l.atEnd, l.w.ahead = n < windowEntries, from
+	if l.atEnd {
+		l.w.ahead = 0
+	}
 	l.out.More = !l.atEnd
 	return err
 }
