@@ -16,7 +16,7 @@ func TestMariaDBConforms(t *testing.T) { conform.Run(t, onMariaDB) }
 
 func TestRandomCommandsDoWhatTheModelSaysOnMariaDB(t *testing.T) {
 	t.Parallel()
-	conform.RunModel(t, onMariaDB, 100, 40)
+	conform.RunModel(t, onMariaDB, 100, 20)
 }
 
 func onMariaDB(t *testing.T, clock func() time.Time) conform.Record {

@@ -21,7 +21,7 @@ func TestPostgreSQLConforms(t *testing.T) { conform.Run(t, onPostgres) }
 // Fewer than on SQLite: each sequence has a database of its own to be made.
 func TestRandomCommandsDoWhatTheModelSaysOnPostgreSQL(t *testing.T) {
 	t.Parallel()
-	conform.RunModel(t, onPostgres, 100, 40)
+	conform.RunModel(t, onPostgres, 100, 20)
 }
 
 // anything lets anything be written, in a transaction that plants violations.
