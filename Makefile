@@ -87,7 +87,7 @@ OTHERS := -gcflags='modernc.org/sqlite/lib=-race=false -d=checkptr=0' -gcflags='
 .PHONY: test
 test: has-compiler $(SERVERS) has-browser ## Vet and run every test under the race detector
 	$(GO) vet ./...
-	CGO_ENABLED=1 $(GO) test -race $(OTHERS) -timeout 18m ./...
+	CGO_ENABLED=1 $(GO) test -race $(OTHERS) -timeout 18m ./internal/sqlstore ./e2e ./... # the longest first, so that none is left alone
 	$(GO) test ./internal/sim
 	$(GO) test -tags planted -run Planted ./internal/sim
 

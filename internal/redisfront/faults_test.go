@@ -12,7 +12,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
-var faultsN = flag.Int("faults.n", 2, "how often each fault of Redis happens in its sale")
+var faultsN = flag.Int("faults.n", 1, "how often each fault of Redis happens in its sale")
 
 // mishaps is a Redis that has accidents.
 type mishaps struct {

@@ -22,7 +22,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
-var rivalOrders = flag.Int("rivals.orders", 2000, "how many orders three processes place over one record (chaos: 100000)")
+var rivalOrders = flag.Int("rivals.orders", 1000, "how many orders three processes place over one record (chaos: 100000)")
 
 // Three processes over one record sell the same few products: orders of several lines in any order, paid and cancelled, and products
 // delivered meanwhile, while each of them relays. No two ever wait for each other in a circle; every event is in the log, in order.
