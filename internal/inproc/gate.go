@@ -114,17 +114,20 @@ func (g *Gate) ask(ctx context.Context, s *shelf, l *ledger.PlaceLine) error {
 	probe := make(chan struct{})
 	s.probing = probe
 	s.mu.Unlock()
+	defer func() { // whatever becomes of the look: others wait for it
+		s.mu.Lock()
+		s.probing = nil
+		s.mu.Unlock()
+		close(probe)
+	}()
 
 	g.probes.Add(1)
 	found, err := g.look(ctx, l.ProductID)
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.probing = nil
-	close(probe)
 	if err != nil {
 		return nil // not knowing admits; the ledger will say what is wrong with the record
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.set(found.Product, found.Stock, now) // it is as old as the question
 	return s.refuses(l, now)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/checkout"
@@ -116,6 +117,52 @@ func TestLostUpdateDoesNotKeepAProductSoldOut(t *testing.T) {
 	s.pass(1001 * time.Millisecond)
 	if err := g.Admit(t.Context(), "u-1", want(1)); err != nil {
 		t.Fatalf("got %v, want admitted after the probe", err)
+	}
+}
+
+// Units have come back that this process has not heard of. While one asks the record, nobody is refused by what is no longer believed;
+// nor does anybody wait for ever, should the one who asks break down.
+func TestWhoComesWhileTheRecordIsAskedIsToldWhatItAnswers(t *testing.T) {
+	for _, breaks := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newShop(1)
+			answer := make(chan struct{})
+			g := inproc.NewGate(func(ctx context.Context, id product.ID) (checkout.Shelf, error) {
+				<-answer
+				if breaks {
+					panic("the look breaks down")
+				}
+				return s.look(ctx, id)
+			}, inproc.NewKeyMarks(s.clock), s.clock)
+			s.stock.Held = 1
+			s.commit(g)
+			s.pass(time.Second)
+			s.stock.Held, s.stock.Version = 0, 2
+
+			go func() {
+				defer func() { _ = recover() }()
+				_ = g.Admit(t.Context(), "u-1", want(1))
+			}()
+			synctest.Wait()
+			told := make(chan error, 1)
+			go func() { told <- g.Admit(t.Context(), "u-2", want(1)) }()
+			synctest.Wait()
+			select {
+			case err := <-told:
+				t.Fatalf("told %v before the record had answered", err)
+			default:
+			}
+			close(answer)
+			synctest.Wait()
+			select {
+			case err := <-told:
+				if err != nil {
+					t.Errorf("the look breaks down: %v: got %v, want nil", breaks, err)
+				}
+			default:
+				t.Fatalf("the look breaks down: %v: nobody was told anything", breaks)
+			}
+		})
 	}
 }
 
