@@ -206,6 +206,8 @@ func (g *Gate) probe(ctx context.Context, l *ledger.PlaceLine) error {
 // refuses is the rule of the script, for what the record said.
 func refuses(p *product.Product, s *stock.Stock, l *ledger.PlaceLine, now time.Time) error {
 	switch {
+	case p.Quarantined():
+		return ledger.SaleStopped(l.ProductID)
 	case !p.OnSale(now) && !p.OnSale(now.Add(saleSlack)) && !p.OnSale(now.Add(-saleSlack)):
 		return fault.ErrNotOnSale.With("product_id", string(l.ProductID))
 	case s.Available() < l.Quantity:

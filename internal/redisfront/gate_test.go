@@ -20,6 +20,7 @@ func TestTheGateRefusesWithoutTheRecord(t *testing.T) {
 	r.put("soon", 5, func(p *product.Product) { p.OnSaleFrom = time.Now().Add(1500 * time.Millisecond) })
 	r.put("over", 5, func(p *product.Product) { p.OnSaleUntil = time.Now().Add(-time.Minute) })
 	r.put("off", 5, func(p *product.Product) { p.Active = false })
+	r.put("stopped", 5, func(p *product.Product) { p.Quarantine, p.QuarantinedAt = "V1", time.Now() })
 	s := testenv.StartRedis(t, testenv.Options{})
 	p := working(t, r, quick(s.URL()))
 	for _, c := range []struct {
@@ -34,6 +35,7 @@ func TestTheGateRefusesWithoutTheRecord(t *testing.T) {
 		{"soon", 1, nil},
 		{"over", 1, fault.ErrNotOnSale},
 		{"off", 1, fault.ErrNotOnSale},
+		{"stopped", 1, fault.ErrNotOnSale},
 		{"unknown", 1, nil},
 	} {
 		for _, how := range []string{"asked", "asked again at once"} {

@@ -150,7 +150,7 @@ func (w *writer) tellLanded(ctx context.Context) {
 // learnRun tells a product's state, with what this process has of it in flight.
 func learnRun(epoch, self string, p *product.Product, s *stock.Stock, inFlight int64) run {
 	active := "0"
-	if p.Active {
+	if p.Active && !p.Quarantined() {
 		active = "1"
 	}
 	return run{&learnScript, []string{inventoryKey(p.ID)}, []string{
