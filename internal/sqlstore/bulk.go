@@ -200,26 +200,33 @@ func (t *tx) update(ctx context.Context, up *updater, n int, row func(args []any
 	if n == 0 {
 		return nil
 	}
-	changed, err := t.s.dialect.update(ctx, t, up, n, row)
-	if err == nil && changed != int64(n) {
-		return errChanged
+	return t.s.dialect.update(ctx, t, up, n, row)
+}
+
+// allOf is what n rows that were to be changed say when fewer were.
+func allOf(n int) func(changed int64) error {
+	return func(changed int64) error {
+		if changed != int64(n) {
+			return errChanged
+		}
+		return nil
 	}
-	return err
 }
 
 var errChanged = fmt.Errorf("%w: a row was changed by another hand", ledger.ErrRetry)
 
 // updateEach changes rows one by one.
-func updateEach(ctx context.Context, t *tx, up *updater, n int, row func(args []any, i int) []any) (changed int64, err error) {
+func updateEach(ctx context.Context, t *tx, up *updater, n int, row func(args []any, i int) []any) error {
+	changed := int64(0)
 	for i := range n {
 		t.args = row(t.args[:0], i)
 		one, err := t.exec(ctx, up.one, t.args...)
 		if err != nil {
-			return changed, err
+			return err
 		}
 		changed += one
 	}
-	return changed, nil
+	return allOf(n)(changed)
 }
 
 // change runs a statement that must change one row.
@@ -245,15 +252,16 @@ func unnested(name string, cs []column) string {
 
 // insertArrays writes all rows with one statement, which has one argument for each column.
 func insertArrays(ctx context.Context, t *tx, ins *inserter, n int, row func(args []any, i int) []any) error {
-	written, err := t.exec(ctx, ins.fromArrays, t.turned(ins.columns, n, row)...)
-	if err == nil && written != int64(n) {
-		err = fmt.Errorf("%d of %d rows were written", written, n)
-	}
-	return err
+	return t.later(ctx, statement{query: t.s.spelt(ins.fromArrays), args: t.turned(ins.columns, n, row), done: func(written int64) error {
+		if written != int64(n) {
+			return fmt.Errorf("%d of %d rows were written", written, n)
+		}
+		return nil
+	}})
 }
 
-func updateArrays(ctx context.Context, t *tx, up *updater, n int, row func(args []any, i int) []any) (changed int64, err error) {
-	return t.exec(ctx, up.fromArrays, t.turned(up.columns, n, row)...)
+func updateArrays(ctx context.Context, t *tx, up *updater, n int, row func(args []any, i int) []any) error {
+	return t.later(ctx, statement{query: t.s.spelt(up.fromArrays), args: t.turned(up.columns, n, row), done: allOf(n)})
 }
 
 // turned makes an array of every column of n rows.

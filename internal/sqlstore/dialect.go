@@ -46,12 +46,16 @@ type dialect struct {
 	// numberText is an order's number as people see it.
 	numberText string
 
-	now    string                                                                          // the database's clock in whole milliseconds; "": the clock is the process's own
-	events func(ctx context.Context, t *tx, events []event.Event) (ids []int64, err error) // writes events; the ids it gives them rise for each subject
+	now    string                                                       // the database's clock in whole milliseconds; "": the clock is the process's own
+	events func(ctx context.Context, t *tx, events []event.Event) error // writes events, under ids that rise for each subject, and that they wait
 	stream func(ctx context.Context, s *snapshot, query string) (*stream, error)
 
 	insert func(ctx context.Context, t *tx, ins *inserter, n int, row func(args []any, i int) []any) error
-	update func(ctx context.Context, t *tx, up *updater, n int, row func(args []any, i int) []any) (changed int64, err error)
+	update func(ctx context.Context, t *tx, up *updater, n int, row func(args []any, i int) []any) error
+
+	// together runs statements that are all sent before the first is answered, up to one that fails, and tells how many did not; nil:
+	// they are run one by one.
+	together func(ctx context.Context, one *session, statements []statement) (answers int, err error)
 
 	statementMax time.Duration // how long a statement may take, from sending it to its answer; 0: no limit
 }

@@ -249,13 +249,17 @@ func insertRowsMySQL(ctx context.Context, t *tx, ins *inserter, n int, row func(
 }
 
 // updateRowsMySQL changes rows by joining a table of literals.
-func updateRowsMySQL(ctx context.Context, t *tx, up *updater, n int, row func(args []any, i int) []any) (changed int64, err error) {
-	err = t.byTheStatement(n, row, func(rows int) error {
+func updateRowsMySQL(ctx context.Context, t *tx, up *updater, n int, row func(args []any, i int) []any) error {
+	changed := int64(0)
+	err := t.byTheStatement(n, row, func(rows int) error {
 		some, err := t.send(ctx, up.literals[0]+strings.Repeat(up.literals[1], rows-1)+up.literals[2], t.args)
 		changed += some
 		return err
 	})
-	return changed, err
+	if err != nil {
+		return err
+	}
+	return allOf(n)(changed)
 }
 
 // byTheStatement gathers the values of as many rows as one statement takes, and has them sent.
@@ -287,13 +291,18 @@ func (t *tx) byTheStatement(n int, row func(args []any, i int) []any, send func(
 // intoOutboxMySQL leaves the ids to the server.
 var intoOutboxMySQL = into(`outbox`, `subject_kind text, subject text, sequence int, type text, at int, data text`)
 
-// insertEventsMySQL writes events, some to a statement, and reads them back for their ids: whether the rows of one statement have
+func insertEventsMySQL(ctx context.Context, t *tx, events []event.Event) error {
+	ids, err := insertOutboxMySQL(ctx, t, events)
+	if err != nil {
+		return err
+	}
+	return t.insertWaiting(ctx, events, ids)
+}
+
+// insertOutboxMySQL writes events, some to a statement, and reads them back for their ids: whether the rows of one statement have
 // consecutive ones depends on the server's settings. The server hands them out as rows come, so a subject's rise with its
 // sequence; that the batch's events were all found in the order in which they were written is checked, and fails it if not.
-func insertEventsMySQL(ctx context.Context, t *tx, events []event.Event) ([]int64, error) {
-	if len(events) == 0 {
-		return nil, nil
-	}
+func insertOutboxMySQL(ctx context.Context, t *tx, events []event.Event) ([]int64, error) {
 	err := insertRowsMySQL(ctx, t, &intoOutboxMySQL, len(events), func(a []any, i int) []any {
 		e := &events[i]
 		return append(a, string(e.Subject.Kind), e.Subject.ID, e.Sequence, string(e.Type), ms(e.Time), string(e.Data))

@@ -154,7 +154,7 @@ func TestMariaDBSessionsSetThemselvesUp(t *testing.T) {
 	for i := range int64(200) {
 		events = append(events, event.Event{Subject: event.Subject{Kind: "order", ID: fmt.Sprint("o", i%3)}, Sequence: i/3 + 1, Type: event.OrderPlaced, Data: []byte(`"` + "\U0001F39F" + `"`)})
 	}
-	ids, err := s.dialect.events(t.Context(), tx, events)
+	ids, err := insertOutboxMySQL(t.Context(), tx, events)
 	if err != nil || len(ids) != len(events) || ids[1] != ids[0]+7 {
 		t.Fatalf("got ids %v (%v)", ids, err)
 	}

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 
+	"github.com/holdfast-oms/holdfast/internal/event"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 )
@@ -65,10 +67,12 @@ var postgresDialect = dialect{
 	numberText: `CAST(orders.order_no / 10000000000 AS TEXT) || to_char(orders.order_no % 10000000000, 'FM9990000000')`,
 
 	now:    postgresNow,
-	events: insertEvents(nextEventsPostgres),
+	events: insertEventsPostgres,
 	stream: streamCursor,
 	insert: insertArrays,
 	update: updateArrays,
+
+	together: sendPostgres,
 
 	statementMax: postgresAnswerMax,
 }
@@ -197,17 +201,70 @@ func commitPostgres(ctx context.Context, one *session) error {
 	return one.checked(err)
 }
 
-// nextEventsPostgres takes ids from the sequence, one after another.
-func nextEventsPostgres(ctx context.Context, t *tx, n int) ([]int64, error) {
-	ids := make([]int64, 0, n)
-	found, err := t.query(ctx, `SELECT nextval('outbox_ids') FROM generate_series(1, CAST(? AS BIGINT))`, n)
-	err = scan(found, err, func(r *sql.Rows) error {
-		var id int64
-		err := r.Scan(&id)
-		ids = append(ids, id)
-		return err
+// sendPostgres sends statements in a pipeline: each is planned and run, and sees what was committed, once the one before it has ended.
+func sendPostgres(ctx context.Context, one *session, statements []statement) (answers int, err error) {
+	err = one.conn.Raw(func(driverConn any) error {
+		pg, ok := driverConn.(*stdlib.Conn)
+		switch {
+		case !ok:
+			return fmt.Errorf("%T is no connection to PostgreSQL", driverConn)
+		case pg.Conn().IsClosed():
+			return driver.ErrBadConn
+		}
+		var sent pgx.Batch
+		for _, st := range statements {
+			sent.Queue(st.query, st.args...)
+		}
+		results := pg.Conn().SendBatch(ctx, &sent)
+		for _, st := range statements {
+			if err := hear(results, st); err != nil {
+				_ = results.Close() // what it would say was said
+				return err
+			}
+			answers++
+		}
+		return results.Close()
 	})
-	return ids, err
+	return answers, err
+}
+
+// hear takes in the answer to a statement.
+func hear(results pgx.BatchResults, st statement) error {
+	if st.each == nil {
+		tag, err := results.Exec()
+		if err == nil && st.done != nil {
+			err = st.done(tag.RowsAffected())
+		}
+		return err
+	}
+	found, err := results.Query()
+	if err != nil {
+		return err
+	}
+	defer found.Close()
+	for found.Next() {
+		if err := st.each(found); err != nil {
+			return fmt.Errorf("scan: %w", err)
+		}
+	}
+	return found.Err()
+}
+
+var (
+	eventsPostgres = columns(`subject_kind text, subject text, sequence int, type text, at int, data text, shard int`)
+
+	// The ids are taken from the sequence as the rows come, one after another.
+	insertEventsText = `WITH e AS MATERIALIZED (SELECT nextval('outbox_ids') AS id, r.* FROM ` + unnested("r", eventsPostgres) + `),
+		written AS (INSERT INTO outbox (id, subject_kind, subject, sequence, type, at, data)
+			SELECT id, subject_kind, subject, sequence, type, at, data FROM e)
+		INSERT INTO outbox_waiting (shard, event_id) SELECT shard, id FROM e`
+)
+
+func insertEventsPostgres(ctx context.Context, t *tx, events []event.Event) error {
+	return t.later(ctx, statement{query: t.s.spelt(insertEventsText), args: t.turned(eventsPostgres, len(events), func(a []any, i int) []any {
+		e := &events[i]
+		return append(a, string(e.Subject.Kind), e.Subject.ID, e.Sequence, string(e.Type), ms(e.Time), string(e.Data), int64(e.Subject.Shard()))
+	})})
 }
 
 // streamCursor reads rows through a cursor, some at a time: a connection carries the answer of one query only.

@@ -17,6 +17,7 @@ import (
 	sqlite "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/holdfast-oms/holdfast/internal/event"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 )
@@ -59,7 +60,7 @@ var sqliteDialect = dialect{
 	},
 	numberText: `(orders.order_no / 10000000000) || printf('%07d', orders.order_no % 10000000000)`,
 
-	events: insertEvents(nextEventsSQLite),
+	events: insertEventsSQLite,
 	stream: func(ctx context.Context, s *snapshot, query string) (*stream, error) {
 		return streamRows(ctx, s, query)
 	},
@@ -67,18 +68,27 @@ var sqliteDialect = dialect{
 	update: updateEach,
 }
 
-// nextEventsSQLite numbers events on from the last one: there is one writer, and the newest event is never thrown away.
-func nextEventsSQLite(ctx context.Context, t *tx, n int) ([]int64, error) {
+var intoOutboxSQLite = into(`outbox`, `id int, subject_kind text, subject text, sequence int, type text, at int, data text`)
+
+// insertEventsSQLite numbers events on from the last one: there is one writer, and the newest event is never thrown away.
+func insertEventsSQLite(ctx context.Context, t *tx, events []event.Event) error {
 	var last int64
 	found, err := t.query(ctx, `SELECT COALESCE(MAX(id), 0) FROM outbox`)
 	if err := scan(found, err, func(r *sql.Rows) error { return r.Scan(&last) }); err != nil {
-		return nil, err
+		return err
 	}
-	ids := make([]int64, n)
+	ids := make([]int64, len(events))
 	for i := range ids {
 		ids[i] = last + 1 + int64(i)
 	}
-	return ids, nil
+	err = t.insert(ctx, &intoOutboxSQLite, len(events), func(a []any, i int) []any {
+		e := &events[i]
+		return append(a, ids[i], string(e.Subject.Kind), e.Subject.ID, e.Sequence, string(e.Type), ms(e.Time), string(e.Data))
+	})
+	if err != nil {
+		return err
+	}
+	return t.insertWaiting(ctx, events, ids)
 }
 
 func commitSQLite(ctx context.Context, one *session) error {

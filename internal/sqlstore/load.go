@@ -20,8 +20,8 @@ import (
 
 // Load reads what a batch wants in the global order of locks: order lines first, unlocked, for they never change and name
 // the products; then products by id, orders by number, users by id; then the keys, each in a statement of its own, so that
-// whoever waited for a lock sees what its holder wrote; the clock last. (SQLite's one writer holds every lock from the start;
-// the order is kept because it is the same road for all databases.)
+// whoever waited for a lock sees what its holder wrote; the clock after all locks. (SQLite's one writer holds every lock from the
+// start; the order is kept because it is the same road for all databases.) What follows from what was found is read at the end.
 func (t *tx) Load(ctx context.Context, want *ledger.Want) (*ledger.Rows, error) {
 	rows := &ledger.Rows{
 		Products:     make(map[product.ID]*product.Product, len(want.Products)),
@@ -54,6 +54,9 @@ func (t *tx) Load(ctx context.Context, want *ledger.Want) (*ledger.Rows, error) 
 		func() error { return t.loadKeys(ctx, want.Keys, rows) },
 		func() error { return t.loadRefs(ctx, want.Refs, rows) },
 		func() error { return t.loadPayments(ctx, orders, want.Transactions, rows) },
+		func() error { return t.lookAtTheClock(ctx, rows) },
+		func() error { return t.flush(ctx) },
+		func() error { return t.loadAnswers(ctx, rows) },
 		func() error { return t.loadUnits(ctx, want, rows) },
 	}
 	for _, step := range steps {
@@ -61,10 +64,20 @@ func (t *tx) Load(ctx context.Context, want *ledger.Want) (*ledger.Rows, error) 
 			return nil, err
 		}
 	}
-	if rows.Now, err = t.s.now(ctx, t); err != nil {
-		return nil, err
-	}
 	return rows, nil
+}
+
+func (t *tx) lookAtTheClock(ctx context.Context, into *ledger.Rows) error {
+	if t.s.clock != nil {
+		into.Now = at(ms(t.s.clock()))
+		return nil
+	}
+	return t.look(ctx, `SELECT `+t.s.dialect.now, nil, func(r scanner) error {
+		var now int64
+		err := r.Scan(&now)
+		into.Now = at(now)
+		return err
+	})
 }
 
 // sorted gives each value once, in ascending order, leaving the original as it is.
@@ -92,13 +105,14 @@ const productColumns = `p.product_id, p.title, p.price_amount, p.currency, p.max
 	p.on_sale_until, p.active, p.counts_users, p.version, p.created_at, p.updated_at, p.quarantine, p.quarantined_at, p.released,
 	s.received, s.held, s.sold, s.version, s.events`
 
-func scanProduct(r *sql.Rows) (*product.Product, *stock.Stock, error) {
+func scanProduct(r scanner) (*product.Product, *stock.Stock, error) {
 	p, s := &product.Product{}, &stock.Stock{}
 	var window, created, updated int64
 	var from, until, quarantined sql.NullInt64
-	err := r.Scan(&p.ID, &p.Title, &p.Price.Amount, &p.Price.Currency, &p.MaxPerUser, &window, &from, &until, &p.Active,
+	var active int64
+	err := r.Scan(&p.ID, &p.Title, &p.Price.Amount, &p.Price.Currency, &p.MaxPerUser, &window, &from, &until, &active,
 		&p.Counting, &p.Version, &created, &updated, &p.Quarantine, &quarantined, &p.Released, &s.Received, &s.Held, &s.Sold, &s.Version, &s.Events)
-	p.PayWindow = millis(window)
+	p.PayWindow, p.Active = millis(window), active == 1
 	p.OnSaleFrom, p.OnSaleUntil = atOrZero(from), atOrZero(until)
 	p.CreatedAt, p.UpdatedAt, p.QuarantinedAt = at(created), at(updated), atOrZero(quarantined)
 	s.ProductID = p.ID
@@ -112,8 +126,7 @@ func lockProductsText(d *dialect, in string) string {
 
 func (t *tx) loadProducts(ctx context.Context, ids []product.ID, into *ledger.Rows) error {
 	return lists(t, ids, text, func(in string, args []any) error {
-		rows, err := t.query(ctx, lockProductsText(t.s.dialect, in), args...)
-		return scan(rows, err, func(r *sql.Rows) error {
+		return t.look(ctx, lockProductsText(t.s.dialect, in), args, func(r scanner) error {
 			p, s, err := scanProduct(r)
 			into.Products[p.ID], into.Stock[p.ID] = p, s
 			return err
@@ -140,13 +153,14 @@ func loadLines(ctx context.Context, q querier, orders []order.Number) (map[order
 const orderColumns = `order_no, user_id, status, currency, total_amount, created_at, pay_by, paid_at, closed_at, close_reason,
 	paid_late, reminded, version, events, metadata`
 
-func scanOrder(r interface{ Scan(...any) error }) (*order.Order, error) {
+func scanOrder(r scanner) (*order.Order, error) {
 	o := &order.Order{}
-	var created, payBy int64
+	var created, payBy, late, reminded int64
 	var paid, closed sql.NullInt64
 	err := r.Scan(&o.Number, &o.UserID, &o.Status, &o.Total.Currency, &o.Total.Amount, &created, &payBy, &paid, &closed,
-		&o.CloseReason, &o.PaidLate, &o.Reminded, &o.Version, &o.Events, &o.Metadata)
+		&o.CloseReason, &late, &reminded, &o.Version, &o.Events, &o.Metadata)
 	o.CreatedAt, o.PayBy, o.PaidAt, o.ClosedAt = at(created), at(payBy), atOrZero(paid), atOrZero(closed)
+	o.PaidLate, o.Reminded = late == 1, reminded == 1
 	return o, err
 }
 
@@ -160,8 +174,7 @@ func (t *tx) readOrders(ctx context.Context, numbers []order.Number, lines map[o
 	into map[order.Number]*order.Order,
 ) error {
 	return lists(t, numbers, orderNo, func(in string, args []any) error {
-		rows, err := t.query(ctx, `SELECT `+orderColumns+` FROM orders WHERE order_no `+in+` ORDER BY order_no`+lock, args...)
-		return scan(rows, err, func(r *sql.Rows) error {
+		return t.look(ctx, `SELECT `+orderColumns+` FROM orders WHERE order_no `+in+` ORDER BY order_no`+lock, args, func(r scanner) error {
 			o, err := scanOrder(r)
 			if o.Lines = lines[o.Number]; len(o.Lines) > 0 {
 				into[o.Number] = o
@@ -173,7 +186,7 @@ func (t *tx) readOrders(ctx context.Context, numbers []order.Number, lines map[o
 
 const userColumns = `user_id, name, phone, email, address, metadata, version, created_at, updated_at`
 
-func scanUser(r interface{ Scan(...any) error }) (*user.User, error) {
+func scanUser(r scanner) (*user.User, error) {
 	u := &user.User{}
 	var created, updated int64
 	err := r.Scan(&u.ID, &u.Name, &u.Phone, &u.Email, &u.Address, &u.Metadata, &u.Version, &created, &updated)
@@ -187,8 +200,7 @@ func lockUsersText(d *dialect, in string) string {
 
 func (t *tx) loadUsers(ctx context.Context, ids []user.ID, into *ledger.Rows) error {
 	return lists(t, ids, text, func(in string, args []any) error {
-		rows, err := t.query(ctx, lockUsersText(t.s.dialect, in), args...)
-		return scan(rows, err, func(r *sql.Rows) error {
+		return t.look(ctx, lockUsersText(t.s.dialect, in), args, func(r scanner) error {
 			u, err := scanUser(r)
 			into.Users[u.ID] = u
 			return err
@@ -206,6 +218,9 @@ func (t *tx) loadHistories(ctx context.Context, want *ledger.Want, into *ledger.
 	if !want.Guarded {
 		return nil
 	}
+	if err := t.flush(ctx); err != nil { // whose orders they are
+		return err
+	}
 	users := want.Histories
 	for _, o := range into.Orders {
 		users = append(users, o.UserID)
@@ -216,8 +231,7 @@ func (t *tx) loadHistories(ctx context.Context, want *ledger.Want, into *ledger.
 	}
 	recent := map[order.Number]user.ID{}
 	err := lists(t, users, text, func(in string, args []any) error {
-		rows, err := t.query(ctx, lockBuyersText(t.s.dialect, in), args...)
-		return scan(rows, err, func(r *sql.Rows) error {
+		return t.look(ctx, lockBuyersText(t.s.dialect, in), args, func(r scanner) error {
 			var id user.ID
 			var numbers string
 			var version int64
@@ -235,6 +249,9 @@ func (t *tx) loadHistories(ctx context.Context, want *ledger.Want, into *ledger.
 			return nil
 		})
 	})
+	if err == nil {
+		err = t.flush(ctx)
+	}
 	if err != nil || len(recent) == 0 {
 		return err
 	}
@@ -247,6 +264,9 @@ func (t *tx) loadHistories(ctx context.Context, want *ledger.Want, into *ledger.
 	if err := t.readOrders(ctx, numbers, lines, "", orders); err != nil {
 		return err
 	}
+	if err := t.flush(ctx); err != nil {
+		return err
+	}
 	for _, no := range numbers {
 		if o := orders[no]; o != nil {
 			h := into.Histories[recent[no]]
@@ -256,20 +276,25 @@ func (t *tx) loadHistories(ctx context.Context, want *ledger.Want, into *ledger.
 	return nil
 }
 
-// loadKeys finds which keys were used, and the bytes they were answered with.
+// loadKeys finds which keys were used.
 func (t *tx) loadKeys(ctx context.Context, keys []ledger.Key, into *ledger.Rows) error {
-	used := map[order.Number]ledger.Key{}
-	err := lists(t, keys, keyBytes, func(in string, args []any) error {
-		rows, err := t.query(ctx, `SELECT key, fingerprint, order_no FROM idempotency_keys WHERE key `+in, args...)
-		return scan(rows, err, func(r *sql.Rows) error {
+	return lists(t, keys, keyBytes, func(in string, args []any) error {
+		return t.look(ctx, `SELECT key, fingerprint, order_no FROM idempotency_keys WHERE key `+in, args, func(r scanner) error {
 			key, answered, err := scanKey(r)
 			into.Keys[key] = answered
-			used[answered.Number] = key
 			return err
 		})
 	})
-	if err != nil || len(used) == 0 {
-		return err
+}
+
+// loadAnswers finds the bytes that the used keys were answered with.
+func (t *tx) loadAnswers(ctx context.Context, into *ledger.Rows) error {
+	if len(into.Keys) == 0 {
+		return nil
+	}
+	used := make(map[order.Number]ledger.Key, len(into.Keys))
+	for key, answered := range into.Keys {
+		used[answered.Number] = key
 	}
 	bodies, err := firstEvents(ctx, t, used)
 	for no, body := range bodies {
@@ -280,8 +305,8 @@ func (t *tx) loadKeys(ctx context.Context, keys []ledger.Key, into *ledger.Rows)
 	return err
 }
 
-func scanKey(r *sql.Rows) (key ledger.Key, answered ledger.Answered, err error) {
-	var k, f sql.RawBytes
+func scanKey(r scanner) (key ledger.Key, answered ledger.Answered, err error) {
+	var k, f []byte
 	err = r.Scan(&k, &f, &answered.Number)
 	copy(key[:], k)
 	copy(answered.Fingerprint[:], f)
@@ -314,8 +339,7 @@ func firstEvents[V any](ctx context.Context, q querier, orders map[order.Number]
 
 func (t *tx) loadRefs(ctx context.Context, refs []ledger.Ref, into *ledger.Rows) error {
 	for _, ref := range refs {
-		rows, err := t.query(ctx, `SELECT 1 FROM stock_ledger WHERE product_id = ? AND ref = ?`, string(ref.ProductID), ref.Ref)
-		err = scan(rows, err, func(*sql.Rows) error {
+		err := t.look(ctx, `SELECT 1 FROM stock_ledger WHERE product_id = ? AND ref = ?`, []any{string(ref.ProductID), ref.Ref}, func(scanner) error {
 			into.Refs[ref] = true
 			return nil
 		})
@@ -328,7 +352,7 @@ func (t *tx) loadRefs(ctx context.Context, refs []ledger.Ref, into *ledger.Rows)
 
 const paymentColumns = `payment_id, order_no, provider, status, amount, currency, transaction_id, created_at, paid_at`
 
-func scanPayment(r interface{ Scan(...any) error }) (*payment.Payment, error) {
+func scanPayment(r scanner) (*payment.Payment, error) {
 	p := &payment.Payment{}
 	var m money.Money
 	var transaction sql.NullString
@@ -342,8 +366,7 @@ func scanPayment(r interface{ Scan(...any) error }) (*payment.Payment, error) {
 // loadPayments reads the payments of the orders, and those that carry the transactions, one object each.
 func (t *tx) loadPayments(ctx context.Context, orders []order.Number, transactions []ledger.Transaction, into *ledger.Rows) error {
 	err := lists(t, orders, orderNo, func(in string, args []any) error {
-		rows, err := t.query(ctx, `SELECT `+paymentColumns+` FROM payments WHERE order_no `+in+` ORDER BY payment_id`, args...)
-		return scan(rows, err, func(r *sql.Rows) error {
+		return t.look(ctx, `SELECT `+paymentColumns+` FROM payments WHERE order_no `+in+` ORDER BY payment_id`, args, func(r scanner) error {
 			p, err := scanPayment(r)
 			into.Payments[p.OrderNumber] = append(into.Payments[p.OrderNumber], p)
 			return err
@@ -353,13 +376,12 @@ func (t *tx) loadPayments(ctx context.Context, orders []order.Number, transactio
 		return err
 	}
 	for _, transaction := range transactions {
-		rows, err := t.query(ctx, `SELECT `+paymentColumns+` FROM payments WHERE provider = ? AND transaction_id = ?`,
-			transaction.Provider, transaction.ID)
-		err = scan(rows, err, func(r *sql.Rows) error {
-			p, err := scanPayment(r)
-			into.Transactions[transaction] = p
-			return err
-		})
+		err := t.look(ctx, `SELECT `+paymentColumns+` FROM payments WHERE provider = ? AND transaction_id = ?`,
+			[]any{transaction.Provider, transaction.ID}, func(r scanner) error {
+				p, err := scanPayment(r)
+				into.Transactions[transaction] = p
+				return err
+			})
 		if err != nil {
 			return err
 		}
@@ -376,39 +398,52 @@ func (t *tx) loadUnits(ctx context.Context, want *ledger.Want, into *ledger.Rows
 			buyers = append(buyers, ledger.Buyer{ProductID: o.Lines[i].ProductID, UserID: o.UserID})
 		}
 	}
-	missing := map[product.ID][]user.ID{}
+	counted := map[product.ID][]user.ID{}
 	for _, b := range buyers {
 		p := into.Products[b.ProductID]
 		if p == nil || p.Counting == product.NotCounted && !slices.Contains(want.Limited, b.ProductID) {
 			continue
 		}
-		if _, known := into.Units[b]; known {
-			continue
-		}
-		units, counted, err := t.unitsOf(ctx, b)
-		if err != nil {
+		counted[p.ID] = append(counted[p.ID], b.UserID)
+	}
+	for id, users := range counted {
+		if err := t.readUnits(ctx, id, sorted(users), into); err != nil {
 			return err
 		}
-		into.Units[b] = units
-		if !counted && p.Counting != product.CountedAll {
-			missing[p.ID] = append(missing[p.ID], b.UserID)
-		}
 	}
-	for id, users := range missing {
-		if err := t.workOutUnits(ctx, into.Products[id], users, into); err != nil {
+	if err := t.flush(ctx); err != nil {
+		return err
+	}
+	for id, users := range counted {
+		p := into.Products[id]
+		users = slices.DeleteFunc(sorted(users), func(u user.ID) bool {
+			_, known := into.Units[ledger.Buyer{ProductID: id, UserID: u}]
+			return known
+		})
+		for _, u := range users {
+			into.Units[ledger.Buyer{ProductID: id, UserID: u}] = 0
+		}
+		if p.Counting == product.CountedAll {
+			continue
+		}
+		if err := t.workOutUnits(ctx, p, users, into); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *tx) unitsOf(ctx context.Context, b ledger.Buyer) (units int64, counted bool, err error) {
-	rows, err := t.query(ctx, `SELECT units FROM user_units WHERE product_id = ? AND user_id = ?`, string(b.ProductID), string(b.UserID))
-	err = scan(rows, err, func(r *sql.Rows) error {
-		counted = true
-		return r.Scan(&units)
+func (t *tx) readUnits(ctx context.Context, id product.ID, users []user.ID, into *ledger.Rows) error {
+	return lists(t, users, text, func(in string, args []any) error {
+		return t.look(ctx, `SELECT user_id, units FROM user_units WHERE product_id = ? AND user_id `+in, append([]any{string(id)}, args...),
+			func(r scanner) error {
+				b := ledger.Buyer{ProductID: id}
+				var units int64
+				err := r.Scan(&b.UserID, &units)
+				into.Units[b] = units
+				return err
+			})
 	})
-	return units, counted, err
 }
 
 // workOutUnits sums up the units of a product in the orders that some users placed since it was created.

@@ -28,7 +28,7 @@ func (t *tx) Save(ctx context.Context, c *ledger.Changes) error {
 			return err
 		}
 	}
-	return nil
+	return t.flush(ctx)
 }
 
 var (
@@ -63,7 +63,6 @@ var (
 	intoUnits  = into(`user_units`, `product_id text, user_id text, units int`).
 			or(`ON CONFLICT (product_id, user_id) DO UPDATE SET units = excluded.units`)
 	intoKeys    = into(`idempotency_keys`, `key bytes, fingerprint bytes, order_no int`)
-	intoOutbox  = into(`outbox`, `id int, subject_kind text, subject text, sequence int, type text, at int, data text`)
 	intoWaiting = into(`outbox_waiting`, `shard int, event_id int`)
 )
 
@@ -258,25 +257,15 @@ func (t *tx) saveKeys(ctx context.Context, c *ledger.Changes) error {
 // saveEvents writes events in the order in which they happened: a subject's rows are locked, so that whoever writes of it next has
 // higher ids.
 func (t *tx) saveEvents(ctx context.Context, c *ledger.Changes) error {
-	ids, err := t.s.dialect.events(ctx, t, c.Events)
-	if err != nil {
-		return err
+	if len(c.Events) == 0 {
+		return nil
 	}
-	return t.insert(ctx, &intoWaiting, len(c.Events), func(a []any, i int) []any {
-		return append(a, int64(c.Events[i].Subject.Shard()), ids[i])
-	})
+	return t.s.dialect.events(ctx, t, c.Events)
 }
 
-// insertEvents writes events under ids that are taken before.
-func insertEvents(take func(ctx context.Context, t *tx, n int) ([]int64, error)) func(context.Context, *tx, []event.Event) ([]int64, error) {
-	return func(ctx context.Context, t *tx, events []event.Event) ([]int64, error) {
-		ids, err := take(ctx, t, len(events))
-		if err != nil {
-			return nil, err
-		}
-		return ids, t.insert(ctx, &intoOutbox, len(events), func(a []any, i int) []any {
-			e := &events[i]
-			return append(a, ids[i], string(e.Subject.Kind), e.Subject.ID, e.Sequence, string(e.Type), ms(e.Time), string(e.Data))
-		})
-	}
+// insertWaiting has events wait for the relay.
+func (t *tx) insertWaiting(ctx context.Context, events []event.Event, ids []int64) error {
+	return t.insert(ctx, &intoWaiting, len(events), func(a []any, i int) []any {
+		return append(a, int64(events[i].Subject.Shard()), ids[i])
+	})
 }

@@ -13,12 +13,14 @@ import (
 // tx is one batch's transaction.
 type tx struct {
 	*session
-	s     *Store
-	ended bool
+	s       *Store
+	waiting []statement // put off until flush
+	unheard bool        // the database has not answered anything yet
+	ended   bool
 }
 
 // Begin opens the transaction of a batch. SQLite: it waits for the writer, as long as ctx lasts, and takes the one write lock that
-// there is. A server: it takes one of a few connections.
+// there is. A server: it takes one of a few connections. PostgreSQL hears of it together with the first statement.
 func (s *Store) Begin(ctx context.Context) (ledger.Tx, error) { return s.begin(ctx) }
 
 func (s *Store) begin(ctx context.Context) (*tx, error) {
@@ -26,6 +28,9 @@ func (s *Store) begin(ctx context.Context) (*tx, error) {
 		one, err := s.writer.take(ctx)
 		if err != nil {
 			return nil, classify(err)
+		}
+		if s.dialect.together != nil {
+			return &tx{session: one, s: s, waiting: []statement{{query: s.dialect.begin}}, unheard: true}, nil
 		}
 		// BEGIN is not interrupted: it might have taken effect even so, and nobody would end what it began.
 		_, err = one.exec(context.WithoutCancel(ctx), s.dialect.begin)
@@ -50,7 +55,10 @@ func (t *tx) Claim(ctx context.Context, id ledger.BatchID) error {
 	if t.s.clock != nil {
 		now = ms(t.s.clock())
 	}
-	_, err := t.exec(ctx, t.s.dialect.claim, id[:], now)
+	err := t.later(ctx, statement{query: t.s.spelt(t.s.dialect.claim), args: []any{id[:], now}})
+	if err == nil {
+		err = t.flush(ctx)
+	}
 	if errors.Is(err, ledger.ErrDuplicate) {
 		return ledger.ErrCommitted
 	}
@@ -93,7 +101,12 @@ func (s *Store) GrantAhead(ctx context.Context, day order.Day, n int64) (first i
 // no room for its last page, or no lock, or where the database says that it rolled it back, it has certainly not taken place;
 // after a disk's error, or when nothing was heard, that is not known.
 func (t *tx) Commit(ctx context.Context) error {
-	err := t.s.dialect.commit(ctx, t.session)
+	err := t.flush(ctx)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", ledger.ErrNotCommitted, err)
+	} else {
+		err = t.s.dialect.commit(ctx, t.session)
+	}
 	if err != nil {
 		t.Rollback()
 		return err
@@ -104,6 +117,12 @@ func (t *tx) Commit(ctx context.Context) error {
 
 func (t *tx) Rollback() {
 	if t.ended {
+		return
+	}
+	unsaid := t.unheard && len(t.waiting) > 0
+	t.waiting = nil
+	if unsaid {
+		t.end()
 		return
 	}
 	if _, err := t.exec(context.Background(), `ROLLBACK`); err != nil && !errors.Is(err, errNoTransaction) {

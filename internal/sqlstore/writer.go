@@ -189,6 +189,11 @@ func (one *session) hold(ctx context.Context, held bool) {
 }
 
 func (one *session) query(ctx context.Context, query string, args ...any) (*rows, error) {
+	return one.ask(ctx, one.w.s.spelt(query), args)
+}
+
+// ask is query of one that is spelled as the dialect has it.
+func (one *session) ask(ctx context.Context, query string, args []any) (*rows, error) {
 	if one.conn == nil {
 		return nil, classify(sql.ErrConnDone)
 	}
@@ -197,7 +202,7 @@ func (one *session) query(ctx context.Context, query string, args ...any) (*rows
 	var found *sql.Rows
 	var err error
 	if one.by == nil {
-		found, err = one.conn.QueryContext(ctx, one.w.s.spelt(query), args...) //nolint:rowserrcheck // scan does
+		found, err = one.conn.QueryContext(ctx, query, args...) //nolint:rowserrcheck // scan does
 	} else {
 		var stmt *sql.Stmt
 		if stmt, err = one.statement(ctx, query); err == nil { //nolint:sqlclosecheck // closed by drop
