@@ -19,11 +19,9 @@ import (
 // errPanicked is the outcome of a rule that panicked: a programmer's mistake, which must not take its neighbours along.
 var errPanicked = errors.New("a rule panicked")
 
-// errUnclaimed wraps what went wrong before the batch's id was written, errInDoubt what went wrong at a commit: it may have
-// taken place.
 var (
-	errUnclaimed = errors.New("batch not begun")
-	errInDoubt   = errors.New("commit in doubt")
+	// errInDoubt wraps what went wrong at a commit: it may have taken place.
+	errInDoubt = errors.New("commit in doubt")
 
 	// errUnresolved: the limit of runs was reached before the record could tell.
 	errUnresolved = errors.New("outcome unknown")
@@ -166,7 +164,7 @@ func (l *Ledger) transact(batch []job, stats *BatchStats) error {
 	var doubtful *Books
 	for duplicates := 0; ; stats.Reruns++ {
 		books, err := l.once(ctx, id, batch, stats)
-		if !errors.Is(err, errUnclaimed) {
+		if !errors.Is(err, ErrUnclaimed) && !errors.Is(err, ErrCommitted) {
 			if doubtful != nil {
 				failpoint.Hit("batch.doubt_was_not_committed")
 			}
@@ -234,11 +232,11 @@ func (l *Ledger) once(ctx context.Context, id BatchID, batch []job, stats *Batch
 	clock := stopwatch(time.Now())
 	tx, err := l.store.Begin(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%w: begin: %w", errUnclaimed, err)
+		return nil, fmt.Errorf("%w: begin: %w", ErrUnclaimed, err)
 	}
 	defer tx.Rollback()
 	if err := tx.Claim(ctx, id); err != nil {
-		return nil, fmt.Errorf("%w: claim: %w", errUnclaimed, err)
+		return nil, fmt.Errorf("%w: claim: %w", ErrUnclaimed, err)
 	}
 	clock.lap(&stats.Begin)
 	want := Want{Guarded: l.opt.Guards.on()}

@@ -22,7 +22,8 @@ type Store interface {
 // GrantNumbers between Load and Save. An error of any of them is one of those below, or means that the record cannot be
 // used now. Rollback after Commit does nothing.
 type Tx interface {
-	// Claim writes the batch's id. ErrCommitted: a transaction with this id is in the record already.
+	// Claim writes the batch's id. ErrCommitted: a transaction with this id is in the record already. It may be put off until Load,
+	// which then says so, or with any other reason ErrUnclaimed.
 	Claim(ctx context.Context, id BatchID) error
 
 	// Load locks what is wanted in one global order (products by id, orders by number), then reads the keys, and reads the
@@ -32,7 +33,8 @@ type Tx interface {
 	// GrantNumbers grants n numbers of a day to this process and gives the first. The grant is committed with the batch.
 	GrantNumbers(ctx context.Context, day order.Day, n int64) (first int64, err error)
 
-	// Save writes all changes. A row that is not as it was loaded is ErrRetry.
+	// Save writes all changes. A row that is not as it was loaded is ErrRetry. It may be put off until Commit, whose error is then
+	// ErrNotCommitted, too.
 	Save(ctx context.Context, changes *Changes) error
 
 	// Commit makes the batch durable. Whatever its error, but for ErrNotCommitted, the outcome is unknown until Claim has told.
@@ -45,6 +47,8 @@ type Tx interface {
 var (
 	// ErrCommitted: the batch id is in the record.
 	ErrCommitted = errors.New("the batch is committed")
+	// ErrUnclaimed: what went wrong did so before the batch's id was written.
+	ErrUnclaimed = errors.New("batch not begun")
 	// ErrDuplicate: a unique key is taken. Another process was first; what it did is seen when the batch is run again.
 	ErrDuplicate = errors.New("duplicate key")
 	// ErrRetry: the database asks for the transaction to be run again (deadlock, lock wait, serialization, a changed row).

@@ -191,7 +191,9 @@ func setting(table, set, key, was, also string) updater {
 		"UPDATE (SELECT " + strings.Join(literals, ", "), " UNION ALL SELECT " + marks(len(up.columns)),
 		") AS c STRAIGHT_JOIN " + table + " AS t FORCE INDEX (PRIMARY) SET t." + strings.Join(joined, ", t.") + on,
 	}
-	up.fromArrays = "UPDATE " + table + " AS t SET " + strings.Join(joined, ", ") + " FROM " + unnested("c", up.columns) + on
+	// Nobody compares the number of rows before the transaction is committed, so the statement does: it divides by zero.
+	up.fromArrays = "WITH changed AS (UPDATE " + table + " AS t SET " + strings.Join(joined, ", ") + " FROM " + unnested("c", up.columns) + on +
+		" RETURNING 1) SELECT 1 / CAST(COUNT(*) = ? AS INTEGER) FROM changed"
 	return up
 }
 
@@ -250,18 +252,13 @@ func unnested(name string, cs []column) string {
 	return "unnest(" + strings.Join(arrays, ", ") + ") AS " + name + " (" + names("", cs) + ")"
 }
 
-// insertArrays writes all rows with one statement, which has one argument for each column.
+// insertArrays writes all rows with one statement, which has one argument for each column: all of them, or it fails.
 func insertArrays(ctx context.Context, t *tx, ins *inserter, n int, row func(args []any, i int) []any) error {
-	return t.later(ctx, statement{query: t.s.spelt(ins.fromArrays), args: t.turned(ins.columns, n, row), done: func(written int64) error {
-		if written != int64(n) {
-			return fmt.Errorf("%d of %d rows were written", written, n)
-		}
-		return nil
-	}})
+	return t.later(ctx, statement{query: t.s.spelt(ins.fromArrays), args: t.turned(ins.columns, n, row)})
 }
 
 func updateArrays(ctx context.Context, t *tx, up *updater, n int, row func(args []any, i int) []any) error {
-	return t.later(ctx, statement{query: t.s.spelt(up.fromArrays), args: t.turned(up.columns, n, row), done: allOf(n)})
+	return t.later(ctx, statement{query: t.s.spelt(up.fromArrays), args: append(t.turned(up.columns, n, row), int64(n))})
 }
 
 // turned makes an array of every column of n rows.

@@ -28,7 +28,7 @@ type dialect struct {
 	begin    string               // opens a transaction that writes
 	snapshot []string             // open a transaction that sees the record as it is at its first look
 	breaks   func(err error) bool // whether a connection that said this is not to be used again
-	commit   func(ctx context.Context, one *session) error
+	commit   func(ctx context.Context, t *tx) error
 	claim    string // writes a batch's id, and when: NULL is now
 
 	// spell puts a query that is written as SQLite would have it into the dialect's words; nil: it is as written.

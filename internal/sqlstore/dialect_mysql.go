@@ -227,8 +227,8 @@ func (m mysqlSessions) Connect(ctx context.Context) (driver.Conn, error) {
 
 // commitMySQL knows of two answers that say for certain that nothing was committed: the server has become read-only, or has chosen
 // another transaction.
-func commitMySQL(ctx context.Context, one *session) error {
-	_, err := one.exec(ctx, `COMMIT`)
+func commitMySQL(ctx context.Context, t *tx) error {
+	_, err := t.exec(ctx, `COMMIT`)
 	switch mysqlKindOf(err) {
 	case mysqlReadOnly:
 		return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 
@@ -170,36 +172,30 @@ func (s *Store) checkPostgres(ctx context.Context) error {
 	return nil
 }
 
-// commitPostgres commits. A server that has said ERROR has rolled the transaction back, and so it has when COMMIT is answered by
-// ROLLBACK; one that ended the session for having been idle never saw the COMMIT. Of all else nobody knows: that the driver calls an
-// error safe to retry proves nothing, for it says so, too, of a connection that was lost between a COMMIT and its answer.
-func commitPostgres(ctx context.Context, one *session) error {
-	if one.conn == nil {
+// commitPostgres commits, behind what was put off. A server that has said ERROR has rolled the transaction back, and so it has when COMMIT
+// is answered by ROLLBACK; one that ended the session for having been idle never saw the COMMIT. Of all else nobody knows: that the
+// driver calls an error safe to retry proves nothing, for it says so, too, of a connection that was lost between a COMMIT and its answer.
+func commitPostgres(ctx context.Context, t *tx) error {
+	if t.unheard { // a first flush may be run again on another connection, and no COMMIT ever is
+		if err := t.flush(ctx); err != nil {
+			return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, err)
+		}
+	}
+	if t.conn == nil {
 		return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, classify(sql.ErrConnDone))
 	}
-	ctx, cancel := one.w.s.limited(ctx)
-	defer cancel()
-	one.w.s.statements.count(`COMMIT`)
-	var tag pgconn.CommandTag
-	err := one.conn.Raw(func(driverConn any) (err error) {
-		pg, ok := driverConn.(*stdlib.Conn)
-		if !ok {
-			return fmt.Errorf("%T is no connection to PostgreSQL", driverConn)
-		}
-		tag, err = pg.Conn().Exec(ctx, `COMMIT`)
-		return err
-	})
+	statements := append(t.waiting, statement{query: `COMMIT`, tag: `COMMIT`})
+	t.waiting = nil
+	_, err := t.sendAll(ctx, statements)
 	var said *pgconn.PgError
-	switch {
-	case err == nil && tag.String() == `COMMIT`:
-		return nil
-	case err == nil:
-		return fmt.Errorf("%w: the transaction had failed, and was ended with %s", ledger.ErrNotCommitted, tag)
-	case errors.As(err, &said) && (said.SeverityUnlocalized == "ERROR" || said.Code == "25P03"):
-		return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, one.checked(err))
+	if errors.Is(err, errTag) || errors.As(err, &said) && (said.SeverityUnlocalized == "ERROR" || said.Code == "25P03") {
+		return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, err)
 	}
-	return one.checked(err)
+	return err
 }
+
+// errTag: the answer is of another kind than the statement; COMMIT in a transaction that had failed is answered by ROLLBACK.
+var errTag = errors.New("the transaction had failed, and was ended")
 
 // sendPostgres sends statements in a pipeline: each is planned and run, and sees what was committed, once the one before it has ended.
 func sendPostgres(ctx context.Context, one *session, statements []statement) (answers int, err error) {
@@ -211,43 +207,80 @@ func sendPostgres(ctx context.Context, one *session, statements []statement) (an
 		case pg.Conn().IsClosed():
 			return driver.ErrBadConn
 		}
-		var sent pgx.Batch
-		for _, st := range statements {
-			sent.Queue(st.query, st.args...)
+		pipeline, err := fill(ctx, pg.Conn(), statements)
+		if err != nil {
+			return err
 		}
-		results := pg.Conn().SendBatch(ctx, &sent)
 		for _, st := range statements {
-			if err := hear(results, st); err != nil {
-				_ = results.Close() // what it would say was said
+			if err := hear(pipeline, pg.Conn().TypeMap(), st); err != nil {
+				_ = pipeline.Close() // what it would say was said
 				return err
 			}
 			answers++
 		}
-		return results.Close()
+		return pipeline.Close()
 	})
 	return answers, err
 }
 
-// hear takes in the answer to a statement.
-func hear(results pgx.BatchResults, st statement) error {
-	if st.each == nil {
-		tag, err := results.Exec()
-		if err == nil && st.done != nil {
-			err = st.done(tag.RowsAffected())
+// fill sends statements. Those that have arguments or find rows are prepared, once for each connection.
+func fill(ctx context.Context, conn *pgx.Conn, statements []statement) (*pgconn.Pipeline, error) {
+	prepared := make([]*pgconn.StatementDescription, len(statements))
+	for i, st := range statements {
+		if st.args == nil && st.each == nil {
+			continue
 		}
-		return err
+		var err error
+		if prepared[i], err = conn.Prepare(ctx, st.query, st.query); err != nil {
+			return nil, fmt.Errorf("prepare: %w", err)
+		}
 	}
-	found, err := results.Query()
+	pipeline := conn.PgConn().StartPipeline(ctx)
+	var args pgx.ExtendedQueryBuilder
+	for i, st := range statements {
+		if prepared[i] == nil {
+			pipeline.SendQueryParams(st.query, nil, nil, nil, nil)
+			continue
+		}
+		if err := args.Build(conn.TypeMap(), prepared[i], st.args); err != nil {
+			_ = pipeline.Close()
+			return nil, fmt.Errorf("bind: %w", err)
+		}
+		pipeline.SendQueryStatement(prepared[i], args.ParamValues, args.ParamFormats, slices.Clone(args.ResultFormats))
+	}
+	return pipeline, pipeline.Sync()
+}
+
+// hear takes in the answer to a statement.
+func hear(pipeline *pgconn.Pipeline, types *pgtype.Map, st statement) error {
+	result, err := pipeline.GetResults()
 	if err != nil {
 		return err
 	}
-	defer found.Close()
-	for found.Next() {
-		if err := st.each(found); err != nil {
-			return fmt.Errorf("scan: %w", err)
-		}
+	answer, ok := result.(*pgconn.ResultReader)
+	if !ok {
+		return fmt.Errorf("the answer is a %T", result)
 	}
-	return found.Err()
+	if st.each != nil {
+		found := pgx.RowsFromResultReader(types, answer)
+		defer found.Close()
+		for found.Next() {
+			if err := st.each(found); err != nil {
+				return fmt.Errorf("scan: %w", err)
+			}
+		}
+		return found.Err()
+	}
+	tag, err := answer.Close()
+	switch {
+	case err != nil:
+		return err
+	case st.tag != "" && tag.String() != st.tag:
+		return fmt.Errorf("%w: %s", errTag, tag)
+	case st.done != nil:
+		return st.done(tag.RowsAffected())
+	}
+	return nil
 }
 
 var (
@@ -296,6 +329,8 @@ func classifyPostgres(e *pgconn.PgError, err error) error {
 	case e.Code == "40001", e.Code == "40P01", e.Code == "55P03", // serialization, deadlock, a lock waited for in vain
 		e.Code == "25P03": // this process was away for so long that the server ended its transaction
 		return fmt.Errorf("%w: %w", ledger.ErrRetry, err)
+	case e.Code == "22012": // see setting
+		return fmt.Errorf("%w: %w", errChanged, err)
 	case e.Code == "25P01":
 		return fmt.Errorf("%w: %w", errNoTransaction, err)
 	case postgresClass(e, "22", "23", "54"): // data, constraint, limit of the program

@@ -91,8 +91,8 @@ func insertEventsSQLite(ctx context.Context, t *tx, events []event.Event) error 
 	return t.insertWaiting(ctx, events, ids)
 }
 
-func commitSQLite(ctx context.Context, one *session) error {
-	_, err := one.exec(ctx, `COMMIT`)
+func commitSQLite(ctx context.Context, t *tx) error {
+	_, err := t.exec(ctx, `COMMIT`)
 	switch {
 	case errors.Is(err, errFull):
 		return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, err)

@@ -47,11 +47,11 @@ func lost(err error) bool {
 }
 
 // breaksSession reports whether a connection to a server that said this is not to be used again: it is lost, or the server is about
-// to end it, or it leads to a server that only reads by now.
+// to end it, or it leads to a server that only reads by now, or has statements that were prepared for tables as they were before.
 func breaksSession(err error) bool {
 	var postgres *pgconn.PgError
 	if errors.As(err, &postgres) {
-		return postgres.SeverityUnlocalized != "ERROR" || postgres.Code == "25006"
+		return postgres.SeverityUnlocalized != "ERROR" || postgres.Code == "25006" || postgres.Code == "0A000"
 	}
 	return lost(err) || errors.Is(err, context.Canceled)
 }

@@ -72,7 +72,14 @@ func checkpoints(wal string) int64 {
 type kinds struct{ selects, inserts, updates, deletes, transactions, others atomic.Int64 }
 
 func (k *kinds) count(query string) {
-	verb, _, _ := strings.Cut(query, " ")
+	verb, rest, _ := strings.Cut(query, " ")
+	if verb == "WITH" {
+		for _, writes := range []string{"INSERT", "UPDATE", "DELETE"} {
+			if strings.Contains(rest, "("+writes+" ") {
+				verb = writes
+			}
+		}
+	}
 	switch verb {
 	case "SELECT", "WITH":
 		k.selects.Add(1)

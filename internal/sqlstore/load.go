@@ -3,6 +3,8 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -23,6 +25,17 @@ import (
 // whoever waited for a lock sees what its holder wrote; the clock after all locks. (SQLite's one writer holds every lock from the
 // start; the order is kept because it is the same road for all databases.) What follows from what was found is read at the end.
 func (t *tx) Load(ctx context.Context, want *ledger.Want) (*ledger.Rows, error) {
+	rows, err := t.load(ctx, want)
+	switch {
+	case err == nil || t.claimed:
+		return rows, err
+	case errors.Is(err, ledger.ErrDuplicate):
+		return nil, ledger.ErrCommitted
+	}
+	return nil, fmt.Errorf("%w: %w", ledger.ErrUnclaimed, err)
+}
+
+func (t *tx) load(ctx context.Context, want *ledger.Want) (*ledger.Rows, error) {
 	rows := &ledger.Rows{
 		Products:     make(map[product.ID]*product.Product, len(want.Products)),
 		Stock:        make(map[product.ID]*stock.Stock, len(want.Products)),
@@ -37,6 +50,9 @@ func (t *tx) Load(ctx context.Context, want *ledger.Want) (*ledger.Rows, error) 
 	}
 	orders := sorted(want.Orders)
 	lines, err := loadLines(ctx, t, orders)
+	if err == nil && len(orders) > 0 {
+		err = t.flush(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -137,9 +153,8 @@ func (t *tx) loadProducts(ctx context.Context, ids []product.ID, into *ledger.Ro
 func loadLines(ctx context.Context, q querier, orders []order.Number) (map[order.Number][]order.Line, error) {
 	lines := make(map[order.Number][]order.Line, len(orders))
 	err := lists(q, orders, orderNo, func(in string, args []any) error {
-		rows, err := q.query(ctx, `SELECT order_no, product_id, title, quantity, unit_price FROM order_lines
-			WHERE order_no `+in+` ORDER BY order_no, line`, args...)
-		return scan(rows, err, func(r *sql.Rows) error {
+		return q.look(ctx, `SELECT order_no, product_id, title, quantity, unit_price FROM order_lines
+			WHERE order_no `+in+` ORDER BY order_no, line`, args, func(r scanner) error {
 			var no order.Number
 			var l order.Line
 			err := r.Scan(&no, &l.ProductID, &l.Title, &l.Quantity, &l.UnitPrice)
@@ -257,6 +272,9 @@ func (t *tx) loadHistories(ctx context.Context, want *ledger.Want, into *ledger.
 	}
 	numbers := slices.Sorted(maps.Keys(recent)) // and so they come by age
 	lines, err := loadLines(ctx, t, numbers)
+	if err == nil {
+		err = t.flush(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -297,6 +315,9 @@ func (t *tx) loadAnswers(ctx context.Context, into *ledger.Rows) error {
 		used[answered.Number] = key
 	}
 	bodies, err := firstEvents(ctx, t, used)
+	if err == nil {
+		err = t.flush(ctx)
+	}
 	for no, body := range bodies {
 		answered := into.Keys[used[no]]
 		answered.Body = body
@@ -321,9 +342,8 @@ func firstEvents[V any](ctx context.Context, q querier, orders map[order.Number]
 	}
 	bodies := make(map[order.Number][]byte, len(orders))
 	err := lists(q, numbers, order.Number.String, func(in string, args []any) error {
-		rows, err := q.query(ctx, `SELECT subject, data FROM outbox
-			WHERE subject_kind = 'order' AND sequence = 1 AND subject `+in, args...)
-		return scan(rows, err, func(r *sql.Rows) error {
+		return q.look(ctx, `SELECT subject, data FROM outbox
+			WHERE subject_kind = 'order' AND sequence = 1 AND subject `+in, args, func(r scanner) error {
 			var subject string
 			var data []byte
 			if err := r.Scan(&subject, &data); err != nil {

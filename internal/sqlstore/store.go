@@ -219,6 +219,8 @@ func (p *prepared) close() {
 // querier is a batch's transaction, a snapshot or, for looks, the store.
 type querier interface {
 	query(ctx context.Context, query string, args ...any) (*rows, error)
+	// look calls each for every row of a query; of a transaction, it may do so only when it is flushed.
+	look(ctx context.Context, query string, args []any, each func(scanner) error) error
 	speaks() *dialect
 }
 

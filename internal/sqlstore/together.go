@@ -13,6 +13,7 @@ type statement struct {
 	args  []any
 	each  func(scanner) error       // called for every row; nil: it looks for none
 	done  func(changed int64) error // told how many rows it changed; nil: nobody asks
+	tag   string                    // what its answer has to say, where it has words for it; "": anything
 }
 
 // scanner is a row that was found.
@@ -36,7 +37,7 @@ func (t *tx) later(ctx context.Context, st statement) error {
 	return err
 }
 
-// look is later for a query: each has seen its rows after the flush.
+// look is later for a query: each has seen its rows once the transaction was flushed.
 func (t *tx) look(ctx context.Context, query string, args []any, each func(scanner) error) error {
 	return t.later(ctx, statement{query: t.s.spelt(query), args: args, each: each})
 }
@@ -50,9 +51,6 @@ func (t *tx) flush(ctx context.Context) error {
 		return nil
 	case t.conn == nil:
 		return classify(sql.ErrConnDone)
-	}
-	for i := range waiting {
-		t.s.statements.count(waiting[i].query)
 	}
 	answers, err := t.sendAll(ctx, waiting)
 	if t.unheard && answers == 0 && t.conn == nil && !errors.Is(err, context.DeadlineExceeded) {
@@ -69,6 +67,9 @@ func (t *tx) flush(ctx context.Context) error {
 }
 
 func (t *tx) sendAll(ctx context.Context, statements []statement) (answers int, err error) {
+	for i := range statements {
+		t.s.statements.count(statements[i].query)
+	}
 	ctx, cancel := t.s.limited(ctx)
 	defer cancel()
 	answers, err = t.s.dialect.together(ctx, t.session, statements)
@@ -89,4 +90,18 @@ func (t *tx) query(ctx context.Context, query string, args ...any) (*rows, error
 		return nil, err
 	}
 	return t.session.query(ctx, query, args...)
+}
+
+// look runs a query at once.
+func (s *Store) look(ctx context.Context, query string, args []any, each func(scanner) error) error {
+	return lookNow(ctx, s, query, args, each)
+}
+
+func (s *snapshot) look(ctx context.Context, query string, args []any, each func(scanner) error) error {
+	return lookNow(ctx, s, query, args, each)
+}
+
+func lookNow(ctx context.Context, q querier, query string, args []any, each func(scanner) error) error {
+	found, err := q.query(ctx, query, args...)
+	return scan(found, err, func(r *sql.Rows) error { return each(r) })
 }

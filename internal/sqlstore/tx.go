@@ -16,6 +16,7 @@ type tx struct {
 	s       *Store
 	waiting []statement // put off until flush
 	unheard bool        // the database has not answered anything yet
+	claimed bool        // the batch's id was written
 	ended   bool
 }
 
@@ -55,10 +56,10 @@ func (t *tx) Claim(ctx context.Context, id ledger.BatchID) error {
 	if t.s.clock != nil {
 		now = ms(t.s.clock())
 	}
-	err := t.later(ctx, statement{query: t.s.spelt(t.s.dialect.claim), args: []any{id[:], now}})
-	if err == nil {
-		err = t.flush(ctx)
-	}
+	err := t.later(ctx, statement{query: t.s.spelt(t.s.dialect.claim), args: []any{id[:], now}, done: func(int64) error {
+		t.claimed = true
+		return nil
+	}})
 	if errors.Is(err, ledger.ErrDuplicate) {
 		return ledger.ErrCommitted
 	}
@@ -101,12 +102,7 @@ func (s *Store) GrantAhead(ctx context.Context, day order.Day, n int64) (first i
 // no room for its last page, or no lock, or where the database says that it rolled it back, it has certainly not taken place;
 // after a disk's error, or when nothing was heard, that is not known.
 func (t *tx) Commit(ctx context.Context) error {
-	err := t.flush(ctx)
-	if err != nil {
-		err = fmt.Errorf("%w: %w", ledger.ErrNotCommitted, err)
-	} else {
-		err = t.s.dialect.commit(ctx, t.session)
-	}
+	err := t.s.dialect.commit(ctx, t)
 	if err != nil {
 		t.Rollback()
 		return err
