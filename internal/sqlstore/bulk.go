@@ -205,30 +205,28 @@ func (t *tx) update(ctx context.Context, up *updater, n int, row func(args []any
 	return t.s.dialect.update(ctx, t, up, n, row)
 }
 
-// allOf is what n rows that were to be changed say when fewer were.
-func allOf(n int) func(changed int64) error {
-	return func(changed int64) error {
-		if changed != int64(n) {
-			return errChanged
-		}
-		return nil
+// allOf looks whether all n rows were changed.
+func allOf(n, changed int) error {
+	if changed != n {
+		return errChanged
 	}
+	return nil
 }
 
 var errChanged = fmt.Errorf("%w: a row was changed by another hand", ledger.ErrRetry)
 
 // updateEach changes rows one by one.
 func updateEach(ctx context.Context, t *tx, up *updater, n int, row func(args []any, i int) []any) error {
-	changed := int64(0)
+	changed := 0
 	for i := range n {
 		t.args = row(t.args[:0], i)
 		one, err := t.exec(ctx, up.one, t.args...)
 		if err != nil {
 			return err
 		}
-		changed += one
+		changed += int(one)
 	}
-	return allOf(n)(changed)
+	return allOf(n, changed)
 }
 
 // change runs a statement that must change one row.

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -28,6 +29,7 @@ const (
 	mysqlStatementMax = 4 * time.Second
 	mysqlRowsMax      = 256     // in one statement: more gain nothing
 	mysqlBytesMax     = 4 << 20 // or as many, and a row more: a server takes 16 MB (MariaDB) or 64 MB
+	mysqlNumberBytes  = 20      // a number takes at most
 )
 
 // mysqlSession is what every session says first. Comments of the form /*M!…*/ are read by MariaDB only, those of the form /*!80000…*/
@@ -73,6 +75,8 @@ var mysqlDialect = dialect{
 	stream: streamSpooled,
 	insert: insertRowsMySQL,
 	update: updateRowsMySQL,
+
+	together: sendMySQL,
 
 	statementMax: mysqlStatementMax,
 }
@@ -127,9 +131,11 @@ func (s *Store) openMySQL(ctx context.Context, url string, opt Options) error {
 	if opt.ReadOnly {
 		writing = mysqlLooking
 	}
+	cfg.MultiStatements = true // see sendMySQL
 	if s.write, err = openMySQLPool(cfg, mysqlWriters, mysqlIsolation, mysqlSession, writing); err != nil {
 		return err
 	}
+	cfg.MultiStatements = false
 	if s.patient, err = openMySQLPool(cfg, 2, mysqlIsolation, mysqlSession); err != nil {
 		return err
 	}
@@ -225,52 +231,123 @@ func (m mysqlSessions) Connect(ctx context.Context) (driver.Conn, error) {
 	return conn, nil
 }
 
-// commitMySQL knows of two answers that say for certain that nothing was committed: the server has become read-only, or has chosen
-// another transaction.
+// commitMySQL commits, behind what was put off. It knows of answers that say for certain that nothing was committed: the server has become
+// read-only, or has chosen another transaction, or a statement before the COMMIT was not to its liking.
 func commitMySQL(ctx context.Context, t *tx) error {
-	_, err := t.exec(ctx, `COMMIT`)
+	looks := func(st statement) bool { return st.each != nil }
+	if t.unheard || slices.ContainsFunc(t.waiting, looks) { // what is seen there decides whether there is a COMMIT
+		if err := t.flush(ctx); err != nil {
+			return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, err)
+		}
+	}
+	if t.conn == nil {
+		return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, classify(sql.ErrConnDone))
+	}
+	statements := append(t.waiting, statement{query: `COMMIT`})
+	t.waiting = nil
+	_, err := t.sendAll(ctx, statements)
 	switch mysqlKindOf(err) {
-	case mysqlReadOnly:
-		return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, err)
-	case mysqlRetry:
+	case mysqlReadOnly, mysqlRetry, mysqlDuplicate, mysqlRefused:
 		return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, err)
 	default:
 		return err
 	}
 }
 
+// sendMySQL sends statements as one text; the server answers them in turn, up to one that fails.
+func sendMySQL(ctx context.Context, one *session, statements []statement) (answers int, err error) {
+	var text strings.Builder
+	var args []any
+	looks := 0
+	for i, st := range statements {
+		if i > 0 {
+			text.WriteString(";\n")
+		}
+		text.WriteString(st.query)
+		args = append(args, st.args...)
+		if st.each != nil {
+			looks++
+		}
+	}
+	heard := func(upTo int) {
+		for ; answers < upTo; answers++ {
+			if done := statements[answers].done; done != nil {
+				done()
+			}
+		}
+	}
+	if looks == 0 {
+		if _, err := one.conn.ExecContext(ctx, text.String(), args...); err != nil {
+			return 0, err
+		}
+		heard(len(statements))
+		return answers, nil
+	}
+	found, err := one.conn.QueryContext(ctx, text.String(), args...)
+	if err != nil {
+		return 0, err
+	}
+	defer found.Close() //nolint:errcheck // its error was seen
+	for i, st := range statements {
+		if st.each == nil {
+			continue
+		}
+		heard(i)
+		for found.Next() {
+			if err := st.each(found); err != nil {
+				return answers, fmt.Errorf("scan: %w", err)
+			}
+		}
+		if err := found.Err(); err != nil {
+			return answers, err
+		}
+		heard(i + 1)
+		if looks--; found.NextResultSet() != (looks > 0) {
+			return answers, cmp.Or(found.Err(), fmt.Errorf("%d answers are missing", looks))
+		}
+	}
+	if err := found.Err(); err != nil {
+		return answers, err
+	}
+	heard(len(statements))
+	return answers, nil
+}
+
 // insertRowsMySQL writes rows as lists of literals.
 func insertRowsMySQL(ctx context.Context, t *tx, ins *inserter, n int, row func(args []any, i int) []any) error {
 	before, after := t.s.spelt(ins.literals[0]), t.s.spelt(ins.literals[2])
-	return t.byTheStatement(n, row, func(rows int) error {
-		_, err := t.send(ctx, before+strings.TrimSuffix(strings.Repeat(ins.literals[1], rows), ",")+after, t.args)
-		return err
+	return t.byTheStatement(ctx, n, row, func(rows int, args []any) error {
+		return t.later(ctx, statement{query: before + strings.TrimSuffix(strings.Repeat(ins.literals[1], rows), ",") + after, args: args})
 	})
 }
 
 // updateRowsMySQL changes rows by joining a table of literals.
 func updateRowsMySQL(ctx context.Context, t *tx, up *updater, n int, row func(args []any, i int) []any) error {
-	changed := int64(0)
-	err := t.byTheStatement(n, row, func(rows int) error {
-		some, err := t.send(ctx, up.literals[0]+strings.Repeat(up.literals[1], rows-1)+up.literals[2], t.args)
-		changed += some
-		return err
+	return t.byTheStatement(ctx, n, row, func(rows int, args []any) error {
+		err := t.later(ctx, statement{query: up.literals[0] + strings.Repeat(up.literals[1], rows-1) + up.literals[2], args: args})
+		if err != nil {
+			return err
+		}
+		return t.look(ctx, `SELECT ROW_COUNT()`, nil, func(r scanner) error {
+			var changed int
+			if err := r.Scan(&changed); err != nil {
+				return err
+			}
+			return allOf(rows, changed)
+		})
 	})
-	if err != nil {
-		return err
-	}
-	return allOf(n)(changed)
 }
 
-// byTheStatement gathers the values of as many rows as one statement takes, and has them sent.
-func (t *tx) byTheStatement(n int, row func(args []any, i int) []any, send func(rows int) error) error {
+// byTheStatement gathers the values of as many rows as one statement takes, and has them sent. What waits to be sent together is
+// bounded, too.
+func (t *tx) byTheStatement(ctx context.Context, n int, row func(args []any, i int) []any, send func(rows int, args []any) error) error {
 	for i := 0; i < n; {
-		t.args = t.args[:0]
+		var args []any
 		rows, bytes := 0, 0
 		for i < n && rows < mysqlRowsMax && bytes < mysqlBytesMax {
-			was := len(t.args)
-			t.args = row(t.args, i)
-			for _, a := range t.args[was:] {
+			was := len(args)
+			args = row(args, i)
+			for _, a := range args[was:] {
 				switch v := a.(type) {
 				case string:
 					bytes += len(v)
@@ -281,7 +358,13 @@ func (t *tx) byTheStatement(n int, row func(args []any, i int) []any, send func(
 			rows++
 			i++
 		}
-		if err := send(rows); err != nil {
+		if t.bytes += bytes + len(args)*mysqlNumberBytes; t.bytes > mysqlBytesMax {
+			if err := t.flush(ctx); err != nil {
+				return err
+			}
+			t.bytes = bytes
+		}
+		if err := send(rows, args); err != nil {
 			return err
 		}
 	}
@@ -312,20 +395,22 @@ func insertOutboxMySQL(ctx context.Context, t *tx, events []event.Event) ([]int6
 	}
 	ids := make([]int64, 0, len(events))
 	first := &events[0]
-	found, err := t.query(ctx, `SELECT id, subject_kind, subject, sequence FROM outbox WHERE id >=
+	err = t.look(ctx, `SELECT id, subject_kind, subject, sequence FROM outbox WHERE id >=
 		(SELECT id FROM outbox WHERE subject_kind = ? AND subject = ? AND sequence = ?) ORDER BY id`,
-		string(first.Subject.Kind), first.Subject.ID, first.Sequence)
-	err = scan(found, err, func(r *sql.Rows) error {
-		var id, sequence int64
-		var kind, subject sql.RawBytes
-		if err := r.Scan(&id, &kind, &subject, &sequence); err != nil || len(ids) == len(events) {
-			return err
-		}
-		if e := &events[len(ids)]; e.Sequence == sequence && e.Subject.ID == string(subject) && string(e.Subject.Kind) == string(kind) {
-			ids = append(ids, id)
-		}
-		return nil
-	})
+		[]any{string(first.Subject.Kind), first.Subject.ID, first.Sequence}, func(r scanner) error {
+			var id, sequence int64
+			var kind, subject sql.RawBytes
+			if err := r.Scan(&id, &kind, &subject, &sequence); err != nil || len(ids) == len(events) {
+				return err
+			}
+			if e := &events[len(ids)]; e.Sequence == sequence && e.Subject.ID == string(subject) && string(e.Subject.Kind) == string(kind) {
+				ids = append(ids, id)
+			}
+			return nil
+		})
+	if err == nil {
+		err = t.flush(ctx)
+	}
 	if err == nil && len(ids) < len(events) {
 		err = fmt.Errorf("%d of %d events have ids in the order in which they were written", len(ids), len(events))
 	}

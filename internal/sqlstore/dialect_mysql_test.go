@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -153,6 +154,10 @@ func TestMariaDBSessionsSetThemselvesUp(t *testing.T) {
 	var events []event.Event
 	for i := range int64(200) {
 		events = append(events, event.Event{Subject: event.Subject{Kind: "order", ID: fmt.Sprint("o", i%3)}, Sequence: i/3 + 1, Type: event.OrderPlaced, Data: []byte(`"` + "\U0001F39F" + `"`)})
+	}
+	large := bytes.Repeat([]byte("x"), 200<<10) // more than goes into one packet, all together
+	for i := range int64(60) {
+		events = append(events, event.Event{Subject: event.Subject{Kind: "order", ID: "large"}, Sequence: i + 1, Type: event.OrderPlaced, Data: large})
 	}
 	ids, err := insertOutboxMySQL(t.Context(), tx, events)
 	if err != nil || len(ids) != len(events) || ids[1] != ids[0]+7 {

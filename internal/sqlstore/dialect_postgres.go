@@ -278,7 +278,7 @@ func hear(pipeline *pgconn.Pipeline, types *pgtype.Map, st statement) error {
 	case st.tag != "" && tag.String() != st.tag:
 		return fmt.Errorf("%w: %s", errTag, tag)
 	case st.done != nil:
-		return st.done(tag.RowsAffected())
+		st.done()
 	}
 	return nil
 }

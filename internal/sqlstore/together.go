@@ -11,9 +11,9 @@ import (
 type statement struct {
 	query string // as the dialect spells it
 	args  []any
-	each  func(scanner) error       // called for every row; nil: it looks for none
-	done  func(changed int64) error // told how many rows it changed; nil: nobody asks
-	tag   string                    // what its answer has to say, where it has words for it; "": anything
+	each  func(scanner) error // called for every row; nil: it looks for none
+	done  func()              // called when it went well; nil: nobody asks
+	tag   string              // what its answer has to say, where it has words for it; "": anything
 }
 
 // scanner is a row that was found.
@@ -30,9 +30,9 @@ func (t *tx) later(ctx context.Context, st statement) error {
 		found, err := t.ask(ctx, st.query, st.args)
 		return scan(found, err, func(r *sql.Rows) error { return st.each(r) })
 	}
-	changed, err := t.send(ctx, st.query, st.args)
+	_, err := t.send(ctx, st.query, st.args)
 	if err == nil && st.done != nil {
-		err = st.done(changed)
+		st.done()
 	}
 	return err
 }
@@ -45,7 +45,7 @@ func (t *tx) look(ctx context.Context, query string, args []any, each func(scann
 // flush has everything run that was put off.
 func (t *tx) flush(ctx context.Context) error {
 	waiting := t.waiting
-	t.waiting = nil
+	t.waiting, t.bytes = nil, 0
 	switch {
 	case len(waiting) == 0:
 		return nil

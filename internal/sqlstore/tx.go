@@ -15,13 +15,14 @@ type tx struct {
 	*session
 	s       *Store
 	waiting []statement // put off until flush
+	bytes   int         // of their values, where that is bounded
 	unheard bool        // the database has not answered anything yet
 	claimed bool        // the batch's id was written
 	ended   bool
 }
 
 // Begin opens the transaction of a batch. SQLite: it waits for the writer, as long as ctx lasts, and takes the one write lock that
-// there is. A server: it takes one of a few connections. PostgreSQL hears of it together with the first statement.
+// there is. A server: it takes one of a few connections. It hears of it together with the first statement.
 func (s *Store) Begin(ctx context.Context) (ledger.Tx, error) { return s.begin(ctx) }
 
 func (s *Store) begin(ctx context.Context) (*tx, error) {
@@ -56,10 +57,7 @@ func (t *tx) Claim(ctx context.Context, id ledger.BatchID) error {
 	if t.s.clock != nil {
 		now = ms(t.s.clock())
 	}
-	err := t.later(ctx, statement{query: t.s.spelt(t.s.dialect.claim), args: []any{id[:], now}, done: func(int64) error {
-		t.claimed = true
-		return nil
-	}})
+	err := t.later(ctx, statement{query: t.s.spelt(t.s.dialect.claim), args: []any{id[:], now}, done: func() { t.claimed = true }})
 	if errors.Is(err, ledger.ErrDuplicate) {
 		return ledger.ErrCommitted
 	}
