@@ -184,7 +184,7 @@ func Catalogue() []Metric {
 		},
 		{
 			Name: "holdfast_ledger_batch_duration_seconds", Kind: Histogram, Labels: []Label{stageLabel}, buckets: fast,
-			Help:  "Time of a batch in each of its stages, its reruns included.",
+			Help:  "Time of a batch in each of its stages, its reruns included. On a server what is written goes with the commit, and its time counts there.",
 			Alarm: "the 99th percentile of commit stays above 250 ms: the disk is slow",
 		},
 		{
