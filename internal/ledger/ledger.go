@@ -237,18 +237,31 @@ func (l *Ledger) WaitingMax(lane Lane) int {
 }
 
 // Submit hands a command in and waits for its answer. A full lane is ErrOverloaded at once. When ctx ends first, the outcome
-// is unknown: the command may still be decided.
+// is unknown: the command may still be decided. An answer that is there is given even so.
 func Submit[R any](ctx context.Context, l *Ledger, c Command[R]) (R, error) {
 	t := &task[R]{command: c, ctx: ctx, since: time.Now(), answered: make(chan struct{})}
 	var none R
 	if err := l.enqueue(t, c.lane()); err != nil {
 		return none, err
 	}
-	select {
-	case <-t.answered:
-		return t.result, t.err
-	case <-ctx.Done():
+	if !Told(ctx, t.answered) {
 		return none, ctx.Err()
+	}
+	return t.result, t.err
+}
+
+// Told waits for an answer until ctx ends, and reports whether there is one. One that is there by then counts.
+func Told(ctx context.Context, answered <-chan struct{}) bool {
+	select {
+	case <-answered:
+		return true
+	case <-ctx.Done():
+	}
+	select {
+	case <-answered:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -342,7 +355,7 @@ func (t *task[R]) abandoned(now time.Time, waitMax time.Duration) error {
 func (t *task[R]) waited(now time.Time) time.Duration { return now.Sub(t.since) }
 
 // SubmitAll hands in many commands at once, so that they share batches, and tells the answer of each in turn. It returns when
-// all are answered or ctx ends.
+// all are answered or ctx ends; then it tells the answers that are there.
 func SubmitAll[R any](ctx context.Context, l *Ledger, commands []Command[R], answered func(i int, result R, err error)) {
 	tasks := make([]*task[R], len(commands))
 	l.mu.RLock() // the batch that takes the first waits for the last
@@ -354,11 +367,8 @@ func SubmitAll[R any](ctx context.Context, l *Ledger, commands []Command[R], ans
 	}
 	l.mu.RUnlock()
 	for i, t := range tasks {
-		select {
-		case <-t.answered:
+		if Told(ctx, t.answered) {
 			answered(i, t.result, t.err)
-		case <-ctx.Done():
-			return
 		}
 	}
 }
