@@ -52,7 +52,8 @@ type Options struct {
 	TimeZone  *time.Location
 
 	// Granted takes blocks of a day, up to want numbers or the next block beyond, out of those that were granted before for any
-	// process to take. None begins below above. It must not take long; none is fine.
+	// process to take. None begins below above. It is called beside the batches, but a batch that has too few numbers waits for it
+	// before it begins: it must not take long; none is fine. Nil: the record grants all.
 	Granted func(ctx context.Context, day order.Day, above, want int64) []Block
 
 	Log        *slog.Logger
@@ -88,9 +89,6 @@ func (o *Options) defaults() {
 	}
 	if o.Doubted == nil {
 		o.Doubted = func(*Applied) {}
-	}
-	if o.Granted == nil {
-		o.Granted = func(context.Context, order.Day, int64, int64) []Block { return nil }
 	}
 	if o.Using == nil {
 		o.Using = func([]Key) {}
@@ -169,8 +167,12 @@ type Ledger struct {
 
 	openWaited atomic.Int64 // nanoseconds that the oldest command of the open lane had waited when the last batch took it
 
-	numbers  lease // used by the batch loop only
-	collided bool  // so is this: the numbers were taken away from it, and the record is to grant others
+	// Of the batch loop only:
+	numbers  lease
+	wanted   int64 // of numbers, by the last batch
+	asked    bool  // blocks are being taken; they come by taken
+	collided bool  // the numbers were taken away, and the record is to grant others
+	taken    chan taken
 
 	numbersDay, numbersLeft atomic.Int64 // of numbers, for others to see
 }
@@ -186,6 +188,7 @@ func New(store Store, opt Options) *Ledger {
 		settle:  make(chan job, opt.SettleMax),
 		closing: make(chan struct{}),
 		done:    make(chan struct{}),
+		taken:   make(chan taken, 1),
 	}
 	go l.run()
 	return l
