@@ -3,6 +3,7 @@ package redisfront_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -135,6 +136,28 @@ func TestWhatADeadProcessHadInFlightLapses(t *testing.T) {
 	until(t, "somebody is let in", func() bool { return b.Admit(t.Context(), "u-1", want("sku-1", 1)) == nil })
 	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("it took %v, want two seconds", took)
+	}
+}
+
+// After the server's clock was set back, what it stamped before lies ahead of it.
+func TestStampsOfATimeToComeAreNotBelieved(t *testing.T) {
+	r := newRecord()
+	r.put("sku-1", 0, nil)
+	r.put("sku-2", 5, nil)
+	s := testenv.StartRedis(t, testenv.Options{})
+	c := direct(t, s.URL())
+	p := working(t, r, quick(s.URL()))
+	r.put("sku-1", 3, nil) // a delivery that nobody tells of
+	ahead := strconv.FormatInt(time.Now().Add(time.Hour).UnixMilli(), 10)
+	do(t, c, "HSET", "inventory:{sku-1}", "fresh", ahead, "probed", ahead)
+	do(t, c, "HSET", "inventory:{sku-2}", "f:a-process-that-died", "5000 "+ahead)
+	for _, id := range []product.ID{"sku-1", "sku-2"} {
+		if err := p.Admit(t.Context(), "u-1", want(id, 1)); err != nil {
+			t.Errorf("%s: got %v, want admitted", id, err)
+		}
+	}
+	if got := r.asked(); got != 1 {
+		t.Errorf("the record was asked %d times, want once", got)
 	}
 }
 

@@ -298,7 +298,9 @@ func TestNoNumberIsUsedTwiceWhateverBecomesOfRedis(t *testing.T) {
 		})
 	}
 	reach := func(share float64) {
-		until(t, "so many are given", func() bool { return float64(given.Load()) > share*float64(wanted) })
+		for was := given.Load(); float64(was) <= share*float64(wanted); was = given.Load() {
+			until(t, "more are given", func() bool { return given.Load() > was })
+		}
 	}
 	reach(0.3)
 	do(t, client, "FLUSHALL")
