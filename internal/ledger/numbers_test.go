@@ -148,17 +148,20 @@ func TestNoTransactionIsOpenWhileABatchWaitsForNumbers(t *testing.T) {
 }
 
 func TestABatchThatHasNumbersWaitsForNoMore(t *testing.T) {
-	release := make(chan struct{})
-	var calls atomic.Int64
-	n := openNumbered(t, 5, func(_ *numbered, _ order.Day, above, want int64) []ledger.Block {
+	release, asked, calls := make(chan struct{}), make(chan struct{}, 100), atomic.Int64{}
+	n := openNumbered(t, 5, func(_ *numbered, _ order.Day, above, _ int64) []ledger.Block {
 		if calls.Add(1) > 1 {
+			asked <- struct{}{}
 			<-release
 			return nil
 		}
 		return []ledger.Block{{First: max(above, 11), Count: 5}}
 	})
-	for range 5 {
-		n.place(t) // while more are asked for in vain
+	for i := range 5 {
+		n.place(t)
+		if i == 0 {
+			<-asked // for more, beside the batches, and in vain
+		}
 	}
 	if calls.Load() != 2 {
 		t.Errorf("asked %d times, want once and once more beside the batches", calls.Load())

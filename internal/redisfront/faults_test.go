@@ -116,6 +116,7 @@ func TestARedisThatIsFullBusyOrReadOnlyIsNoReasonToRefuse(t *testing.T) {
 		},
 	} {
 		t.Run(c.is, func(t *testing.T) {
+			t.Parallel()
 			r := newRecord()
 			r.put("sku-1", 100, nil)
 			s := testenv.StartRedis(t, testenv.Options{})

@@ -39,17 +39,22 @@ type grants struct {
 	collisions int
 	direct     atomic.Int64 // grants to a ledger, which found none in Redis
 	jobs       map[string]bool
-	now        time.Time
+	began      time.Time
 }
 
 func newGrants() *grants {
 	return &grants{
 		record: newRecord(), next: map[order.Day]int64{}, used: map[order.Number]bool{}, jobs: map[string]bool{},
-		now: time.Date(2026, 11, 20, 2, 0, 0, 0, time.UTC),
+		began: time.Now(),
 	}
 }
 
-func (g *grants) Now(context.Context) (time.Time, error) { return g.now, nil }
+// now is a time of 2026-11-20, for as long as a test may take.
+func (g *grants) now() time.Time {
+	return time.Date(2026, 11, 20, 1, 0, 0, 0, time.UTC).Add(time.Since(g.began))
+}
+
+func (g *grants) Now(context.Context) (time.Time, error) { return g.now(), nil }
 
 func (g *grants) GrantAhead(_ context.Context, day order.Day, n int64) (int64, error) {
 	g.gmu.Lock()
@@ -83,7 +88,7 @@ func (*grantTx) Claim(context.Context, ledger.BatchID) error { return nil }
 func (t *grantTx) Load(context.Context, *ledger.Want) (*ledger.Rows, error) {
 	p := &product.Product{ID: "sku", Title: "Ticket", Price: money.Money{Amount: 1, Currency: "CNY"}, Active: true, Version: 1}
 	return &ledger.Rows{
-		Now: t.g.now, Products: map[product.ID]*product.Product{"sku": p},
+		Now: t.g.now(), Products: map[product.ID]*product.Product{"sku": p},
 		Stock: map[product.ID]*stock.Stock{"sku": {ProductID: "sku", Received: 1 << 40, Version: 1}},
 		Keys:  map[ledger.Key]ledger.Answered{}, Units: map[ledger.Buyer]int64{},
 	}, nil
@@ -225,7 +230,7 @@ func TestBlocksWaitInRedisForAnyProcess(t *testing.T) {
 			s := testenv.StartRedis(t, testenv.Options{})
 			g := newGrants()
 			a, b := openTill(t, g, s.URL(), c.block, c.ready), openTill(t, g, s.URL(), c.block, c.ready)
-			day := order.DayOf(g.now)
+			day := order.DayOf(g.now())
 			a.works(t)
 			b.works(t)
 			until(t, "numbers are ready", func() bool {
@@ -263,7 +268,7 @@ func TestNoNumberIsUsedTwiceWhateverBecomesOfRedis(t *testing.T) {
 	s := testenv.StartRedis(t, testenv.Options{Settings: map[string]string{"appendonly": "no"}})
 	client := direct(t, s.URL())
 	g := newGrants()
-	day := order.DayOf(g.now)
+	day := order.DayOf(g.now())
 	const processes, block, ready = 4, 100, 10_000
 	var mu sync.Mutex
 	tills := make([]*till, processes)
