@@ -60,7 +60,13 @@ func (c *numbersFill) Run(ctx context.Context, in *invocation) error {
 	if err != nil {
 		return d.told(ctx, err)
 	}
-	return c.show(in, filled, func(w *tabwriter.Writer) { say(w, "%d numbers added.\n", filled.Added) })
+	return c.show(in, filled, func(w *tabwriter.Writer) {
+		if filled.Added == 0 {
+			say(w, "No numbers added: as many wait as are to. Without Redis none do.\n")
+			return
+		}
+		say(w, "%d numbers added.\n", filled.Added)
+	})
 }
 
 type numbersPurge struct{ output }

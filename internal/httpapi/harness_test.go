@@ -74,7 +74,7 @@ func newDesk(tb testing.TB, change ...func(*Options, *ledger.Options)) *desk {
 	front := &checkout.Desk{
 		Ledger: d.ledger, Record: d.record, Gate: d.gate, Orders: noCache{}, Clock: d.clock.Now,
 		Providers: []checkout.Provider{&toyProvider{}},
-		Numbers:   worker.NewNumberer(store, worker.NumbererOptions{Held: d.ledger.Numbers, Clock: d.clock.Now}),
+		Numbers:   worker.NewNumberer(store, worker.NumbererOptions{Held: d.ledger.Numbers}),
 	}
 	d.feed = feed.NewHub(d.record, front, opt.Log)
 	opt.Feed = d.feed

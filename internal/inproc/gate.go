@@ -134,7 +134,7 @@ func (g *Gate) ask(ctx context.Context, s *shelf, l *ledger.PlaceLine) error {
 
 // await waits for the answer to a probe of somebody else: nobody is refused by what is no longer believed.
 func (g *Gate) await(ctx context.Context, s *shelf, probe <-chan struct{}, l *ledger.PlaceLine, now time.Time) error {
-	if !told(ctx, probe) {
+	if !ledger.Told(ctx, probe) {
 		return ctx.Err()
 	}
 	if g.Woken != nil {

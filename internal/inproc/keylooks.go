@@ -54,28 +54,13 @@ func (k *KeyLooks) MayHave(ctx context.Context, key ledger.Key) bool {
 		k.run(ctx, l)
 		return l.mayHave(key) // it is known, also to a caller whom nobody waits for any more
 	}
-	if !told(ctx, l.done) {
+	if !ledger.Told(ctx, l.done) {
 		return true
 	}
 	if k.Woken != nil {
 		k.Woken(ctx)
 	}
 	return l.mayHave(key)
-}
-
-// told waits for an answer, unless ctx ends first. An answer that is there is taken even so.
-func told(ctx context.Context, answered <-chan struct{}) bool {
-	select {
-	case <-answered:
-		return true
-	case <-ctx.Done():
-	}
-	select {
-	case <-answered:
-		return true
-	default:
-		return false
-	}
 }
 
 func (l *keyLook) mayHave(key ledger.Key) bool { return l.err != nil || l.used[key] }

@@ -34,9 +34,12 @@ func (l *Ledger) run() {
 	for {
 		batch, settling := l.gather()
 		if batch == nil {
-			return
+			break
 		}
 		l.carry(batch, settling)
+	}
+	if l.asked {
+		<-l.taken
 	}
 }
 
@@ -49,6 +52,9 @@ func (l *Ledger) gather() (batch []job, settling int) {
 		batch = append(batch, j)
 	case j := <-l.open:
 		open = append(open, j)
+	case t := <-l.taken:
+		l.receive(t)
+		return l.gather()
 	case <-l.closing:
 	}
 	l.mu.Lock()   // whoever hands in many at once has handed in the last
@@ -192,6 +198,8 @@ func (l *Ledger) transact(batch []job, stats *BatchStats) error {
 				l.collided = true
 				l.keep(lease{day: l.numbers.day}) // should a number be what collided, the next block lies above every other
 			}
+		case errors.Is(err, errDayBegins):
+			continue
 		case errors.Is(err, ErrRetry):
 		case doubtful == nil:
 			return err
@@ -225,10 +233,16 @@ func (l *Ledger) settled(books *Books, batch []job) {
 	l.opt.Applied(books.applied())
 	answer(batch, nil)
 	failpoint.Hit("batch.after_answer")
+	l.refill()
 }
 
 // once runs the batch's transaction one time. Its books are valid if it was committed, or if the error is errInDoubt.
 func (l *Ledger) once(ctx context.Context, id BatchID, batch []job, stats *BatchStats) (*Books, error) {
+	want := Want{Guarded: l.opt.Guards.on()}
+	for _, j := range batch {
+		j.wants(&want)
+	}
+	l.makeReady(int64(len(want.Keys)))
 	clock := stopwatch(time.Now())
 	tx, err := l.store.Begin(ctx)
 	if err != nil {
@@ -239,10 +253,6 @@ func (l *Ledger) once(ctx context.Context, id BatchID, batch []job, stats *Batch
 		return nil, fmt.Errorf("%w: claim: %w", ErrUnclaimed, err)
 	}
 	clock.lap(&stats.Begin)
-	want := Want{Guarded: l.opt.Guards.on()}
-	for _, j := range batch {
-		j.wants(&want)
-	}
 	rows, err := tx.Load(ctx, &want)
 	if err != nil {
 		return nil, fmt.Errorf("load: %w", err)

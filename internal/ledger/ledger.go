@@ -52,7 +52,8 @@ type Options struct {
 	TimeZone  *time.Location
 
 	// Granted takes blocks of a day, up to want numbers or the next block beyond, out of those that were granted before for any
-	// process to take. None begins below above. It must not take long; none is fine.
+	// process to take. None begins below above. It is called beside the batches, but a batch that has too few numbers waits for it
+	// before it begins: it must not take long; none is fine. Nil: the record grants all.
 	Granted func(ctx context.Context, day order.Day, above, want int64) []Block
 
 	Log        *slog.Logger
@@ -88,9 +89,6 @@ func (o *Options) defaults() {
 	}
 	if o.Doubted == nil {
 		o.Doubted = func(*Applied) {}
-	}
-	if o.Granted == nil {
-		o.Granted = func(context.Context, order.Day, int64, int64) []Block { return nil }
 	}
 	if o.Using == nil {
 		o.Using = func([]Key) {}
@@ -169,8 +167,12 @@ type Ledger struct {
 
 	openWaited atomic.Int64 // nanoseconds that the oldest command of the open lane had waited when the last batch took it
 
-	numbers  lease // used by the batch loop only
-	collided bool  // so is this: the numbers were taken away from it, and the record is to grant others
+	// Of the batch loop only:
+	numbers  lease
+	wanted   int64 // of numbers, by the last batch
+	asked    bool  // blocks are being taken; they come by taken
+	collided bool  // the numbers were taken away, and the record is to grant others
+	taken    chan taken
 
 	numbersDay, numbersLeft atomic.Int64 // of numbers, for others to see
 }
@@ -186,6 +188,7 @@ func New(store Store, opt Options) *Ledger {
 		settle:  make(chan job, opt.SettleMax),
 		closing: make(chan struct{}),
 		done:    make(chan struct{}),
+		taken:   make(chan taken, 1),
 	}
 	go l.run()
 	return l
@@ -237,18 +240,31 @@ func (l *Ledger) WaitingMax(lane Lane) int {
 }
 
 // Submit hands a command in and waits for its answer. A full lane is ErrOverloaded at once. When ctx ends first, the outcome
-// is unknown: the command may still be decided.
+// is unknown: the command may still be decided. An answer that is there is given even so.
 func Submit[R any](ctx context.Context, l *Ledger, c Command[R]) (R, error) {
 	t := &task[R]{command: c, ctx: ctx, since: time.Now(), answered: make(chan struct{})}
 	var none R
 	if err := l.enqueue(t, c.lane()); err != nil {
 		return none, err
 	}
-	select {
-	case <-t.answered:
-		return t.result, t.err
-	case <-ctx.Done():
+	if !Told(ctx, t.answered) {
 		return none, ctx.Err()
+	}
+	return t.result, t.err
+}
+
+// Told waits for an answer until ctx ends, and reports whether there is one. One that is there by then counts.
+func Told(ctx context.Context, answered <-chan struct{}) bool {
+	select {
+	case <-answered:
+		return true
+	case <-ctx.Done():
+	}
+	select {
+	case <-answered:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -342,7 +358,7 @@ func (t *task[R]) abandoned(now time.Time, waitMax time.Duration) error {
 func (t *task[R]) waited(now time.Time) time.Duration { return now.Sub(t.since) }
 
 // SubmitAll hands in many commands at once, so that they share batches, and tells the answer of each in turn. It returns when
-// all are answered or ctx ends.
+// all are answered or ctx ends; then it tells the answers that are there.
 func SubmitAll[R any](ctx context.Context, l *Ledger, commands []Command[R], answered func(i int, result R, err error)) {
 	tasks := make([]*task[R], len(commands))
 	l.mu.RLock() // the batch that takes the first waits for the last
@@ -354,11 +370,8 @@ func SubmitAll[R any](ctx context.Context, l *Ledger, commands []Command[R], ans
 	}
 	l.mu.RUnlock()
 	for i, t := range tasks {
-		select {
-		case <-t.answered:
+		if Told(ctx, t.answered) {
 			answered(i, t.result, t.err)
-		case <-ctx.Done():
-			return
 		}
 	}
 }

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/failpoint"
@@ -64,11 +65,66 @@ func (n lease) with(blocks ...Block) lease {
 	return n
 }
 
+// taken is what came of asking for blocks that were granted before.
+type taken struct {
+	day    order.Day
+	blocks []Block
+}
+
+// errDayBegins ends a run whose record shows a day of which no numbers were asked for yet. The next run has them.
+var errDayBegins = errors.New("a day begins")
+
+// ask has blocks taken beside the batches, unless that is under way.
+func (l *Ledger) ask(want int64) {
+	if l.opt.Granted == nil || l.asked || l.collided || l.numbers.day == 0 {
+		return
+	}
+	l.asked = true
+	day, above := l.numbers.day, l.numbers.above
+	go func() { l.taken <- taken{day, l.opt.Granted(context.Background(), day, above, want)} }()
+}
+
+// receive puts blocks that were asked for behind what is left. Those of a day that is over are lost, and those that came before
+// the record granted higher ones.
+func (l *Ledger) receive(t taken) {
+	l.asked = false
+	if t.day == l.numbers.day && !l.collided {
+		l.keep(l.numbers.with(t.blocks...))
+	}
+}
+
+// makeReady is called before a batch's transaction begins. It waits for blocks only when the batch may need more numbers than
+// there are: nobody else waits then, for nothing is locked yet.
+func (l *Ledger) makeReady(want int64) {
+	l.wanted = want
+	select {
+	case t := <-l.taken:
+		l.receive(t)
+	default:
+	}
+	for range 2 { // fewer may have been asked for before
+		missing := want - l.numbers.left()
+		if missing <= 0 {
+			return
+		}
+		if l.ask(missing); !l.asked {
+			return
+		}
+		l.receive(<-l.taken)
+	}
+}
+
+// refill asks for blocks after a batch, so that there is a whole block, and numbers for two batches like it.
+func (l *Ledger) refill() {
+	if missing := max(l.opt.BlockSize, 2*l.wanted) - l.numbers.left(); missing > 0 {
+		l.ask(missing)
+	}
+}
+
 // leaseFor gives a lease that holds at least want numbers of the day of now. The days of one process never go back, even when
 // the clock does, so that its numbers rise. A batch that wants none takes no block.
 //
-// Blocks that wait for a process to take them are this one's at once, whatever becomes of the batch. A block that the batch's own
-// transaction grants is committed with it.
+// What is still missing the record grants, and the grant is committed with the batch.
 func (l *Ledger) leaseFor(ctx context.Context, tx Tx, now time.Time, want int) (lease, error) {
 	n := l.numbers
 	day := max(order.DayOf(now.In(l.opt.TimeZone)), n.day)
@@ -80,18 +136,12 @@ func (l *Ledger) leaseFor(ctx context.Context, tx Tx, now time.Time, want int) (
 			failpoint.Hit("numbers.new_day")
 		}
 		n = lease{day: day}
-	}
-	if !l.collided {
-		if blocks := l.opt.Granted(ctx, day, n.above, int64(want)-n.left()); len(blocks) > 0 {
-			n = n.with(blocks...)
+		if l.opt.Granted != nil && !l.collided {
 			l.keep(n)
+			return lease{}, errDayBegins
 		}
 	}
-	missing := int64(want) - n.left()
-	if missing <= 0 {
-		return n, nil
-	}
-	block := max(l.opt.BlockSize, missing)
+	block := max(l.opt.BlockSize, int64(want)-n.left())
 	first, err := tx.GrantNumbers(ctx, day, block)
 	if err != nil {
 		return lease{}, err

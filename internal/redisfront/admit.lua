@@ -21,7 +21,7 @@ for i = 1, #known, 2 do
     p[name] = value
   elseif name ~= mine then
     local units, at = value:match('^(%d+) (%d+)$')
-    if units and now - at < 2000 then
+    if units and math.abs(now - at) < 2000 then
       others = others + units
     else
       redis.call('HDEL', KEYS[1], name) -- its process is gone, or has said nothing for longer than an order may wait
@@ -38,7 +38,8 @@ local slack, here = tonumber(ARGV[4]), tonumber(ARGV[5])
 local closed = p.active ~= '1'
   or (p.from ~= '' and math.max(now, here) < p.from - 2000)
   or (p['until'] ~= '' and math.min(now, here) >= p['until'] + 2000)
-local old = now - p.fresh >= 1000 and now - (p.probed or 0) >= 1000
+-- A time to come is none to believe: the server's clock was set back.
+local old = math.abs(now - p.fresh) >= 1000 and math.abs(now - (p.probed or 0)) >= 1000
 
 local refused = {}
 if limit > 0 then

@@ -248,6 +248,26 @@ func TestAKeyThatExpiresIsAHintForOneProcess(t *testing.T) {
 	}
 }
 
+// The record's clock decides: by a process' clock that is ahead every order is named too early.
+func TestAKeyThatExpiredTooEarlyIsNamedAgainWhenItIsDue(t *testing.T) {
+	s := testenv.StartRedis(t, testenv.Options{})
+	client := direct(t, s.URL())
+	c := counting(t, working(t, newRecord(), quick(s.URL())), redisfront.NewKeyspaceCountdown, "keyspace")
+	until(t, "it listens", func() bool {
+		heard, _ := do(t, client, "PUBSUB", "NUMSUB", "__keyevent@0__:expired").AsIntMap()
+		return heard["__keyevent@0__:expired"] == 1
+	})
+	no := numbers(1)[0]
+	c.Applied(pending(time.Now().Add(20*time.Millisecond), no))
+	named(t, c, time.Now(), 1)
+	began := time.Now()
+	c.Postpone(no, began.Add(100*time.Millisecond))
+	named(t, c, time.Now(), 1)
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it was named again after %v, want 100 ms: as soon as it was due", took)
+	}
+}
+
 // kept is the number of deadlines in Redis.
 func kept(t *testing.T, c rueidis.Client) (n int64) {
 	t.Helper()

@@ -63,7 +63,7 @@ func countDownAndGive(t *testing.T, address string) {
 	}
 	till := openTill(t, g, address, 10, 1000)
 	till.works(t)
-	day := order.DayOf(g.now)
+	day := order.DayOf(g.now())
 	until(t, "numbers are ready", func() bool { return g.granted(day) >= 1000 })
 	until(t, "it takes them", func() bool {
 		return len(till.numbers.Take(t.Context(), day, 0, 25)) == 3

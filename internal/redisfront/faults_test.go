@@ -1,12 +1,15 @@
 package redisfront_test
 
 import (
+	"context"
 	"flag"
 	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/redis/rueidis"
 
 	"github.com/holdfast-oms/holdfast/internal/checkout"
 	"github.com/holdfast-oms/holdfast/internal/testenv"
@@ -83,6 +86,72 @@ func (m *mishaps) replyHangs() {
 	}
 	pause(away)
 	m.proxy.Blackhole(false)
+}
+
+// A server that answers and cannot do what it is asked to is as good as away.
+func TestARedisThatIsFullBusyOrReadOnlyIsNoReasonToRefuse(t *testing.T) {
+	set := func(name, value string) func(*testing.T, rueidis.Client) {
+		return func(t *testing.T, c rueidis.Client) { t.Helper(); do(t, c, "CONFIG", "SET", name, value) }
+	}
+	for _, c := range []struct {
+		is           string
+		begins, ends func(*testing.T, rueidis.Client)
+	}{
+		{"full", set("maxmemory", "1"), set("maxmemory", "0")},
+		{
+			"read-only",
+			func(t *testing.T, c rueidis.Client) { t.Helper(); do(t, c, "REPLICAOF", "127.0.0.1", "1") },
+			func(t *testing.T, c rueidis.Client) { t.Helper(); do(t, c, "REPLICAOF", "NO", "ONE") },
+		},
+		{
+			"busy",
+			func(t *testing.T, c rueidis.Client) {
+				t.Helper()
+				do(t, c, "CONFIG", "SET", "busy-reply-threshold", "100")
+				go func() {
+					_ = c.Do(context.Background(), c.B().Eval().Script("while true do end").Numkeys(0).Build()).Error()
+				}()
+			},
+			func(t *testing.T, c rueidis.Client) { t.Helper(); do(t, c, "SCRIPT", "KILL") },
+		},
+	} {
+		t.Run(c.is, func(t *testing.T) {
+			t.Parallel()
+			r := newRecord()
+			r.put("sku-1", 100, nil)
+			s := testenv.StartRedis(t, testenv.Options{})
+			p := working(t, r, quick(s.URL()))
+			asked := func() int {
+				p.own.mu.Lock()
+				defer p.own.mu.Unlock()
+				return p.own.asked
+			}
+			if err := p.Admit(t.Context(), "u-1", want("sku-1", 1)); err != nil || asked() > 0 {
+				t.Fatalf("got %v, and this process' own gate was asked: the test proves nothing", err)
+			}
+			breaks, mends := direct(t, s.URL()), direct(t, s.URL())
+			c.begins(t, breaks)
+			until(t, "this process' own gate is asked", func() bool {
+				began := time.Now()
+				err := p.Admit(t.Context(), "u-1", want("sku-1", 1))
+				if took := time.Since(began); err != nil || took > time.Second {
+					t.Errorf("a buyer got %v after %v, want admitted at once", err, took)
+				}
+				return asked() > 0
+			})
+			began := time.Now()
+			p.front.Using(keys(1, 1))
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("a batch waited %v for marks, want a second or so", took)
+			}
+			c.ends(t, mends)
+			p.works(t)
+			until(t, "Redis is asked again", func() bool {
+				before := asked()
+				return p.Admit(t.Context(), "u-1", want("sku-1", 1)) == nil && asked() == before
+			})
+		})
+	}
 }
 
 // Two of the three processes reach Redis by the proxy; the third sees it always, unless the server itself is gone.

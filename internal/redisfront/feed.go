@@ -2,6 +2,7 @@ package redisfront
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -157,17 +158,22 @@ func (d *Feed) find(ctx context.Context, c rueidis.Client) error {
 	return nil
 }
 
-// unheard reports whether certainly nobody hears the events. On a cluster one server does not know.
+// unheard reports whether certainly nobody hears the events: neither on the channel, nor by a pattern, nor at a replica, of which the
+// server does not know. On a cluster one server does not know either.
 func (d *Feed) unheard(ctx context.Context, c rueidis.Client) bool {
 	if c.Mode() == rueidis.ClientModeCluster {
 		return false
 	}
-	heard, err := c.Do(ctx, c.B().PubsubNumsub().Channel(eventsChannel).Build()).ToArray()
-	if err != nil || len(heard) != 2 {
+	said := c.DoMulti(ctx, c.B().PubsubNumsub().Channel(eventsChannel).Build(), c.B().PubsubNumpat().Build(),
+		c.B().Info().Section("replication").Build())
+	channel, err := said[0].ToArray()
+	if err != nil || len(channel) != 2 {
 		return false
 	}
-	n, err := heard[1].AsInt64()
-	return err == nil && n == 0
+	onChannel, err1 := channel[1].AsInt64()
+	byPattern, err2 := said[1].AsInt64()
+	info, err3 := said[2].ToString()
+	return errors.Join(err1, err2, err3) == nil && onChannel == 0 && byPattern == 0 && parseInfo(info)["connected_slaves"] == "0"
 }
 
 // skip goes to the end of the log, and tells only that it has grown: the events need not be read.

@@ -3,7 +3,9 @@ package redisfront_test
 import (
 	"context"
 	"encoding/json"
+	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -67,12 +69,17 @@ func feeding(t *testing.T, p *process, log redisfront.Log) (*redisfront.Feed, *a
 // hear collects the sequence numbers of the events on the channel.
 func hear(t *testing.T, c rueidis.Client) func() []int64 {
 	t.Helper()
+	return hearBy(t, c, c.B().Subscribe().Channel("holdfast:events").Build())
+}
+
+func hearBy(t *testing.T, c rueidis.Client, subscribe rueidis.Completed) func() []int64 {
+	t.Helper()
 	var mu sync.Mutex
 	var heard []int64
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	all.Go(func() {
-		_ = c.Receive(ctx, c.B().Subscribe().Channel("holdfast:events").Build(), func(m rueidis.PubSubMessage) {
+		_ = c.Receive(ctx, subscribe, func(m rueidis.PubSubMessage) {
 			var e struct {
 				Sequence int64 `json:"sequence"`
 			}
@@ -147,6 +154,53 @@ func TestNobodyReadsTheLogForAChannelThatNobodyHears(t *testing.T) {
 	defer log.mu.Unlock()
 	if log.reads > 0 {
 		t.Errorf("the log was read %d times, want never", log.reads)
+	}
+}
+
+// Of these two the server's count of the channel's subscribers says nothing.
+func TestEventsAreHeardByPatternAndAtAReplica(t *testing.T) {
+	s, replica := testenv.StartRedis(t, testenv.Options{}), testenv.StartRedis(t, testenv.Options{})
+	c, atReplica := direct(t, s.URL()), direct(t, replica.URL())
+	u, err := url.Parse(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	password, _ := u.User.Password()
+	for _, who := range []struct {
+		hears string
+		rueidis.Client
+		subscribe rueidis.Completed
+		before    func()
+	}{
+		{"by pattern", c, c.B().Psubscribe().Pattern("holdfast:ev*").Build(), func() {}},
+		{
+			"at a replica", atReplica, atReplica.B().Psubscribe().Pattern("holdfast:events").Build(),
+			func() {
+				do(t, c, "CONFIG", "SET", "repl-diskless-sync-delay", "0")
+				do(t, atReplica, "CONFIG", "SET", "masterauth", password)
+				do(t, atReplica, "REPLICAOF", u.Hostname(), u.Port())
+				until(t, "the replica follows", func() bool {
+					info, err := do(t, c, "INFO", "replication").ToString()
+					return err == nil && strings.Contains(info, "state=online")
+				})
+			},
+		},
+	} {
+		t.Run(who.hears, func(t *testing.T) {
+			who.before()
+			r, log := newRecord(), &eventLog{}
+			d, _ := feeding(t, working(t, r, quick(s.URL())), log)
+			heard := hearBy(t, who.Client, who.subscribe)
+			until(t, "he listens", func() bool {
+				n, err := do(t, who.Client, "PUBSUB", "NUMPAT").AsInt64()
+				return err == nil && n == 1
+			})
+			until(t, "he hears an event", func() bool {
+				log.grow(1)
+				d.Wake()
+				return len(heard()) > 0
+			})
+		})
 	}
 }
 

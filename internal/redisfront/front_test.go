@@ -190,6 +190,11 @@ func quick(address string) redisfront.Options {
 // begin starts a process, which ends with the test.
 func begin(t *testing.T, r *record, o redisfront.Options) *process {
 	t.Helper()
+	return beginOver(t, r, o)
+}
+
+func beginOver(t *testing.T, r redisfront.Record, o redisfront.Options) *process {
+	t.Helper()
 	p := &process{own: &ownGate{}, log: &lockedBuffer{}}
 	o.Log = slog.New(slog.NewTextHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error

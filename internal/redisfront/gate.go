@@ -101,6 +101,7 @@ type ask struct {
 	verdict  verdict
 	quantity int64
 	limit    int64
+	over     atomic.Bool // answered, or its caller has left: whoever comes first
 	answered chan struct{}
 }
 
@@ -130,10 +131,15 @@ func (g *Gate) Admit(ctx context.Context, by user.ID, lines []ledger.PlaceLine) 
 	if !g.asks.add(asks...) {
 		return g.fall(ctx, by, lines)
 	}
+	if err := await(ctx, asks); err != nil {
+		for _, a := range asks {
+			g.letGo(a)
+		}
+		return err
+	}
 	var refusal error
 	silent := false
 	for _, a := range asks {
-		<-a.answered
 		switch {
 		case a.verdict == unsaid:
 			silent = true
@@ -146,13 +152,41 @@ func (g *Gate) Admit(ctx context.Context, by user.ID, lines []ledger.PlaceLine) 
 		case lets && a.verdict != admitted: // the record let it
 			g.flights.add(a.line.ProductID, a.line.Quantity)
 		case !lets && a.verdict == admitted: // another line did not
-			g.flights.add(a.line.ProductID, -a.line.Quantity)
+			g.land(a.line)
 		}
 	}
 	if refusal == nil && silent {
 		return g.fall(ctx, by, lines)
 	}
 	return refusal
+}
+
+// await waits until all are answered, or ctx ends.
+func await(ctx context.Context, asks []*ask) error {
+	for _, a := range asks {
+		if !ledger.Told(ctx, a.answered) {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// letGo sees to it that an order whose caller has left does not count as in flight, whether it was admitted yet or not.
+func (g *Gate) letGo(a *ask) {
+	if a.over.CompareAndSwap(false, true) {
+		return // take will find it so
+	}
+	<-a.answered // at once: take has been there
+	if a.verdict == admitted {
+		g.land(a.line)
+	}
+}
+
+// land takes a line out of what is in flight. That nothing is left is told to Redis after a while.
+func (g *Gate) land(l *ledger.PlaceLine) {
+	if g.flights.add(l.ProductID, -l.Quantity) == 0 {
+		g.news.landed(l.ProductID)
+	}
 }
 
 // fall leaves it to this process' own gate.
@@ -191,10 +225,12 @@ func (g *Gate) judge(ctx context.Context, a *ask) error {
 	return refusal
 }
 
-// probe asks the record whether a refusal still holds, for all who wait for it.
+// probe asks the record whether a refusal still holds, for all who wait for it: so it goes on when its own caller leaves.
 func (g *Gate) probe(ctx context.Context, l *ledger.PlaceLine) error {
 	failpoint.Hit("front.probed")
 	g.probes.Add(1)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordMax)
+	defer cancel()
 	shelf, err := g.front.record.Shelf(ctx, l.ProductID)
 	if err != nil {
 		return nil //nolint:nilerr // not knowing admits; the ledger will say what is wrong with the record
@@ -219,9 +255,7 @@ func refuses(p *product.Product, s *stock.Stock, l *ledger.PlaceLine, now time.T
 // Answered takes an order out of what is in flight, and tells a refusal by limit to all.
 func (g *Gate) Answered(by user.ID, lines []ledger.PlaceLine, err error) {
 	for i := range lines {
-		if g.flights.add(lines[i].ProductID, -lines[i].Quantity) == 0 {
-			g.news.landed(lines[i].ProductID)
-		}
+		g.land(&lines[i])
 	}
 	if len(lines) == 1 && errors.Is(err, fault.ErrPurchaseLimit) && g.front.open() != nil {
 		g.asks.add(&ask{hint: &hint{lines[0].ProductID, by, lines[0].Quantity}})
@@ -325,17 +359,25 @@ func (g *Gate) runsOf(epoch string, batch []*ask) (runs []run, of [][]*ask) {
 func (g *Gate) take(asks []*ask, answers []int64) {
 	g.asked.Add(int64(len(asks)))
 	var units int64
+	gone := false
 	for i, a := range asks {
 		a.verdict = admitted
 		if len(answers) == len(asks)+2 {
 			a.quantity, a.limit, a.verdict = answers[0], answers[1], verdict(answers[2+i])
 		}
-		if a.verdict == admitted {
+		switch waits := a.over.CompareAndSwap(false, true); {
+		case a.verdict != admitted:
+		case waits:
 			units += a.line.Quantity
+		default:
+			gone = true
 		}
 	}
-	if units > 0 {
-		g.flights.add(asks[0].line.ProductID, units)
+	if units == 0 && !gone {
+		return
+	}
+	if id := asks[0].line.ProductID; g.flights.add(id, units) == 0 {
+		g.news.landed(id) // Redis counts those who have left
 	}
 }
 

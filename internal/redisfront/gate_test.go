@@ -1,11 +1,15 @@
 package redisfront_test
 
 import (
+	"context"
 	"errors"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/holdfast-oms/holdfast/internal/checkout"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/order"
 	"github.com/holdfast-oms/holdfast/internal/product"
@@ -135,6 +139,28 @@ func TestWhatADeadProcessHadInFlightLapses(t *testing.T) {
 	}
 }
 
+// After the server's clock was set back, what it stamped before lies ahead of it.
+func TestStampsOfATimeToComeAreNotBelieved(t *testing.T) {
+	r := newRecord()
+	r.put("sku-1", 0, nil)
+	r.put("sku-2", 5, nil)
+	s := testenv.StartRedis(t, testenv.Options{})
+	c := direct(t, s.URL())
+	p := working(t, r, quick(s.URL()))
+	r.put("sku-1", 3, nil) // a delivery that nobody tells of
+	ahead := strconv.FormatInt(time.Now().Add(time.Hour).UnixMilli(), 10)
+	do(t, c, "HSET", "inventory:{sku-1}", "fresh", ahead, "probed", ahead)
+	do(t, c, "HSET", "inventory:{sku-2}", "f:a-process-that-died", "5000 "+ahead)
+	for _, id := range []product.ID{"sku-1", "sku-2"} {
+		if err := p.Admit(t.Context(), "u-1", want(id, 1)); err != nil {
+			t.Errorf("%s: got %v, want admitted", id, err)
+		}
+	}
+	if got := r.asked(); got != 1 {
+		t.Errorf("the record was asked %d times, want once", got)
+	}
+}
+
 func TestARefusalByLimitIsToldByTheGateForASecond(t *testing.T) {
 	r := newRecord()
 	told := r.put("sku-1", 100, func(p *product.Product) { p.MaxPerUser = 2 })
@@ -220,4 +246,85 @@ func TestRedisAwayIsNoReasonToRefuse(t *testing.T) {
 	}
 	proxy.Blackhole(false)
 	p.works(t)
+}
+
+func TestACallerWhoHasLeftWaitsForNoRoundTripAndHasNothingInFlight(t *testing.T) {
+	r := newRecord()
+	r.put("sku-1", 1, nil)
+	s := testenv.StartRedis(t, testenv.Options{})
+	proxy, address := overProxy(t, s)
+	p := working(t, r, quick(address))
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	for what, asks := range map[string]func() bool{
+		"an order":   func() bool { return errors.Is(p.Admit(left, "u-1", want("sku-1", 1)), context.Canceled) },
+		"a used key": func() bool { return p.MayHaveUsed(left, key(1)) && p.own.keys == 0 },
+	} {
+		until(t, what+" does not wait", func() bool { // it may be that long before it looks, on a busy machine
+			p.works(t)
+			p.own.mu.Lock()
+			p.own.keys = 0
+			p.own.mu.Unlock()
+			proxy.Blackhole(true)
+			defer proxy.Blackhole(false)
+			return asks()
+		})
+	}
+	p.works(t)
+	c := direct(t, s.URL())
+	for range 700 { // a batch and more beyond what there is
+		if err := p.Admit(left, "u-1", want("sku-1", 1)); err == nil {
+			p.Answered("u-1", want("sku-1", 1), nil) // its answer was quicker
+		}
+	}
+	until(t, "nothing is in flight in Redis", func() bool {
+		for field, value := range hash(t, c, "inventory:{sku-1}") {
+			if strings.HasPrefix(field, "f:") && !strings.HasPrefix(value, "0 ") {
+				return false
+			}
+		}
+		return true
+	})
+	if err := p.Admit(t.Context(), "u-1", want("sku-1", 1)); err != nil {
+		t.Errorf("got %v, want admitted: nothing is in flight", err)
+	}
+}
+
+func TestAProbeIsAnsweredThoughWhoeverAskedHasLeft(t *testing.T) {
+	r := newRecord()
+	r.put("sku-1", 0, nil)
+	s := testenv.StartRedis(t, testenv.Options{})
+	asking := &heldRecord{record: r, asked: make(chan struct{}, 100), goOn: make(chan struct{})}
+	c := direct(t, s.URL())
+	p := beginOver(t, asking, quick(s.URL()))
+	p.works(t)
+	r.put("sku-1", 3, nil) // a delivery that nobody tells of
+	ctx, leave := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	all.Go(func() {
+		until(t, "somebody asks the record", func() bool { return p.Admit(ctx, "u-1", want("sku-1", 1)) == nil })
+	})
+	<-asking.asked
+	leave()
+	close(asking.goOn)
+	all.Wait()
+	until(t, "all know what was answered", func() bool { return hash(t, c, "inventory:{sku-1}")["quantity"] == "3" })
+	if n := r.asked(); n != 1 {
+		t.Errorf("the record was asked %d times, want once", n)
+	}
+}
+
+// heldRecord answers about a product when it is let.
+type heldRecord struct {
+	*record
+	asked, goOn chan struct{}
+}
+
+func (r *heldRecord) Shelf(ctx context.Context, id product.ID) (checkout.Shelf, error) {
+	r.asked <- struct{}{}
+	<-r.goOn
+	if ctx.Err() != nil {
+		return checkout.Shelf{}, ctx.Err()
+	}
+	return r.record.Shelf(ctx, id)
 }

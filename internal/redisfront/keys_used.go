@@ -26,7 +26,9 @@ func (g *Gate) MayHaveUsed(ctx context.Context, key ledger.Key) bool {
 	if !g.looks.add(l) {
 		return g.fallback.MayHaveUsed(ctx, key)
 	}
-	<-l.answered
+	if !ledger.Told(ctx, l.answered) {
+		return true // nobody waits for the answer any more
+	}
 	if !l.ok {
 		return g.fallback.MayHaveUsed(ctx, key)
 	}

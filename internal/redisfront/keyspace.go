@@ -43,18 +43,19 @@ func (k *keyspace) tell(ctx context.Context, c rueidis.Client, changes []deadlin
 	if err != nil {
 		return err
 	}
-	commands := make(rueidis.Commands, len(changes))
+	commands := make(rueidis.Commands, 0, len(changes))
 	for i := range changes {
 		d := &changes[i]
 		key := countdownKey(name, d.no.String())
 		left := max(time.Until(d.payBy).Milliseconds(), 1)
 		switch d.what {
 		case waits:
-			commands[i] = c.B().Set().Key(key).Value("").Nx().PxMilliseconds(left).Build()
-		case postpone:
-			commands[i] = c.B().Set().Key(key).Value("").PxMilliseconds(left).Build()
+			commands = append(commands, c.B().Set().Key(key).Value("").Nx().PxMilliseconds(left).Build())
+		case postpone: // and whoever hears of it then may claim it
+			commands = append(commands, c.B().Unlink().Key(claimKey(name, d.no.String())).Build(),
+				c.B().Set().Key(key).Value("").PxMilliseconds(left).Build())
 		default:
-			commands[i] = c.B().Unlink().Key(key).Build()
+			commands = append(commands, c.B().Unlink().Key(key).Build())
 		}
 	}
 	for _, r := range c.DoMulti(ctx, commands...) {

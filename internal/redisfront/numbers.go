@@ -18,11 +18,11 @@ import (
 
 // Limits of the numbers.
 const (
-	takeMax    = 50 * time.Millisecond // for one round trip that takes blocks: a batch waits for it
+	takeMax    = 50 * time.Millisecond // for one round trip that takes blocks: a batch may wait for it
 	takeBlocks = 2048                  // taken in one go
 	numbersMax = 2 * time.Second       // for any other word
 	numbersFor = 72 * time.Hour        // after the last block of a day came in
-	heldFor    = 15 * time.Second      // what a process says it holds is believed for so long
+	heldFor    = 5 * time.Second       // what a process says it holds is believed for so long: it says so every second
 )
 
 // ErrAway is returned while Redis does not answer or is not believed.
@@ -189,8 +189,6 @@ func (n *Numbers) Lock(ctx context.Context, name string) (release func(), ok boo
 	if err != nil {
 		return func() {}, true
 	}
-	ctx, cancel := context.WithTimeout(ctx, numbersMax)
-	defer cancel()
 	_, release, err = locks.TryWithContext(context.WithoutCancel(ctx), name)
 	if errors.Is(err, rueidislock.ErrNotLocked) {
 		return nil, false

@@ -356,3 +356,35 @@ func TestASaleIsRightWhateverTheGateSays(t *testing.T) {
 		sale.check()
 	})
 }
+
+func TestAProductThatRedisDoesNotKnowIsLeftToTheLedgerAndKnownThen(t *testing.T) {
+	s := testenv.StartRedis(t, testenv.Options{})
+	c := direct(t, s.URL())
+	var gate *redisfront.Gate
+	p := newSalesProcess(t, "sqlite::memory:", s.URL(), func(g checkout.Gate) checkout.Gate {
+		gate, _ = g.(*redisfront.Gate)
+		return g
+	})
+	until(t, "the front works", func() bool { return p.front.State().Working })
+	if _, err := ledger.Submit(t.Context(), p.desk.Ledger, ledger.PutProduct{
+		ID: "gone", Title: ledger.Patch[string]{Set: true, Value: "T"},
+		Price: ledger.Patch[money.Money]{Set: true, Value: money.Money{Amount: 100, Currency: "CNY"}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	isKnown := func() bool { return hash(t, c, "inventory:{gone}")["quantity"] == "0" }
+	until(t, "it is known", isKnown)
+	do(t, c, "DEL", "inventory:{gone}")
+	for i, refused := range []int64{0, 1} {
+		_, err := p.desk.Place(t.Context(), checkout.Order{
+			Scope: checkout.Merchant, IdempotencyKey: fmt.Sprint(i), UserID: "u", Lines: []checkout.Line{{ProductID: "gone", Quantity: 1}},
+		})
+		if !errors.Is(err, fault.ErrOutOfStock) {
+			t.Errorf("order %d: got %v, want out_of_stock", i, err)
+		}
+		if got := gate.Counts().Refused; got != refused {
+			t.Errorf("after order %d the gate has refused %d, want %d", i, got, refused)
+		}
+		until(t, "it is known again", isKnown)
+	}
+}

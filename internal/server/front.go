@@ -141,10 +141,10 @@ func (s *Server) countdown(own *inproc.Countdown) countdown {
 }
 
 // numberer makes the one that has order numbers granted before they are needed. It works beside the ledger that is made later.
-func (s *Server) numberer(holder string, clock func() time.Time) (n *worker.Numberer) {
+func (s *Server) numberer(holder string) (n *worker.Numberer) {
 	opt := worker.NumbererOptions{
 		Held: func() (order.Day, int64) { return s.ledger.Numbers() }, Holder: holder,
-		BlockSize: int64(s.cfg.NumberBlock), Ready: int64(s.cfg.NumbersReady), TimeZone: s.cfg.TimeZone, Clock: clock, Log: s.log,
+		BlockSize: int64(s.cfg.NumberBlock), Ready: int64(s.cfg.NumbersReady), TimeZone: s.cfg.TimeZone, Log: s.log,
 	}
 	if s.front != nil {
 		s.front.numbers = redisfront.NewNumbers(s.front.Front, func(day order.Day, blocks int64) { n.Left(day, blocks) })

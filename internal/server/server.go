@@ -172,7 +172,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	buyers := inproc.NewBuyers(clock)
 	host, _ := os.Hostname()
 	holder := fmt.Sprintf("%s:%d:%d", host, os.Getpid(), clock().UnixNano())
-	numberer := s.numberer(holder, clock)
+	numberer := s.numberer(holder)
 	s.desk = &checkout.Desk{
 		Record: record{s.store}, Gate: s.front.over(gate), Buyers: buyers, Numbers: numberer, Clock: clock, Observe: s.metrics.Ordered,
 	}

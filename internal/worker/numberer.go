@@ -57,13 +57,13 @@ type NumbererOptions struct {
 	BlockSize int64                              // 1000
 	Ready     int64                              // numbers of a day that are to wait: 20 000
 	TimeZone  *time.Location
-	Clock     func() time.Time
 	Log       *slog.Logger
 }
 
 // Numberer has blocks of order numbers granted before they are needed: when few of the day are left, and tomorrow's at 04:00. What is
 // left of the days before it removes at 03:00. Each is done by one of all processes: the row of a job and a day decides, and for
-// what has no day a lock, so that it is seldom done twice; twice costs numbers, and nothing else.
+// what has no day a lock, so that it is seldom done twice; twice costs numbers, and nothing else. Whoever comes later than these
+// hours does what was not done. The time is the record's: it says which day's numbers orders get.
 type Numberer struct {
 	record Grants
 	opt    NumbererOptions
@@ -83,9 +83,6 @@ func NewNumberer(record Grants, opt NumbererOptions) *Numberer {
 	}
 	if opt.TimeZone == nil {
 		opt.TimeZone = time.UTC
-	}
-	if opt.Clock == nil {
-		opt.Clock = time.Now
 	}
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
@@ -139,11 +136,14 @@ func (n *Numberer) Run(ctx context.Context) {
 	}
 }
 
-// RunOnce tops up today's numbers, tells what this process holds, and does the daily jobs that are due.
+// RunOnce tops up today's numbers, tomorrow's once they were made, tells what this process holds, and does the daily jobs that are due.
 func (n *Numberer) RunOnce(ctx context.Context) error {
-	now := n.opt.Clock().In(n.opt.TimeZone)
-	today, tomorrow := order.DayOf(now), order.DayOf(now.AddDate(0, 0, 1))
-	err := n.topUp(ctx, today)
+	now, err := n.now(ctx)
+	if err != nil {
+		return err
+	}
+	today, tomorrow := dayAfter(now, 0), dayAfter(now, 1)
+	err = n.topUp(ctx, today)
 	if day, left := n.opt.Held(); day == today {
 		_, failed := n.opt.Waiting.Hold(ctx, day, left, now)
 		err = errors.Join(err, failed)
@@ -163,11 +163,14 @@ func (n *Numberer) RunOnce(ctx context.Context) error {
 			return err
 		}))
 	}
+	if n.finished[jobMakeNumbers] == tomorrow { // Redis may have lost them since
+		err = errors.Join(err, n.topUp(ctx, tomorrow))
+	}
 	return err
 }
 
-func (n *Numberer) topUp(ctx context.Context, today order.Day) error {
-	blocks, err := n.opt.Waiting.Blocks(ctx, today)
+func (n *Numberer) topUp(ctx context.Context, day order.Day) error {
+	blocks, err := n.opt.Waiting.Blocks(ctx, day)
 	if err != nil || blocks >= n.blocks()/2 {
 		return err
 	}
@@ -176,7 +179,7 @@ func (n *Numberer) topUp(ctx context.Context, today order.Day) error {
 		return nil
 	}
 	defer release()
-	_, err = n.fill(ctx, today)
+	_, err = n.fill(ctx, day)
 	return err
 }
 
@@ -230,7 +233,7 @@ func (n *Numberer) fill(ctx context.Context, day order.Day) (added int64, err er
 
 func (n *Numberer) remove(ctx context.Context, now time.Time) (removed int64, err error) {
 	for back := 1; back <= numbersBack; back++ {
-		lost, failed := n.opt.Waiting.Remove(ctx, order.DayOf(now.AddDate(0, 0, -back)))
+		lost, failed := n.opt.Waiting.Remove(ctx, dayAfter(now, -back))
 		removed, err = removed+lost, errors.Join(err, failed)
 	}
 	return removed, err
@@ -238,12 +241,12 @@ func (n *Numberer) remove(ctx context.Context, now time.Time) (removed int64, er
 
 // Fill makes today's and tomorrow's numbers ready, at once, and gives how many it added. Without Redis none wait.
 func (n *Numberer) Fill(ctx context.Context) (added int64, err error) {
-	now, err := n.today(ctx)
+	now, err := n.now(ctx)
 	if err != nil || n.opt.Waiting == nil {
 		return 0, err
 	}
 	for ahead := range 2 {
-		more, err := n.fill(ctx, order.DayOf(now.AddDate(0, 0, ahead)))
+		more, err := n.fill(ctx, dayAfter(now, ahead))
 		if err != nil {
 			return added, away(err)
 		}
@@ -254,7 +257,7 @@ func (n *Numberer) Fill(ctx context.Context) (added int64, err error) {
 
 // Purge removes what is left of the days before today, and gives how many numbers are lost with it.
 func (n *Numberer) Purge(ctx context.Context) (removed int64, err error) {
-	now, err := n.today(ctx)
+	now, err := n.now(ctx)
 	if err != nil || n.opt.Waiting == nil {
 		return 0, err
 	}
@@ -262,9 +265,13 @@ func (n *Numberer) Purge(ctx context.Context) (removed int64, err error) {
 	return removed, away(err)
 }
 
-// Unused is how many numbers of a day can still be used: those that wait, and those that processes hold. What another process holds
-// is known by Redis only, and what waits there, too: while it is away, and without it, these count as lost.
+// Unused is how many numbers of a day can still be used: those that wait, and those that processes hold, unless the day is over.
+// What another process holds is known by Redis only, and what waits there, too: while it is away, and without it, these count as lost.
 func (n *Numberer) Unused(ctx context.Context, day order.Day) (int64, error) {
+	now, err := n.now(ctx)
+	if err != nil || day < dayAfter(now, 0) {
+		return 0, err
+	}
 	var held int64
 	if of, left := n.opt.Held(); of == day {
 		held = left
@@ -276,13 +283,20 @@ func (n *Numberer) Unused(ctx context.Context, day order.Day) (int64, error) {
 	if err != nil {
 		return held, nil //nolint:nilerr // see above
 	}
-	held, _ = n.opt.Waiting.Hold(ctx, day, held, n.opt.Clock())
+	held, _ = n.opt.Waiting.Hold(ctx, day, held, now)
 	return waiting + held, nil
 }
 
-func (n *Numberer) today(ctx context.Context) (time.Time, error) {
+// now is the record's time in the desk's time zone.
+func (n *Numberer) now(ctx context.Context) (time.Time, error) {
 	now, err := n.record.Now(ctx)
 	return now.In(n.opt.TimeZone), err
+}
+
+// dayAfter is the day some days after that of a time, or before it. Noon is an hour that no change of the clocks leaves out.
+func dayAfter(t time.Time, days int) order.Day {
+	year, month, day := t.Date()
+	return order.DayOf(time.Date(year, month, day+days, 12, 0, 0, 0, t.Location()))
 }
 
 func away(err error) error {

@@ -61,72 +61,196 @@ func (l *list) Hold(_ context.Context, _ order.Day, own int64, _ time.Time) (int
 }
 func (l *list) Lock(context.Context, string) (func(), bool) { return func() {}, true }
 
-func TestDailyNumbersAreMadeAndRemovedOnceInTheDesksTimeZone(t *testing.T) {
-	zone, err := time.LoadLocation("Asia/Shanghai")
-	if err != nil {
+// office is several processes over one record and one place where blocks wait, in a time zone.
+type office struct {
+	t     *testing.T
+	store *sqlstore.Store
+	zone  *time.Location
+	list  *list
+	all   []*worker.Numberer
+
+	mu  sync.Mutex
+	now time.Time
+}
+
+func openOffice(t *testing.T, zone string) *office {
+	t.Helper()
+	o := &office{t: t, list: &list{blocks: map[order.Day][]ledger.Block{}, grants: map[order.Day]int{}, removed: map[order.Day]int64{}}}
+	var err error
+	if o.zone, err = time.LoadLocation(zone); err != nil {
 		t.Fatal(err)
 	}
-	var mu sync.Mutex
-	now := time.Date(2026, 11, 20, 2, 59, 0, 0, zone)
 	clock := func() time.Time {
-		mu.Lock()
-		defer mu.Unlock()
-		return now.UTC()
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return o.now.UTC()
 	}
-	store, err := sqlstore.Open(t.Context(), "sqlite::memory:", sqlstore.Options{Clock: clock})
-	if err != nil {
+	if o.store, err = sqlstore.Open(t.Context(), "sqlite::memory:", sqlstore.Options{Clock: clock}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = store.Close() })
-	if _, err := store.Migrate(t.Context()); err != nil {
+	t.Cleanup(func() { _ = o.store.Close() })
+	if _, err := o.store.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	l := &list{blocks: map[order.Day][]ledger.Block{}, grants: map[order.Day]int{}, removed: map[order.Day]int64{}}
-	l.blocks[20261119] = []ledger.Block{{First: 5, Count: 6}}
-	var all []*worker.Numberer
-	for i := range 3 {
-		all = append(all, worker.NewNumberer(store, worker.NumbererOptions{
-			Waiting: l, Held: func() (order.Day, int64) { return 0, 0 }, Holder: fmt.Sprint(i), BlockSize: 10, Ready: 100,
-			TimeZone: zone, Clock: clock,
+	o.begin(3)
+	return o
+}
+
+// begin has so many processes more.
+func (o *office) begin(processes int) {
+	for range processes {
+		o.all = append(o.all, worker.NewNumberer(o.store, worker.NumbererOptions{
+			Waiting: o.list, Held: func() (order.Day, int64) { return 0, 0 }, Holder: fmt.Sprint(len(o.all)), BlockSize: 10, Ready: 100,
+			TimeZone: o.zone,
 		}))
 	}
-	turn := func(by time.Duration) {
-		t.Helper()
-		mu.Lock()
-		now = now.Add(by)
-		mu.Unlock()
-		for _, n := range all {
-			if err := n.RunOnce(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+}
+
+func (o *office) set(now time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.now = now
+}
+
+// turn has every process work at a time.
+func (o *office) turn(at string) {
+	o.t.Helper()
+	now, err := time.ParseInLocation("2006-01-02 15:04", at, o.zone)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	o.turnAt(now)
+}
+
+func (o *office) turnAt(now time.Time) {
+	o.t.Helper()
+	o.set(now)
+	for _, n := range o.all {
+		if err := n.RunOnce(o.t.Context()); err != nil {
+			o.t.Fatal(err)
 		}
 	}
-	turn(0)
+}
+
+func TestDailyNumbersAreMadeAndRemovedOnceInTheDesksTimeZone(t *testing.T) {
+	o := openOffice(t, "Asia/Shanghai")
+	l := o.list
+	l.blocks[20261119] = []ledger.Block{{First: 5, Count: 6}}
+	o.turn("2026-11-20 02:59")
 	if len(l.removed) > 0 || l.grants[20261120] != 1 || l.grants[20261121] != 0 {
 		t.Errorf("at 02:59: granted %v, removed %v; want today's only", l.grants, l.removed)
 	}
-	turn(time.Minute)
+	o.turn("2026-11-20 03:00")
 	if l.removed[20261119] != 6 {
 		t.Errorf("at 03:00: removed %v, want the 6 of yesterday", l.removed)
 	}
-	turn(59 * time.Minute)
+	o.turn("2026-11-20 03:59")
 	if l.grants[20261121] != 0 {
 		t.Error("at 03:59 tomorrow's are made already")
 	}
-	turn(time.Minute)
-	turn(time.Hour)
-	turn(time.Hour)
+	for _, at := range []string{"2026-11-20 04:00", "2026-11-20 05:00", "2026-11-20 06:00"} {
+		o.turn(at)
+	}
 	if diff := cmp.Diff(map[order.Day]int{20261120: 1, 20261121: 1}, l.grants); diff != "" {
 		t.Errorf("at 06:00: grants by day, wanted - and got +:\n%s", diff)
 	}
-	l.mu.Lock()
 	l.blocks[20261120] = l.blocks[20261120][:4]
-	l.mu.Unlock()
-	turn(time.Second)
+	o.turn("2026-11-20 06:01")
 	if got := len(l.blocks[20261120]); got != 10 {
 		t.Errorf("%d blocks wait after few were left, want 10", got)
 	}
 	if first := l.blocks[20261120][4].First; first != 101 {
 		t.Errorf("the next block begins at %d, want 101, above all that were granted", first)
+	}
+}
+
+func TestNumbersOfTomorrowThatRedisLostAreMadeAgain(t *testing.T) {
+	o := openOffice(t, "UTC")
+	for _, at := range []string{"2026-11-20 04:00", "2026-11-20 04:01"} { // then every process knows that the job is done
+		o.turn(at)
+	}
+	clear(o.list.blocks)
+	o.turn("2026-11-20 04:02")
+	for day, first := range map[order.Day]int64{20261120: 101, 20261121: 101} {
+		if got := o.list.blocks[day]; len(got) != 10 || got[0].First != first {
+			t.Errorf("of %d there wait %v, want 10 blocks from %d on", day, got, first)
+		}
+	}
+}
+
+func TestAProcessThatWasDownAtTheHourDoesWhatWasNotDone(t *testing.T) {
+	o := openOffice(t, "UTC")
+	o.list.blocks[20261117] = []ledger.Block{{First: 1, Count: 3}} // down for days
+	o.list.blocks[20261119] = []ledger.Block{{First: 5, Count: 6}}
+	o.turn("2026-11-20 15:20")
+	o.begin(1)
+	o.turn("2026-11-20 15:21")
+	if o.list.removed[20261117] != 3 || o.list.removed[20261119] != 6 {
+		t.Errorf("removed %v, want the 3 and 6 of the days before", o.list.removed)
+	}
+	if diff := cmp.Diff(map[order.Day]int{20261120: 1, 20261121: 1}, o.list.grants); diff != "" {
+		t.Errorf("grants by day, wanted - and got +:\n%s", diff)
+	}
+}
+
+// In Helsinki the clocks go from 03:00 to 04:00 in spring and back in autumn; in Cairo from midnight to 01:00.
+func TestDaysOnWhichTheClocksChangeHaveTheirNumbersOnce(t *testing.T) {
+	for _, c := range []struct {
+		zone, from string
+		days       []order.Day
+	}{
+		{"Europe/Helsinki", "2026-03-28 22:00", []order.Day{20260328, 20260329, 20260330, 20260331}},
+		{"Europe/Helsinki", "2026-10-24 22:00", []order.Day{20261024, 20261025, 20261026, 20261027}},
+		{"Africa/Cairo", "2026-04-23 00:10", []order.Day{20260423, 20260424, 20260425}},
+	} {
+		t.Run(c.zone+" "+c.from, func(t *testing.T) {
+			o := openOffice(t, c.zone)
+			now, err := time.ParseInLocation("2006-01-02 15:04", c.from, o.zone)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.set(now)
+			if _, err := o.all[0].Fill(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if len(o.list.blocks[c.days[0]]) != 10 || len(o.list.blocks[c.days[1]]) != 10 {
+				t.Errorf("filled at %s: %v, want %d and %d", c.from, o.list.blocks, c.days[0], c.days[1])
+			}
+			for end := now.Add(50 * time.Hour); now.Before(end); now = now.Add(20 * time.Minute) {
+				o.turnAt(now)
+			}
+			want := map[order.Day]int{}
+			for _, day := range c.days {
+				want[day] = 1
+			}
+			if diff := cmp.Diff(want, o.list.grants); diff != "" {
+				t.Errorf("grants by day, wanted - and got +:\n%s", diff)
+			}
+			for _, day := range c.days[:len(c.days)-2] {
+				if o.list.removed[day] != 100 {
+					t.Errorf("of %d %d were removed, want all 100", day, o.list.removed[day])
+				}
+			}
+		})
+	}
+}
+
+func TestNumbersOfADayThatIsOverAreLost(t *testing.T) {
+	o := openOffice(t, "Asia/Shanghai")
+	n := worker.NewNumberer(o.store, worker.NumbererOptions{
+		Waiting: o.list, Held: func() (order.Day, int64) { return 20261120, 7 }, Holder: "h", TimeZone: o.zone,
+	})
+	o.list.blocks[20261120] = []ledger.Block{{First: 5, Count: 6}}
+	for _, c := range []struct {
+		now  time.Time
+		want int64
+	}{
+		{time.Date(2026, 11, 20, 23, 59, 59, 999e6, o.zone), 13},
+		{time.Date(2026, 11, 21, 0, 0, 0, 0, o.zone), 0},
+	} {
+		o.set(c.now)
+		if got, err := n.Unused(t.Context(), 20261120); got != c.want || err != nil {
+			t.Errorf("at %s: %d are left, %v; want %d", c.now, got, err, c.want)
+		}
 	}
 }
