@@ -19,6 +19,7 @@ import (
 // TestOpenCashierPageSaysAtOnceWhatBecameOfItsOrder: paid, cancelled or expired elsewhere, the page that is open shows it without
 // being loaded again.
 func TestOpenCashierPageSaysAtOnceWhatBecameOfItsOrder(t *testing.T) {
+	t.Parallel()
 	d := serve(t, database(t))
 	d.product("calm", 10, nil)
 	d.product("brief", 10, payWithin(4*time.Second))

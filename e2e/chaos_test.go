@@ -13,6 +13,7 @@ const (
 
 // Many clients at the same time, and nothing goes wrong but their own minds.
 func TestACrowdIsServed(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t, onFile)
 	s := serve(t, c.database)
 	stop := make(chan struct{})
@@ -89,6 +90,7 @@ func (c *crowd) killWhileStarting() {
 // Every named point of the road, the relay and the expirer, as the n-th time the process comes by, is where it dies; then it
 // starts without the fail point and everything is looked at as after any crash.
 func TestChaosAtEveryFailPoint(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t, onFile)
 	for _, point := range []string{
 		"batch.before_commit", "batch.after_commit", "batch.after_answer",
@@ -122,6 +124,7 @@ func TestChaosAtEveryFailPoint(t *testing.T) {
 // A commit whose answer is lost is in doubt: it may have taken place. The desk finds out by itself, so that everyone gets the
 // one right answer and nobody has to ask again.
 func TestChaosLostCommits(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t, onFile)
 	for _, when := range []string{"@1", "@5", ""} {
 		t.Run("commit_lost"+when, func(t *testing.T) {

@@ -40,6 +40,7 @@ func document(t *testing.T, d *desk) (doc shown) {
 // Every example of the document is pasted into a shell as it is served, twice: its answer is one that the document promises,
 // and whatever it needs first works too.
 func TestExamplesOfTheDocumentWorkAsServed(t *testing.T) {
+	t.Parallel()
 	for _, tool := range []string{"sh", "curl", "openssl", "sed"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("NOT TESTED: %v", err)
@@ -110,6 +111,7 @@ func TestTheDocumentNamesThePublicAddress(t *testing.T) {
 
 // The page in a real browser: it is drawn, what is tried on it reaches the desk, and the browser is sent nowhere else.
 func TestTheDocsPageInABrowser(t *testing.T) {
+	t.Parallel()
 	s := serve(t, database(t), "--demo")
 	r := newReader(t, 1280, 900)
 	r.do(chromedp.Navigate(s.url+"/docs"), chromedp.WaitVisible(chromedp.CSS("elements-api h1")))
@@ -139,6 +141,7 @@ func TestTheDocsPageInABrowser(t *testing.T) {
 
 // A desk below a path of a shop's own host, behind a proxy that takes the path away.
 func TestTheDocsPageBelowAPath(t *testing.T) {
+	t.Parallel()
 	s := serve(t, database(t), "--demo", "--public-url", "https://shop.example/desk")
 	to, err := url.Parse(s.url)
 	if err != nil {

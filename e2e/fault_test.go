@@ -55,6 +55,7 @@ func wantOrdersAgain(t *testing.T, d *desk, key, user string, lines ...api.Place
 // Commits are slow and only a few orders may wait: the rest is sent away at once and harms nobody. Money and deadlines have a
 // lane of their own and pass.
 func TestAFullQueueSendsOrdersAwayAndLetsMoneyPass(t *testing.T) {
+	t.Parallel()
 	const buyers, waiting, paying = 200, 4, 40
 	db := database(t)
 	s := serve(t, db)
@@ -125,6 +126,7 @@ func wantSold(d *desk, product string, received, held, sold int64) {
 // Ten times as many connections as the desk has room for: it sends away what it cannot hold, what it holds stays bounded, and
 // when the rush is over nothing of it is left.
 func TestOverloadIsBoundedAndForgotten(t *testing.T) {
+	t.Parallel()
 	const buyers, waiting, memory = 400, 40, 300 << 20
 	db := database(t)
 	s := failing("batch.before_commit=sleep:100ms").serve(t, db, "--open-queue", strconv.Itoa(waiting), "--batch-max", strconv.Itoa(waiting))
@@ -173,6 +175,7 @@ func TestOverloadIsBoundedAndForgotten(t *testing.T) {
 // The disk fills up under the database, and is cleared again. Nothing that was answered is lost, nothing half-done stays, and
 // nobody has to restart anything.
 func TestAFullDiskIsToldAndSurvived(t *testing.T) {
+	t.Parallel()
 	disk := smallDisk(t, "size=24m")
 	db := sqlite(filepath.Join(disk, "holdfast.db"))
 	s := serve(t, db)

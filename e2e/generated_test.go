@@ -15,6 +15,7 @@ const generateMax = 8 * time.Minute // the generator is built when it is first n
 // A stranger's program, generated from the document by a public generator, takes the tour. The generator and what it needs are
 // a module of their own: the desk does not depend on them.
 func TestAGeneratedClientTakesTheTour(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	for _, name := range []string{"go.mod", "go.sum", "main.go"} {
 		text, err := os.ReadFile(filepath.Join("generated", name))

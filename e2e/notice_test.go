@@ -39,6 +39,7 @@ func (d *desk) settled() {
 }
 
 func TestNoticesThatMustNotCountChangeNothing(t *testing.T) {
+	t.Parallel()
 	db := database(t)
 	s := serve(t, db)
 	s.product("sku", 10, nil)
@@ -109,6 +110,7 @@ func TestNoticesThatMustNotCountChangeNothing(t *testing.T) {
 
 // An attempt that failed is written down and changes nothing else; when the same money comes after all, it counts.
 func TestAFailedPaymentLeavesTheOrderPayable(t *testing.T) {
+	t.Parallel()
 	db := database(t)
 	s := serve(t, db)
 	s.product("sku", 10, nil)
@@ -148,6 +150,7 @@ func TestAFailedPaymentLeavesTheOrderPayable(t *testing.T) {
 }
 
 func TestARepeatedNoticeCountsOnce(t *testing.T) {
+	t.Parallel()
 	db := database(t)
 	s := serve(t, db)
 	s.product("sku", 10, nil)

@@ -232,6 +232,7 @@ func TestOneUserOnSixtyFourConnectionsGetsNoMoreThanHisLimit(t *testing.T) {
 // A unit that comes back goes to exactly one of those who wait for it, and nobody is told sold out for long while there is
 // stock.
 func TestStockThatComesBackIsSoldOnceMore(t *testing.T) {
+	t.Parallel()
 	const units, rounds = 10, 5
 	db := database(t)
 	s := serve(t, db)

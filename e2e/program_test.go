@@ -25,7 +25,7 @@ const (
 	adminKey      = "the-admin-key-of-the-end-to-end-tests"
 	sandboxSecret = "the-sandbox-secret-of-the-end-to-end-tests"
 
-	buildMax = 10 * time.Minute // of modernc.org/sqlite under the race detector, the first time
+	buildMax = 10 * time.Minute // of everything, the first time
 	startMax = 30 * time.Second
 	stopMax  = 20 * time.Second // product.md: a graceful stop takes no longer
 	outMax   = 1 << 20          // bytes kept of what a process says
@@ -37,8 +37,15 @@ var (
 	buildShipped = sync.OnceValues(func() (string, error) { return build("shipped", "./cmd/holdfast") })
 	buildFailing = sync.OnceValues(func() (string, error) { return build("failing", "./cmd/holdfast", "-tags=failpoint") })
 	buildStack   = sync.OnceValues(func() (string, error) { return build("stack", "./cmd/stack") })
-	buildWatched = sync.OnceValues(func() (string, error) { return build("watched", "./cmd/holdfast", "-race") })
+	buildWatched = sync.OnceValues(func() (string, error) { return build("watched", "./cmd/holdfast", watched...) })
 )
+
+// watched are the flags of a program that watches itself for races: those of `make test`, whose packages are built already. SQLite's
+// translated C is not watched.
+var watched = []string{
+	"-race", "-gcflags=modernc.org/sqlite/lib=-race=false -d=checkptr=0", "-gcflags=modernc.org/libc=-race=false -d=checkptr=0",
+	"-gcflags=modernc.org/sqlite=-d=checkptr=0",
+}
 
 // shipped is the program as everybody has it. Crashes and deadlines are tested on it: they take its speed.
 var shipped = setup{binary: buildShipped}
@@ -61,7 +68,8 @@ func build(name, command string, flags ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), buildMax)
 	defer cancel()
 	binary := filepath.Join(binaries, name)
-	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-o", binary}, flags, []string{command})...)
+	flags = slices.Concat([]string{"build", "-o", binary, "-ldflags=-s -w"}, flags, []string{command}) // nobody debugs it
+	cmd := exec.CommandContext(ctx, "go", flags...)
 	cmd.Dir = ".."
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
@@ -95,7 +103,7 @@ func (s setup) launch(t *testing.T, args ...string) *program {
 	p.cmd.Dir = t.TempDir() // no holdfast.yaml but the test's own
 	p.cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + p.cmd.Dir, "TMPDIR=" + p.cmd.Dir,
-		"HOLDFAST_ADMIN_KEY=" + adminKey, "HOLDFAST_SANDBOX_SECRET=" + sandboxSecret,
+		"HOLDFAST_ADMIN_KEY=" + adminKey, "HOLDFAST_SANDBOX_SECRET=" + sandboxSecret, "GORACE=" + os.Getenv("GORACE"),
 	}, s.env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stderr
 	if err := start(p.cmd); err != nil {

@@ -14,6 +14,7 @@ import (
 // What the README tells people to type does what it says, letter by letter but for the port; the browser's part is one more
 // curl.
 func TestTheTourOfTheREADMEWorksAsPrinted(t *testing.T) {
+	t.Parallel()
 	for _, tool := range []string{"bash", "curl"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("NOT TESTED: %v", err)
@@ -75,6 +76,7 @@ func TestTheTourOfTheREADMEWorksAsPrinted(t *testing.T) {
 
 // The README's lines for the command line, as printed but for where the program lies.
 func TestTheCommandLinesOfTheREADMEWorkAsPrinted(t *testing.T) {
+	t.Parallel()
 	bash, err := exec.LookPath("bash")
 	if err != nil {
 		t.Skipf("NOT TESTED: %v", err)
@@ -110,6 +112,7 @@ func TestTheCommandLinesOfTheREADMEWorkAsPrinted(t *testing.T) {
 
 // The README's program compiles and does what it says.
 func TestTheProgramOfTheREADMEWorksAsPrinted(t *testing.T) {
+	t.Parallel()
 	s := serve(t, database(t), "--demo")
 	file := filepath.Join(t.TempDir(), "main.go")
 	program := readmeBlock(t, "From Go", "go")

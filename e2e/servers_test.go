@@ -34,7 +34,8 @@ var records = []ofItsOwn{{"PostgreSQL", testenv.StartPostgres}, {"MariaDB", test
 func TestChaosTheDatabaseIsKilled(t *testing.T) {
 	for _, record := range records {
 		t.Run(record.name, func(t *testing.T) {
-			database := record.start(t, testenv.Options{})
+			t.Parallel()
+			database := record.start(t, testenv.Options{OnDisk: true})
 			w := where{record.name, func(*testing.T) string { return database.URL() }, 1}
 			c := newCrowd(t, w)
 			f := w.serve(t, shipped, c.database)
@@ -70,6 +71,7 @@ func TestChaosTheDatabaseIsKilled(t *testing.T) {
 func TestCommitsThatAreCutOffAreToldAsTheyAre(t *testing.T) {
 	for _, record := range records {
 		t.Run(record.name, func(t *testing.T) {
+			t.Parallel()
 			database := record.start(t, testenv.Options{})
 			proxy := testenv.NewProxy(t, database.Addr())
 			through := strings.Replace(database.URL(), database.Addr(), proxy.Addr(), 1)
@@ -142,6 +144,7 @@ func TestAProcessThatIsStoppedInItsTransactionHoldsNobody(t *testing.T) {
 			continue
 		}
 		t.Run(w.record, func(t *testing.T) {
+			t.Parallel()
 			db := w.database(t)
 			others := where{w.record, w.database, 2}.serve(t, shipped, db)
 			others.product("hot", 100, nil)

@@ -139,6 +139,7 @@ func family(t *testing.T, pid int) []int {
 func TestTheStackServesAndLeavesNothingButItsData(t *testing.T) {
 	for _, database := range []string{"mariadb", "postgres"} {
 		t.Run(database, func(t *testing.T) {
+			t.Parallel()
 			folder, err := os.MkdirTemp("", "holdfast-stack-") //nolint:usetesting // nobody, as whom root's servers run, does not get at t.TempDir's
 			if err != nil {
 				t.Fatal(err)

@@ -95,6 +95,7 @@ func wantKept(t *testing.T, db string, all []*shopper) {
 // With a drain delay a load balancer sees readiness go down and sends its requests elsewhere; meanwhile the desk goes on.
 // Then nobody is refused a connection, and every request gets its whole answer.
 func TestADrainedDeskAnswersEveryRequest(t *testing.T) {
+	t.Parallel()
 	db := database(t)
 	s := serve(t, db, "--drain-delay", "1s")
 	s.product("sku", 1_000_000, nil)
@@ -132,6 +133,7 @@ func TestADrainedDeskAnswersEveryRequest(t *testing.T) {
 // Without a drain delay clients run into the closing door. They may find it closed, but what was let in is answered, and what
 // was answered is kept.
 func TestADeskStoppedUnderLoadLosesNothing(t *testing.T) {
+	t.Parallel()
 	db := database(t)
 	s := serve(t, db)
 	s.product("sku", 1_000_000, nil)
@@ -164,6 +166,7 @@ func TestASecondSignalStopsNow(t *testing.T) {
 
 // Orders that are due while the desk is away expire when it is back, not before and not much later.
 func TestOrdersDueWhileTheDeskWasAwayExpireWhenItIsBack(t *testing.T) {
+	t.Parallel()
 	db := database(t)
 	s := serve(t, db)
 	s.product("quick", 100, payWithin(time.Second))

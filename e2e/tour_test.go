@@ -15,6 +15,7 @@ import (
 
 // The tour of the README: from a product to money, and the other two ways an order can end.
 func TestTheTour(t *testing.T) {
+	t.Parallel()
 	db := database(t)
 	s := serve(t, db)
 	s.want(http.StatusCreated, nil, "PUT", "/v1/users/u-7", map[string]any{"name": "Ada", "email": "ada@example.org"})
@@ -155,6 +156,7 @@ func wantStory(t *testing.T, d *desk, orderNo string, types ...string) {
 }
 
 func TestKeysOpenWhatTheirScopesSay(t *testing.T) {
+	t.Parallel()
 	s := serve(t, database(t))
 	s.product("sku", 10, nil)
 	o := s.order("a", "u-a", line("sku", 1))
@@ -192,6 +194,7 @@ func TestKeysOpenWhatTheirScopesSay(t *testing.T) {
 }
 
 func TestARevokedKeyIsDeadWithinSeconds(t *testing.T) {
+	t.Parallel()
 	db := database(t)
 	s := serve(t, db)
 	var made api.CreatedKey

@@ -31,11 +31,16 @@ var onServers = []where{
 func onPostgres(t *testing.T) string { t.Helper(); return testenv.PostgresURL(t) }
 func onMariaDB(t *testing.T) string  { t.Helper(); return testenv.MariaDBURL(t) }
 
-// everywhere runs a test on every record, and behind every number of processes.
+// everywhere runs a test on every record, and behind every number of processes, some of them side by side: processes that start and
+// heal leave the machine to others.
 func everywhere(t *testing.T, test func(*testing.T, where)) {
 	t.Helper()
+	t.Parallel()
 	for _, w := range slices.Concat([]where{onFile}, onServers) {
-		t.Run(w.String(), func(t *testing.T) { test(t, w) })
+		t.Run(w.String(), func(t *testing.T) {
+			t.Parallel()
+			test(t, w)
+		})
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -48,6 +49,25 @@ type desk struct {
 	file    string                  // of the record
 }
 
+// emptyFile is the file of a record with nothing in it: made once, for that takes long.
+var emptyFile = sync.OnceValues(func() ([]byte, error) {
+	folder, err := os.MkdirTemp("", "holdfast-httpapi-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(folder) //nolint:errcheck // a temporary folder
+	file := filepath.Join(folder, "empty.db")
+	store, err := sqlstore.Open(context.Background(), "sqlite:"+file, sqlstore.Options{})
+	if err != nil {
+		return nil, err
+	}
+	_, err = store.Migrate(context.Background())
+	if err := errors.Join(err, store.Close()); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(file)
+})
+
 // newDesk opens a desk whose clock stands at ten o'clock.
 func newDesk(tb testing.TB, change ...func(*Options, *ledger.Options)) *desk {
 	tb.Helper()
@@ -55,11 +75,15 @@ func newDesk(tb testing.TB, change ...func(*Options, *ledger.Options)) *desk {
 		t: tb, log: &lockedBuffer{}, gate: &openGate{}, keys: map[apikey.Scope]string{},
 		clock: &clock{now: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)}, file: filepath.Join(tb.TempDir(), "desk.db"),
 	}
-	store, err := sqlstore.Open(tb.Context(), "sqlite:"+d.file, sqlstore.Options{Clock: d.clock.Now})
+	empty, err := emptyFile()
+	if err == nil {
+		err = os.WriteFile(d.file, empty, 0o600)
+	}
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if _, err := store.Migrate(tb.Context()); err != nil {
+	store, err := sqlstore.Open(tb.Context(), "sqlite:"+d.file, sqlstore.Options{Clock: d.clock.Now})
+	if err != nil {
 		tb.Fatal(err)
 	}
 	opt := Options{

@@ -15,7 +15,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
-var faultsN = flag.Int("faults.n", 1, "how often each fault of Redis happens in its sale")
+var faultsN = flag.Int("faults.n", 2, "how often each fault of Redis happens in its sale")
 
 // mishaps is a Redis that has accidents.
 type mishaps struct {
@@ -172,6 +172,7 @@ func TestASaleGoesOnThroughFaultsOfRedis(t *testing.T) {
 		{"a reply that never comes", nil, (*mishaps).replyHangs},
 	} {
 		t.Run(c.fault, func(t *testing.T) {
+			t.Parallel()
 			m := &mishaps{t: t, server: testenv.StartRedis(t, testenv.Options{Settings: c.settings})}
 			var address string
 			m.proxy, address = overProxy(t, m.server)

@@ -27,7 +27,7 @@ func openDesk(t *testing.T, on database) (*sqlstore.Store, *conform.Clock, *ledg
 
 func newRoad(t *testing.T, s *sqlstore.Store) *ledger.Ledger {
 	t.Helper()
-	l := ledger.New(s, ledger.Options{WaitMax: time.Minute}) // however slow the machine is
+	l := ledger.New(s, ledger.Options{OpenWait: time.Minute, WaitMax: time.Minute}) // however slow the machine is
 	t.Cleanup(func() { _ = l.Close(context.Background()) })
 	if _, err := ledger.Submit(t.Context(), l, ledger.PutProduct{
 		ID: "plain", Title: is("T"), Price: is(money.Money{Amount: 1000, Currency: "CNY"}), PayWindow: is(30 * 24 * time.Hour),

@@ -178,6 +178,7 @@ func (s *shop) wantClean() {
 func TestWeeksOfLoadLeaveTheHousekeepingTablesBounded(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			const (
 				day     = 24 * time.Hour
 				step    = time.Hour
@@ -241,6 +242,7 @@ func TestWeeksOfLoadLeaveTheHousekeepingTablesBounded(t *testing.T) {
 func TestAKeyIsAnsweredAsLongAsWasPromisedAndForgottenAfterwards(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			s := newShop(t, on, 7*24*time.Hour)
 			s.clock.Step(300 * 24 * time.Hour) // an old desk, with nothing in it to hide behind
 			s.works()
@@ -282,6 +284,7 @@ func TestAKeyIsAnsweredAsLongAsWasPromisedAndForgottenAfterwards(t *testing.T) {
 func TestAWallClockThatJumpsAheadEmptiesNothing(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			s := newShop(t, on, 7*24*time.Hour)
 			s.places(4)
 			s.works()
@@ -317,6 +320,7 @@ func TestAWallClockThatJumpsAheadEmptiesNothing(t *testing.T) {
 func TestAClockThatIsAheadFromTheStartForgetsNoKeyBeforeItsTime(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			s := newShop(t, on, 7*24*time.Hour)
 			s.places(4)
 			s.settles()
@@ -346,6 +350,7 @@ func TestAClockThatIsAheadFromTheStartForgetsNoKeyBeforeItsTime(t *testing.T) {
 func TestJobsGoOnWhenTheClockIsSetBack(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			s := newShop(t, on, 7*24*time.Hour)
 			s.jump(30 * 24 * time.Hour)
 			s.opens(7 * 24 * time.Hour)
@@ -369,6 +374,7 @@ func TestJobsGoOnWhenTheClockIsSetBack(t *testing.T) {
 func TestEventsOutliveTheirKeysWhenTheClockIsSetBack(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			s := newShop(t, on, 7*24*time.Hour)
 			stuck := &stuckKeys{Rooms: s.store}
 			s.janitor = worker.NewJanitor(stuck, worker.JanitorOptions{EventsKept: 7 * 24 * time.Hour, Steady: s.steady})
@@ -402,6 +408,7 @@ func TestEventsOutliveTheirKeysWhenTheClockIsSetBack(t *testing.T) {
 func TestAKeyOfAFutureDaysNumberIsForgottenByItsAge(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			s := newShop(t, on, 7*24*time.Hour)
 			zone := time.FixedZone("ahead", 30*24*3600) // the day of a number is not the day of its order
 			ahead := ledger.New(s.store, ledger.Options{TimeZone: zone})
@@ -434,6 +441,7 @@ func (s *shop) log() []event.Event {
 func TestEventsDoNotGoBeforeTheirKeys(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			s := newShop(t, on, 7*24*time.Hour)
 			s.places(4)
 			s.works()
@@ -494,6 +502,7 @@ func (k *stuckKeys) PruneBatches(ctx context.Context, before time.Time, limit in
 func TestTwoJanitorsAndOneThatIsStoppedDoNoHarm(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			s := newShop(t, on, 7*24*time.Hour)
 			for range 30 {
 				s.places(40)

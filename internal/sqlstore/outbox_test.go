@@ -67,7 +67,7 @@ func TestEveryEventReachesTheLogInOrderUnderAWriterStorm(t *testing.T) {
 				return openRecord(t, url, time.Now).Store
 			}
 			road := func() *ledger.Ledger {
-				l := ledger.New(process(), ledger.Options{BatchMax: 16, BlockSize: 50, WaitMax: time.Minute})
+				l := ledger.New(process(), ledger.Options{BatchMax: 16, BlockSize: 50, OpenWait: time.Minute, WaitMax: time.Minute})
 				t.Cleanup(func() { _ = l.Close(context.Background()) })
 				return l
 			}

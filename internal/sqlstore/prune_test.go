@@ -305,6 +305,7 @@ func TestAPlaceBeforeTheLogsBeginningIsTold(t *testing.T) {
 func TestTheNewestFactIsNeverForgotten(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			s, clock, l := openDesk(t, on)
 			placeSome(t, l, 0, 3)
 			relayed(t, s)
@@ -330,6 +331,7 @@ func TestTheNewestFactIsNeverForgotten(t *testing.T) {
 func TestEventsAreForgottenInOrderAndNoneTooYoung(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			s, clock, l := openDesk(t, on)
 			placeSome(t, l, 0, 4)
 			relayed(t, s)
@@ -372,6 +374,7 @@ func TestEventsAreForgottenInOrderAndNoneTooYoung(t *testing.T) {
 func TestKeysAreForgottenToTheMillisecond(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			s, clock, l := openDesk(t, on)
 			for i, step := range []time.Duration{0, time.Millisecond, time.Millisecond, 30 * time.Hour} {
 				clock.Step(step)
@@ -410,6 +413,7 @@ func forgetKeys(t *testing.T, s *sqlstore.Store, before time.Time, page int) (re
 func TestANumberIsNotGivenAgainWhenItsDayIsForgotten(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			s, clock, l := openDesk(t, on)
 			placeSome(t, l, 0, 5)
 			if err := l.Close(t.Context()); err != nil {
@@ -449,6 +453,7 @@ func TestANumberIsNotGivenAgainWhenItsDayIsForgotten(t *testing.T) {
 func TestKeysOfTheAPIAreForgottenLongAfterTheirEnd(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			s, clock, _ := openDesk(t, on)
 			made := 0
 			add := func(expires time.Time) string {
@@ -509,6 +514,7 @@ func TestKeysOfTheAPIAreForgottenLongAfterTheirEnd(t *testing.T) {
 func TestThereAreNotAsManyKeysAsAnybodyLikes(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			s, clock, _ := openDesk(t, on)
 			add := func(i int, expires time.Time) error {
 				return s.AddKey(t.Context(), &apikey.Key{

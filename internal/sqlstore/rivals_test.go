@@ -57,7 +57,7 @@ func rivals(t *testing.T, url string) {
 		}
 		stores = append(stores, s)
 		ledgers = append(ledgers, ledger.New(s, ledger.Options{
-			BatchMax: 64, BlockSize: 50, WaitMax: time.Minute, Guards: ledger.Guards{UnpaidMax: 1 << 30}, // so that buyers' rows are locked too
+			BatchMax: 64, BlockSize: 50, OpenWait: time.Minute, WaitMax: time.Minute, Guards: ledger.Guards{UnpaidMax: 1 << 30}, // so that buyers' rows are locked too
 			Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		}))
 	}

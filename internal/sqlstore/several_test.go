@@ -120,6 +120,7 @@ func (p *process) cancel(no order.Number) {
 func TestARefusalAnywhereHealsWithinASecond(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			active := func(yes bool) ledger.PutProduct { return ledger.PutProduct{ID: "a", Active: is(yes)} }
 			for _, c := range []struct {
 				name    string
@@ -208,6 +209,7 @@ func TestARefusalAnywhereHealsWithinASecond(t *testing.T) {
 func TestSoldOutSeenHereAndCancelledThereIsSoldHereWithinASecond(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			all, store, clock := several(t, on, 3)
 			a, b := all[0], all[1]
 			a.offer("a", 1)
@@ -230,6 +232,7 @@ func TestSoldOutSeenHereAndCancelledThereIsSoldHereWithinASecond(t *testing.T) {
 func TestAPriceChangedHereIsChargedThereAtOnce(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			all, store, _ := several(t, on, 3)
 			all[0].offer("a", 5)
 			all[1].bought("before", "a")
@@ -249,6 +252,7 @@ func TestAPriceChangedHereIsChargedThereAtOnce(t *testing.T) {
 func TestAReplayFindsItsOrderAtAProcessWhoseGateRefuses(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			all, _, _ := several(t, on, 3)
 			a, b := all[0], all[1]
 			a.offer("a", 1)
@@ -275,6 +279,7 @@ func TestAReplayFindsItsOrderAtAProcessWhoseGateRefuses(t *testing.T) {
 func TestAnOrderChangedHereIsReadThereAtOnce(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			all, _, _ := several(t, on, 3)
 			all[0].offer("a", 5)
 			no := all[0].bought("k", "a").Number
@@ -312,6 +317,7 @@ func (p *process) expires() {
 func TestProcessesShareExpiry(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			const orders = 90
 			all, store, clock := several(t, on, 3)
 			all[0].offer("a", orders)
@@ -353,6 +359,7 @@ func TestProcessesShareExpiry(t *testing.T) {
 func TestAProcessThatWasPausedInExpiryDoesNoHarm(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			all, store, clock := several(t, on, 3)
 			all[0].offer("a", 20)
 			var paid []order.Number
@@ -397,6 +404,7 @@ func TestAProcessThatWasPausedInExpiryDoesNoHarm(t *testing.T) {
 func TestOrdersOfAProcessThatDiedExpire(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			all, store, clock := several(t, on, 3)
 			all[0].offer("a", 5)
 			for _, p := range all {
@@ -419,6 +427,7 @@ func TestOrdersOfAProcessThatDiedExpire(t *testing.T) {
 func TestARelayThatWasPausedPutsNothingIntoTheLog(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			all, store, clock := several(t, on, 3)
 			moved := make([]int, 3)
 			relays := make([]*worker.Relay, 3)
@@ -476,6 +485,7 @@ func TestARelayThatWasPausedPutsNothingIntoTheLog(t *testing.T) {
 func TestProcessesRemindOnce(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			all, store, clock := several(t, on, 3)
 			all[0].offer("a", 10)
 			var told int

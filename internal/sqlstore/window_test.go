@@ -60,6 +60,7 @@ func (p *process) pays(no order.Number, transaction string) {
 func TestAuditOfAWindowFindsNothingInAnHonestLife(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			all, store, clock := several(t, on, 1)
 			p, w := all[0], store.Window()
 			clean := func(orders int) {
@@ -110,6 +111,7 @@ func TestAuditOfAWindowFindsNothingInAnHonestLife(t *testing.T) {
 func TestAuditOfAWindowFindsWhatIsPlanted(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			for _, c := range []struct {
 				name, plant string
 				want        map[string][]string
@@ -243,6 +245,7 @@ func (a *auditing) sold(key string, want error) {
 func TestTheSaleOfAProductThatStaysUnexplainedIsStoppedUntilSomebodyHasLooked(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			a := newAuditing(t, on)
 			a.plant(`UPDATE stock SET held = held + 1 WHERE product_id = 'a'`)
 			a.looks(5)
@@ -280,6 +283,7 @@ func TestTheSaleOfAProductThatStaysUnexplainedIsStoppedUntilSomebodyHasLooked(t 
 func TestWhatExplainsItselfWithinFiveSecondsStopsNothing(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			a := newAuditing(t, on)
 			for range 5 {
 				a.plant(`UPDATE stock SET held = held + 1 WHERE product_id = 'a'`)
@@ -307,6 +311,7 @@ func (s asleep) Look(ctx context.Context, again []string) (audit.Look, error) {
 func TestAnAuditorThatWasPausedStopsNothingByOldNews(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			a := newAuditing(t, on)
 			n := 0
 			a.auditor = worker.NewAuditor(a.Ledger, asleep{a.store.Window(), func() {
@@ -333,6 +338,7 @@ func TestAnAuditorThatWasPausedStopsNothingByOldNews(t *testing.T) {
 func TestAWindowGoesOnWhenTheClockWasSetBack(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			all, store, clock := several(t, on, 1)
 			p, w := all[0], store.Window()
 			p.offer("a", 50)
@@ -354,6 +360,7 @@ func TestAWindowGoesOnWhenTheClockWasSetBack(t *testing.T) {
 func TestAWindowThatIsBehindCatchesUp(t *testing.T) {
 	for _, on := range databases {
 		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
 			s, clock, l := openDesk(t, on)
 			w := s.Window()
 			if found, _ := walk(t, w); len(found) > 0 {

@@ -16,7 +16,7 @@ import (
 )
 
 func TestAServerThatIsNotInstalledIsNamedWithItsPackage(t *testing.T) {
-	if _, err := root(); err != nil { // it needs the path, once
+	if _, err := roots[false](); err != nil { // it needs the path, once
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", t.TempDir())

@@ -119,7 +119,9 @@ func (k *Kept) MariaDB(o Options) (*Server, error) { return k.start(mariadb{}, o
 func (k *Kept) Redis(o Options) (*Server, error) { return k.start(redis{}, o) }
 
 func (k *Kept) start(e engine, o Options) (*Server, error) {
-	s := &Server{engine: e, settings: o.Settings, password: rand.Text(), folder: filepath.Join(k.folder, strings.ToLower(e.name()))}
+	s := &Server{
+		engine: e, settings: o.Settings, onDisk: true, password: rand.Text(), folder: filepath.Join(k.folder, strings.ToLower(e.name())),
+	}
 	if err := s.beginKept(); err != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -68,6 +68,9 @@ func (e postgres) command(s *Server) (command, error) {
 		"unix_socket_directories": "", // their paths have a short limit
 		"shared_buffers":          "32MB",
 	}
+	if !s.onDisk {
+		settings["max_wal_size"] = "128MB" // of memory
+	}
 	maps.Copy(settings, s.settings)
 	args := []string{"-D", dataName}
 	for _, name := range slices.Sorted(maps.Keys(settings)) {

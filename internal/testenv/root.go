@@ -38,10 +38,31 @@ if [ "$2" = kept ]; then rm -f "$1"/*/pid; exit; fi
 rm -rf "$1" || { sleep 1; rm -rf "$1"; }
 `
 
-// root is the folder of all that this process starts. With it comes a shell that watches over the process, because tests that are
-// killed, time out or crash clean up nothing. (A death signal from the kernel would come when the thread ends that started the server.)
-var root = sync.OnceValues(func() (base, error) {
-	folder, err := os.MkdirTemp("", "holdfast-testenv-")
+// roots are the folders of all that this process starts, in memory and on the disk. With each comes a shell that watches over the
+// process, because tests that are killed, time out or crash clean up nothing. (A death signal from the kernel would come when the thread
+// ends that started the server.)
+var roots = map[bool]func() (base, error){
+	true:  sync.OnceValues(func() (base, error) { return newRoot("") }),
+	false: sync.OnceValues(func() (base, error) { return newRoot(inMemory()) }),
+}
+
+const (
+	memory    = "/dev/shm" // where Linux has a file system in memory
+	memoryMin = 4 << 30    // bytes free, for the servers of several test processes
+)
+
+// inMemory is a parent for folders where nobody waits for a disk: most of what small databases do is that. It is the usual place where
+// there is none with enough room, and where TMPDIR says what is wanted.
+func inMemory() string {
+	var s syscall.Statfs_t
+	if os.Getenv("TMPDIR") != "" || syscall.Statfs(memory, &s) != nil || s.Bavail < uint64(memoryMin/s.Bsize) {
+		return ""
+	}
+	return memory
+}
+
+func newRoot(parent string) (base, error) {
+	folder, err := os.MkdirTemp(parent, "holdfast-testenv-")
 	if err != nil {
 		return base{}, err
 	}
@@ -50,7 +71,7 @@ var root = sync.OnceValues(func() (base, error) {
 	}
 	end, err := watch(folder, "temporary", nil)
 	return base{folder, end}, err
-})
+}
 
 type base struct {
 	folder   string
@@ -77,8 +98,8 @@ func watch(folder, how string, lock *os.File) (end func() error, err error) {
 }
 
 // newFolder makes a folder for one server, its own.
-func newFolder(name string) (string, error) {
-	parent, err := root()
+func newFolder(name string, onDisk bool) (string, error) {
+	parent, err := roots[onDisk]()
 	if err != nil {
 		return "", err
 	}

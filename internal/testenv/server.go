@@ -54,6 +54,7 @@ type Server struct {
 	t        testing.TB // nil for a server that tests share
 	engine   engine
 	settings map[string]string
+	onDisk   bool
 	folder   string
 	password string
 	port     int
@@ -68,6 +69,7 @@ type Server struct {
 // startFor starts a server that ends with its test.
 func startFor(tb testing.TB, e engine, o Options) *Server {
 	tb.Helper()
+	o.OnDisk = o.OnDisk || measures(tb)
 	s, err := start(e, o)
 	if err != nil {
 		tb.Fatal(err)
@@ -84,8 +86,14 @@ func startFor(tb testing.TB, e engine, o Options) *Server {
 	return s
 }
 
+// measures is whether a server's work is measured: then it is done where it usually is.
+func measures(tb testing.TB) bool {
+	_, is := tb.(*testing.B)
+	return is
+}
+
 func start(e engine, o Options) (*Server, error) {
-	s := &Server{engine: e, settings: o.Settings, password: rand.Text()}
+	s := &Server{engine: e, settings: o.Settings, onDisk: o.OnDisk, password: rand.Text()}
 	err := s.begin()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", e.name(), err), s.discard())
@@ -94,7 +102,7 @@ func start(e engine, o Options) (*Server, error) {
 }
 
 func (s *Server) begin() (err error) {
-	if s.folder, err = newFolder(s.engine.name()); err != nil {
+	if s.folder, err = newFolder(s.engine.name(), s.onDisk); err != nil {
 		return err
 	}
 	if err := s.engine.prepare(s); err != nil {

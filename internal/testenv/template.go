@@ -47,7 +47,7 @@ func (s *Server) copyTemplate(recipe string, initialise func(s *Server) error) e
 
 func (s *Server) fillTemplate(folder string, initialise func(s *Server) error) (err error) {
 	scratch := &Server{engine: s.engine, password: rand.Text()}
-	if scratch.folder, err = newFolder("template"); err != nil {
+	if scratch.folder, err = newFolder("template", true); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, scratch.discard()) }()

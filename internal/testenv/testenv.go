@@ -14,6 +14,9 @@ type Options struct {
 	// Settings are the server's own, by its own names, like "fsync": "off"; for RabbitMQ lines of its
 	// rabbitmq.conf. What is not set here is as durable as Holdfast asks for.
 	Settings map[string]string
+	// OnDisk keeps its data on a disk. Else they are in memory where there is enough of it, and survive a kill all the same. A
+	// benchmark's server is on a disk.
+	OnDisk bool
 }
 
 // StartPostgres starts a PostgreSQL of the test's own. Its URL is that of an ordinary user who owns an empty database.
@@ -41,14 +44,22 @@ func StartRabbitMQ(tb testing.TB, o Options) *Server {
 }
 
 // PostgresURL gives a new, empty database on a PostgreSQL that all tests of the process share. It is dropped when the test ends.
+// A benchmark gets a server of its own.
 func PostgresURL(tb testing.TB) string {
 	tb.Helper()
+	if measures(tb) {
+		return StartPostgres(tb, Options{}).URL()
+	}
 	return newDatabase(tb, sharedPostgres)
 }
 
 // MariaDBURL gives a new, empty database on a MariaDB that all tests of the process share. It is dropped when the test ends.
+// A benchmark gets a server of its own.
 func MariaDBURL(tb testing.TB) string {
 	tb.Helper()
+	if measures(tb) {
+		return StartMariaDB(tb, Options{}).URL()
+	}
 	return newDatabase(tb, sharedMariaDB)
 }
 
