@@ -317,14 +317,14 @@ func sendMySQL(ctx context.Context, one *session, statements []statement) (answe
 func insertRowsMySQL(ctx context.Context, t *tx, ins *inserter, n int, row func(args []any, i int) []any) error {
 	before, after := t.s.spelt(ins.literals[0]), t.s.spelt(ins.literals[2])
 	return t.byTheStatement(ctx, n, row, func(rows int, args []any) error {
-		return t.later(ctx, statement{query: before + strings.TrimSuffix(strings.Repeat(ins.literals[1], rows), ",") + after, args: args})
+		return t.later(ctx, statement{query: before + strings.TrimSuffix(strings.Repeat(ins.literals[1], rows), ",") + after, args: args, rows: rows})
 	})
 }
 
 // updateRowsMySQL changes rows by joining a table of literals.
 func updateRowsMySQL(ctx context.Context, t *tx, up *updater, n int, row func(args []any, i int) []any) error {
 	return t.byTheStatement(ctx, n, row, func(rows int, args []any) error {
-		err := t.later(ctx, statement{query: up.literals[0] + strings.Repeat(up.literals[1], rows-1) + up.literals[2], args: args})
+		err := t.later(ctx, statement{query: up.literals[0] + strings.Repeat(up.literals[1], rows-1) + up.literals[2], args: args, rows: rows})
 		if err != nil {
 			return err
 		}

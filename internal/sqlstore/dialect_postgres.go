@@ -294,7 +294,7 @@ var (
 )
 
 func insertEventsPostgres(ctx context.Context, t *tx, events []event.Event) error {
-	return t.later(ctx, statement{query: t.s.spelt(insertEventsText), args: t.turned(eventsPostgres, len(events), func(a []any, i int) []any {
+	return t.later(ctx, statement{query: t.s.spelt(insertEventsText), rows: len(events), args: t.turned(eventsPostgres, len(events), func(a []any, i int) []any {
 		e := &events[i]
 		return append(a, string(e.Subject.Kind), e.Subject.ID, e.Sequence, string(e.Type), ms(e.Time), string(e.Data), int64(e.Subject.Shard()))
 	})})
