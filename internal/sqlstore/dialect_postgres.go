@@ -184,7 +184,8 @@ func commitPostgres(ctx context.Context, t *tx) error {
 	if t.conn == nil {
 		return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, classify(sql.ErrConnDone))
 	}
-	statements := append(t.waiting, statement{query: `COMMIT`, tag: `COMMIT`})
+	t.waiting = append(t.waiting, statement{query: `COMMIT`, tag: `COMMIT`})
+	statements := t.waiting
 	t.waiting = nil
 	_, err := t.sendAll(ctx, statements)
 	var said *pgconn.PgError
