@@ -249,7 +249,8 @@ func fill(ctx context.Context, conn *pgx.Conn, statements []statement) (*pgconn.
 		}
 		pipeline.SendQueryStatement(prepared[i], args.ParamValues, args.ParamFormats, slices.Clone(args.ResultFormats))
 	}
-	return pipeline, pipeline.Sync()
+	err := pipeline.Sync()
+	return pipeline, err
 }
 
 // hear takes in the answer to a statement.
