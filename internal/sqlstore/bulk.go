@@ -252,11 +252,11 @@ func unnested(name string, cs []column) string {
 
 // insertArrays writes all rows with one statement, which has one argument for each column: all of them, or it fails.
 func insertArrays(ctx context.Context, t *tx, ins *inserter, n int, row func(args []any, i int) []any) error {
-	return t.later(ctx, statement{query: t.s.spelt(ins.fromArrays), args: t.turned(ins.columns, n, row)})
+	return t.later(ctx, statement{query: t.s.spelt(ins.fromArrays), args: t.turned(ins.columns, n, row), rows: n})
 }
 
 func updateArrays(ctx context.Context, t *tx, up *updater, n int, row func(args []any, i int) []any) error {
-	return t.later(ctx, statement{query: t.s.spelt(up.fromArrays), args: append(t.turned(up.columns, n, row), int64(n))})
+	return t.later(ctx, statement{query: t.s.spelt(up.fromArrays), args: append(t.turned(up.columns, n, row), int64(n)), rows: n})
 }
 
 // turned makes an array of every column of n rows.

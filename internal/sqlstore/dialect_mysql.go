@@ -243,7 +243,8 @@ func commitMySQL(ctx context.Context, t *tx) error {
 	if t.conn == nil {
 		return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, classify(sql.ErrConnDone))
 	}
-	statements := append(t.waiting, statement{query: `COMMIT`})
+	t.waiting = append(t.waiting, statement{query: `COMMIT`})
+	statements := t.waiting
 	t.waiting = nil
 	_, err := t.sendAll(ctx, statements)
 	switch mysqlKindOf(err) {
@@ -287,7 +288,7 @@ func sendMySQL(ctx context.Context, one *session, statements []statement) (answe
 	if err != nil {
 		return 0, err
 	}
-	defer found.Close() //nolint:errcheck // its error was seen
+	defer found.Close()
 	for i, st := range statements {
 		if st.each == nil {
 			continue
@@ -317,14 +318,14 @@ func sendMySQL(ctx context.Context, one *session, statements []statement) (answe
 func insertRowsMySQL(ctx context.Context, t *tx, ins *inserter, n int, row func(args []any, i int) []any) error {
 	before, after := t.s.spelt(ins.literals[0]), t.s.spelt(ins.literals[2])
 	return t.byTheStatement(ctx, n, row, func(rows int, args []any) error {
-		return t.later(ctx, statement{query: before + strings.TrimSuffix(strings.Repeat(ins.literals[1], rows), ",") + after, args: args})
+		return t.later(ctx, statement{query: before + strings.TrimSuffix(strings.Repeat(ins.literals[1], rows), ",") + after, args: args, rows: rows})
 	})
 }
 
 // updateRowsMySQL changes rows by joining a table of literals.
 func updateRowsMySQL(ctx context.Context, t *tx, up *updater, n int, row func(args []any, i int) []any) error {
 	return t.byTheStatement(ctx, n, row, func(rows int, args []any) error {
-		err := t.later(ctx, statement{query: up.literals[0] + strings.Repeat(up.literals[1], rows-1) + up.literals[2], args: args})
+		err := t.later(ctx, statement{query: up.literals[0] + strings.Repeat(up.literals[1], rows-1) + up.literals[2], args: args, rows: rows})
 		if err != nil {
 			return err
 		}
@@ -358,12 +359,13 @@ func (t *tx) byTheStatement(ctx context.Context, n int, row func(args []any, i i
 			rows++
 			i++
 		}
-		if t.bytes += bytes + len(args)*mysqlNumberBytes; t.bytes > mysqlBytesMax {
+		bytes += len(args) * mysqlNumberBytes
+		if t.bytes+bytes > mysqlBytesMax {
 			if err := t.flush(ctx); err != nil {
 				return err
 			}
-			t.bytes = bytes
 		}
+		t.bytes += bytes
 		if err := send(rows, args); err != nil {
 			return err
 		}

@@ -184,7 +184,8 @@ func commitPostgres(ctx context.Context, t *tx) error {
 	if t.conn == nil {
 		return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, classify(sql.ErrConnDone))
 	}
-	statements := append(t.waiting, statement{query: `COMMIT`, tag: `COMMIT`})
+	t.waiting = append(t.waiting, statement{query: `COMMIT`, tag: `COMMIT`})
+	statements := t.waiting
 	t.waiting = nil
 	_, err := t.sendAll(ctx, statements)
 	var said *pgconn.PgError
@@ -248,7 +249,8 @@ func fill(ctx context.Context, conn *pgx.Conn, statements []statement) (*pgconn.
 		}
 		pipeline.SendQueryStatement(prepared[i], args.ParamValues, args.ParamFormats, slices.Clone(args.ResultFormats))
 	}
-	return pipeline, pipeline.Sync()
+	err := pipeline.Sync()
+	return pipeline, err
 }
 
 // hear takes in the answer to a statement.
@@ -294,7 +296,7 @@ var (
 )
 
 func insertEventsPostgres(ctx context.Context, t *tx, events []event.Event) error {
-	return t.later(ctx, statement{query: t.s.spelt(insertEventsText), args: t.turned(eventsPostgres, len(events), func(a []any, i int) []any {
+	return t.later(ctx, statement{query: t.s.spelt(insertEventsText), rows: len(events), args: t.turned(eventsPostgres, len(events), func(a []any, i int) []any {
 		e := &events[i]
 		return append(a, string(e.Subject.Kind), e.Subject.ID, e.Sequence, string(e.Type), ms(e.Time), string(e.Data), int64(e.Subject.Shard()))
 	})})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"time"
 )
 
 // statement is one that needs nothing of those before it but that they went well: a database may be sent several of them before it has
@@ -11,10 +12,14 @@ import (
 type statement struct {
 	query string // as the dialect spells it
 	args  []any
+	rows  int                 // that it writes, if many
 	each  func(scanner) error // called for every row; nil: it looks for none
 	done  func()              // called when it went well; nil: nobody asks
 	tag   string              // what its answer has to say, where it has words for it; "": anything
 }
+
+// rowMax is how much longer statements that are sent together may take for each row they write.
+const rowMax = 100 * time.Microsecond
 
 // scanner is a row that was found.
 type scanner interface{ Scan(dest ...any) error }
@@ -53,7 +58,7 @@ func (t *tx) flush(ctx context.Context) error {
 		return classify(sql.ErrConnDone)
 	}
 	answers, err := t.sendAll(ctx, waiting)
-	if t.unheard && answers == 0 && t.conn == nil && !errors.Is(err, context.DeadlineExceeded) {
+	if t.unheard && answers == 0 && t.conn == nil && !errors.Is(err, context.DeadlineExceeded) && mysqlKindOf(err) != mysqlReadOnly {
 		// The server has ended a connection that idled in the pool; nothing was done on it.
 		one, taken := t.s.writer.take(ctx)
 		if taken != nil {
@@ -67,10 +72,12 @@ func (t *tx) flush(ctx context.Context) error {
 }
 
 func (t *tx) sendAll(ctx context.Context, statements []statement) (answers int, err error) {
+	rows := 0
 	for i := range statements {
 		t.s.statements.count(statements[i].query)
+		rows += statements[i].rows
 	}
-	ctx, cancel := t.s.limited(ctx)
+	ctx, cancel := context.WithTimeout(ctx, t.s.dialect.statementMax+time.Duration(rows)*rowMax) // the first answer may come with the last
 	defer cancel()
 	answers, err = t.s.dialect.together(ctx, t.session, statements)
 	return answers, t.checked(err)
