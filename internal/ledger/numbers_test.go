@@ -74,7 +74,11 @@ func openNumbered(t *testing.T, block int64, granted func(n *numbered, day order
 			return granted(n, day, above, want)
 		},
 	})
-	t.Cleanup(func() { _ = n.Close(context.Background()) })
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // should a test have failed before it let go
+		defer cancel()
+		_ = n.Close(ctx)
+	})
 	if _, err := ledger.Submit(t.Context(), n.Ledger, ledger.PutProduct{
 		ID: "a", Title: ledger.Patch[string]{Set: true, Value: "T"},
 		Price: ledger.Patch[money.Money]{Set: true, Value: money.Money{Amount: 1, Currency: "CNY"}},
@@ -131,14 +135,11 @@ func TestNoTransactionIsOpenWhileABatchWaitsForNumbers(t *testing.T) {
 		time.Sleep(time.Millisecond) //nolint:forbidigo // the ledger waits for as long as this test wants
 	}
 	close(release)
-	for _, want := range []string{"202611200000052", "202611200000071", "202611200000072"} {
-		no := ""
-		if want == "202611200000052" {
-			no = <-placed
-		} else {
-			no = n.place(t)
-		}
-		if no != want {
+	if no := <-placed; no != "202611200000052" {
+		t.Errorf("got %s, want 202611200000052", no)
+	}
+	for _, want := range []string{"202611200000071", "202611200000072"} {
+		if no := n.place(t); no != want {
 			t.Errorf("got %s, want %s", no, want)
 		}
 	}

@@ -167,7 +167,7 @@ func openTill(t *testing.T, g *grants, address string, block, ready int64) *till
 	till.Ledger = ledger.New(till, ledger.Options{
 		BlockSize: block,
 		Granted: func(ctx context.Context, day order.Day, above, want int64) []ledger.Block {
-			blocks := till.numbers.Take(ctx, day, above, want)
+			blocks := till.n.Take(ctx, day, above, want)
 			till.owns(blocks)
 			return blocks
 		},

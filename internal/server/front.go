@@ -140,6 +140,14 @@ func (s *Server) countdown(own *inproc.Countdown) countdown {
 	return s.front.countdown
 }
 
+// granted is where the ledger takes order numbers that were granted before; nil: nowhere.
+func (s *Server) granted(n *worker.Numberer) func(ctx context.Context, day order.Day, above, want int64) []ledger.Block {
+	if s.front == nil {
+		return nil
+	}
+	return n.Take
+}
+
 // numberer makes the one that has order numbers granted before they are needed. It works beside the ledger that is made later.
 func (s *Server) numberer(holder string) (n *worker.Numberer) {
 	opt := worker.NumbererOptions{
@@ -151,14 +159,6 @@ func (s *Server) numberer(holder string) (n *worker.Numberer) {
 		opt.Waiting = s.front.numbers
 	}
 	return worker.NewNumberer(s.store, opt)
-}
-
-// granted takes order numbers that were granted before.
-func (f *front) granted() func(ctx context.Context, day order.Day, above, want int64) []ledger.Block {
-	if f == nil {
-		return nil
-	}
-	return f.numbers.Take
 }
 
 // tells has the front publish the log, and say when it has grown at another process.

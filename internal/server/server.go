@@ -197,7 +197,7 @@ func (s *Server) assemble(ctx context.Context) error {
 		},
 		Observe:  s.batch,
 		Followed: s.followed(),
-		Granted:  s.front.granted(),
+		Granted:  s.granted(numberer),
 		Using:    s.front.using(gate.Using),
 		Changing: s.front.changing,
 		Doubted:  orders.Doubted,

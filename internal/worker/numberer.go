@@ -21,8 +21,11 @@ const (
 	numbersEnd       = 3                // … and yesterday's removed, at these hours in the desk's time zone
 	numbersBlocks    = 4096             // of a day that wait at most: with small blocks fewer numbers do
 	numbersBack      = 7                // days whose blocks are removed
-	jobLasts         = 5 * time.Minute  // before another process may take up a job that was not finished
-	jobAgain         = 30 * time.Second // between two tries
+	takeTries        = 3                // to find blocks that another process has just had granted …
+	takePause        = 5 * time.Millisecond
+	takeMax          = 100 * time.Millisecond // … and for all of it: a batch may wait
+	jobLasts         = 5 * time.Minute        // before another process may take up a job that was not finished
+	jobAgain         = 30 * time.Second       // between two tries
 )
 
 // The daily jobs, as the record knows them.
@@ -41,6 +44,8 @@ type Grants interface {
 
 // Waiting is where granted blocks wait for any process to take them.
 type Waiting interface {
+	// Take takes blocks of want numbers or a little more, none of which begins below above. None is given that is not there at once.
+	Take(ctx context.Context, day order.Day, above, want int64) []ledger.Block
 	Grant(ctx context.Context, day order.Day, grant func() ([]ledger.Block, error)) error
 	Blocks(ctx context.Context, day order.Day) (int64, error)
 	Left(ctx context.Context, day order.Day) (int64, error)
@@ -95,6 +100,29 @@ func NewNumberer(record Grants, opt NumbererOptions) *Numberer {
 
 // blocks is how many blocks of a day are to wait.
 func (n *Numberer) blocks() int64 { return min(max(n.opt.Ready/n.opt.BlockSize, 2), numbersBlocks) }
+
+// Take takes blocks of a day for this process: up to want numbers or a little more, none of which begins below above. When none
+// wait, it has some granted for all. A process that had a block granted for itself only would be above those, too, that another makes ready
+// just then: it could not use them, for its numbers rise, and would ask again and again.
+func (n *Numberer) Take(ctx context.Context, day order.Day, above, want int64) []ledger.Block {
+	ctx, cancel := context.WithTimeout(ctx, takeMax)
+	defer cancel()
+	for try := range takeTries {
+		if try > 1 { // somebody else has them granted
+			select {
+			case <-ctx.Done():
+			case <-time.After(takePause):
+			}
+		}
+		if blocks := n.opt.Waiting.Take(ctx, day, above, want); len(blocks) > 0 {
+			return blocks
+		}
+		if n.topUp(ctx, day) != nil {
+			return nil
+		}
+	}
+	return nil
+}
 
 // Left is told how many blocks of a day still wait. It never blocks.
 func (n *Numberer) Left(_ order.Day, blocks int64) {

@@ -32,6 +32,18 @@ func (l *list) Grant(_ context.Context, day order.Day, grant func() ([]ledger.Bl
 	return err
 }
 
+func (l *list) Take(_ context.Context, day order.Day, above, want int64) (taken []ledger.Block) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for ; len(l.blocks[day]) > 0 && want > 0; l.blocks[day] = l.blocks[day][1:] {
+		if b := l.blocks[day][0]; b.First >= above {
+			taken = append(taken, b)
+			want -= b.Count
+		}
+	}
+	return taken
+}
+
 func (l *list) Blocks(_ context.Context, day order.Day) (int64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -252,5 +264,34 @@ func TestNumbersOfADayThatIsOverAreLost(t *testing.T) {
 		if got, err := n.Unused(t.Context(), 20261120); got != c.want || err != nil {
 			t.Errorf("at %s: %d are left, %v; want %d", c.now, got, err, c.want)
 		}
+	}
+}
+
+func TestWhoFindsNoNumbersHasThemMadeReadyForAll(t *testing.T) {
+	o := openOffice(t, "UTC")
+	o.set(time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC))
+	for _, c := range []struct {
+		what        string
+		above, want int64
+		first       int64
+	}{
+		{"none wait", 0, 10, 1},
+		{"some wait", 11, 10, 11},
+		{"what waits is too low", 1000, 10, 0}, // of 100 that were granted
+	} {
+		if c.first == 0 { // as after a block that the record gave this process
+			_, err := o.store.GrantAhead(t.Context(), 20261120, 900)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.first = 1001
+		}
+		got := o.all[0].Take(t.Context(), 20261120, c.above, c.want)
+		if len(got) != 1 || got[0] != (ledger.Block{First: c.first, Count: 10}) {
+			t.Errorf("%s: took %v, want 10 numbers from %d on", c.what, got, c.first)
+		}
+	}
+	if got := len(o.list.blocks[20261120]); got != 9 {
+		t.Errorf("%d blocks wait for others, want 9", got)
 	}
 }
