@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -131,26 +132,28 @@ var local = []string{"serve", "migrate up", "migrate status", "audit", "bench", 
 var counting = []string{"numbers fill", "numbers purge"}
 
 func TestNoTextFromElsewhereSteersTheTerminal(t *testing.T) {
-	sent := calls()
 	for _, code := range []string{
 		"", nasty, api.CodeOutOfStock, api.CodeNotOnSale, api.CodePurchaseLimit, api.CodeOrderNotPayable, api.CodeOrderNotFulfillable,
 	} {
-		s := newShell(t)
-		s.environ = append(s.environ, "HOLDFAST_URL="+nastyDesk(t, code).URL, "HOLDFAST_API_KEY=a-key-of-this-test-0123456789abcdef")
-		for command, args := range sent {
-			for _, as := range []string{"table", "json"} {
-				all := append(append(strings.Fields(command), args...), "--output", as)
-				exit, stdout, stderr := s.run(t, all...)
-				harmless(t, command+" --output "+as+" on standard output", stdout)
-				harmless(t, command+" --output "+as+" on standard error", stderr)
-				if want := min(len(code), 1); exit != want {
-					t.Errorf("%s: exit %d, want %d: %s", command, exit, want, stderr)
-				}
-				if code == "" && !slices.Contains(counting, command) && !strings.Contains(stdout+stderr, "FAKE") {
-					t.Errorf("%s --output %s: nothing of the desk's text is shown: %q", command, as, stdout)
+		t.Run(fmt.Sprintf("%q", code), func(t *testing.T) {
+			t.Parallel()
+			s := newShell(t)
+			s.environ = append(s.environ, "HOLDFAST_URL="+nastyDesk(t, code).URL, "HOLDFAST_API_KEY=a-key-of-this-test-0123456789abcdef")
+			for command, args := range calls() {
+				for _, as := range []string{"table", "json"} {
+					all := append(append(strings.Fields(command), args...), "--output", as)
+					exit, stdout, stderr := s.run(t, all...)
+					harmless(t, command+" --output "+as+" on standard output", stdout)
+					harmless(t, command+" --output "+as+" on standard error", stderr)
+					if want := min(len(code), 1); exit != want {
+						t.Errorf("%s: exit %d, want %d: %s", command, exit, want, stderr)
+					}
+					if code == "" && !slices.Contains(counting, command) && !strings.Contains(stdout+stderr, "FAKE") {
+						t.Errorf("%s --output %s: nothing of the desk's text is shown: %q", command, as, stdout)
+					}
 				}
 			}
-		}
+		})
 	}
 }
 

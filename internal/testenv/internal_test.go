@@ -157,6 +157,19 @@ func TestATemplateIsMadeOnceAndWhole(t *testing.T) {
 	}
 }
 
+func TestDataAreInMemoryOnlyWhereNobodyAsksForADisk(t *testing.T) {
+	if s := startFor(t, redis{}, Options{OnDisk: true}); strings.HasPrefix(s.Folder(), memory) {
+		t.Errorf("a server on a disk has its data in %s", s.Folder())
+	}
+	if !measures(&testing.B{}) || measures(t) {
+		t.Error("it is a benchmark's server that is on a disk, and no other")
+	}
+	t.Setenv("TMPDIR", t.TempDir())
+	if got := inMemory(); got != "" {
+		t.Errorf("with TMPDIR it is %q, want what that says", got)
+	}
+}
+
 func TestTheVersionOfPostgresIsRead(t *testing.T) {
 	for version, want := range map[string]int{
 		"initdb (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)\n": 15,

@@ -69,7 +69,8 @@ func (e postgres) command(s *Server) (command, error) {
 		"shared_buffers":          "32MB",
 	}
 	if !s.onDisk {
-		settings["max_wal_size"] = "128MB" // of memory
+		settings["max_wal_size"] = "128MB"              // of memory
+		settings["dynamic_shared_memory_type"] = "mmap" // in its folder: elsewhere it stays behind when the server is killed
 	}
 	maps.Copy(settings, s.settings)
 	args := []string{"-D", dataName}

@@ -48,7 +48,7 @@ var roots = map[bool]func() (base, error){
 
 const (
 	memory    = "/dev/shm" // where Linux has a file system in memory
-	memoryMin = 4 << 30    // bytes free, for the servers of several test processes
+	memoryMin = 2 << 30    // bytes free, for the servers of several test processes
 )
 
 // inMemory is a parent for folders where nobody waits for a disk: most of what small databases do is that. It is the usual place where
