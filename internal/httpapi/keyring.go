@@ -116,6 +116,18 @@ func (k *keyring[C]) find(ctx context.Context, secret string, now time.Time) (C,
 	return k.look(ctx, apikey.HashOf(secret), now, !apikey.Mistyped(secret))
 }
 
+// remembers reports whether find would not have to ask the record.
+func (k *keyring[C]) remembers(secret string, now time.Time) bool {
+	hash := apikey.HashOf(secret)
+	k.mu.RLock()
+	h, until := k.known[hash], k.unknown[hash]
+	k.mu.RUnlock()
+	if h == nil {
+		return now.Before(until) || apikey.Mistyped(secret)
+	}
+	return now.Sub(h.at) < k.rules.fresh
+}
+
 // look is find by what is kept of a secret. What is not plausible is not looked up.
 func (k *keyring[C]) look(ctx context.Context, hash apikey.Hash, now time.Time, plausible bool) (none C, err error) {
 	k.mu.RLock()

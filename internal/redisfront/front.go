@@ -50,6 +50,8 @@ type Options struct {
 	Alone   bool          // no other process writes the record: what was used is known here
 	Lease   time.Duration // how long an epoch is believed after it was read: 500 ms. The same for all processes
 	Settle  time.Duration // for batches under way when an epoch is made: 2 s
+
+	QuotaMax time.Duration // for one round trip for the quotas of a request: 25 ms
 }
 
 // Front is the connection to Redis and what is known of it: whether it answers, and whether what it holds is this record's.
@@ -116,6 +118,9 @@ func New(record Record, opt Options) (*Front, error) {
 	}
 	if opt.Settle == 0 {
 		opt.Settle = settleFor
+	}
+	if opt.QuotaMax == 0 {
+		opt.QuotaMax = quotaMax
 	}
 	f := &Front{
 		opt: opt, option: option, record: record, log: opt.Log, self: randomName(8), wake: make(chan struct{}, 1),

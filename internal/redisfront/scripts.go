@@ -27,11 +27,14 @@ var (
 	cachedChangedText string
 	//go:embed gcra.lua
 	gcraText string
+	//go:embed gcra_back.lua
+	gcraBackText string
 
 	admitScript, learnScript, limitScript = newScript(admitText), newScript(learnText), newScript(limitText)
 	unlockScript, publishScript           = newScript(unlockText), newScript(publishText)
 	cachedReadScript, cachedFillScript    = newScript(cachedReadText), newScript(cachedFillText)
 	cachedChangingScript                  = newScript(cachedChangingText)
 	cachedChangedScript, gcraScript       = newScript(cachedChangedText), newScript(gcraText)
+	gcraBackScript                        = newScript(gcraBackText)
 	dueScript, takeScript                 = newScript(dueText), newScript(takeText)
 )

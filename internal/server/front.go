@@ -105,11 +105,11 @@ func (f *front) using(own func([]ledger.Key)) func([]ledger.Key) {
 }
 
 // limits gives the limiter that requests are counted by.
-func (f *front) limits(own *inproc.Limiter, clock func() time.Time) httpapi.Limiter {
+func (f *front) limits(own *inproc.Limiter) httpapi.Limiter {
 	if f == nil {
 		return own
 	}
-	f.limiter = redisfront.NewLimiter(f.Front, own, clock)
+	f.limiter = redisfront.NewLimiter(f.Front, own)
 	return f.limiter
 }
 
