@@ -235,7 +235,7 @@ func routes() []route {
 		{
 			method: "DELETE", pattern: "/v1/sessions/current", id: "endSession", scope: apikey.SessionsWrite, buyers: true,
 			summary: "Log the buyer out",
-			about:   "Ends the session that the request comes with, and the streams that it opened. It is dead in all processes within a second.",
+			about:   "Ends the session that the request comes with, and the streams that it opened. When this is answered it is dead in all processes.",
 			gives:   []reply{{200, "The session as it was.", api.Session{}}},
 			faults:  []*fault.Error{fault.ErrNotFound},
 			handle:  (*Server).endSession,

@@ -48,6 +48,7 @@ type Options struct {
 
 	SessionIdle time.Duration // how long a session lasts unused; 30 min
 	SessionMax  time.Duration // and however much it is used; 24 h
+	Ended       Ended         // tells other processes that sessions were ended; nil: there are none
 
 	Limits  []ratelimit.Rule // none: nobody is limited
 	Limiter Limiter          // that keeps their quotas
@@ -162,7 +163,7 @@ func New(d *checkout.Desk, opt Options) *Server {
 		streams:  newStreams(opt.StreamsMax),
 		cors:     newCORS(opt.Origins),
 		keys:     newKeyring(d.Record, opt.Clock, opt.Log),
-		sessions: newSessionRing(d.Record, opt.Clock, opt.Log, opt.SessionIdle),
+		sessions: newSessionRing(d.Record, opt.Clock, opt.Log, opt.SessionIdle, opt.Ended),
 		cursors:  cursors{opt.CursorKey},
 		lists:    make(chan struct{}, listsAtOnce),
 		refusals: newRefusals(),
@@ -357,7 +358,7 @@ func (s *Server) letIn(x *exchange) error {
 	if x.route.scope == "" {
 		return nil
 	}
-	if !s.remembers(x) {
+	if len(x.counted.asks) > 0 && !s.remembers(x) {
 		if err := x.settle(); err != nil {
 			return err
 		}

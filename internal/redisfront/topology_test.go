@@ -19,7 +19,7 @@ import (
 // permissions are what docs/operate.md gives the desk's own user.
 var permissions = []string{
 	"~inventory:*", "~limits:*", "~used:*", "~order:*", "~user:*", "~quota:*", "~holdfast:*", "&holdfast:*", "-@all",
-	"+evalsha", "+eval", "+time", "+hgetall", "+hmget", "+hget", "+hset", "+hdel", "+hlen", "+get", "+set", "+del", "+unlink", "+expire", "+pexpire", "+pttl",
+	"+evalsha", "+eval", "+time", "+hgetall", "+hmget", "+hget", "+hset", "+hdel", "+hlen", "+get", "+set", "+del", "+unlink", "+expire", "+pexpire", "+pexpireat", "+pttl",
 	"+setbit", "+bitfield", "+bitfield_ro", "+publish", "+subscribe", "+unsubscribe", "+pubsub|numsub",
 	"+info", "+ping", "+hello", "+client|setname", "+cluster|slots", "+cluster|shards",
 }

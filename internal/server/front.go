@@ -113,6 +113,18 @@ func (f *front) limits(own *inproc.Limiter) httpapi.Limiter {
 	return f.limiter
 }
 
+// ended is how it is told that sessions were ended; nil where no other process remembers any.
+func (s *Server) ended() httpapi.Ended {
+	switch {
+	case !s.store.Shared():
+		return nil
+	case s.front == nil:
+		return httpapi.Untold{}
+	default:
+		return redisfront.NewEnded(s.front.Front)
+	}
+}
+
 func (f *front) applied(a *ledger.Applied) {
 	if f != nil {
 		f.gate.Applied(a)
@@ -190,7 +202,6 @@ func (f *front) run(ctx context.Context) {
 		users.Go(func() { f.countdown.Run(ctx) })
 	}
 	users.Wait()
-	f.numbers.Close()
 	disconnect()
 	connection.Wait()
 }
