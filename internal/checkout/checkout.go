@@ -49,14 +49,14 @@ type KeyStore interface {
 
 // SessionStore keeps the buyers' sessions. What is no longer good is fault.ErrNotFound, as what never was.
 type SessionStore interface {
-	// AddSession writes a new session and ends those of the same user that were used longest ago, beyond the kept ones.
-	AddSession(ctx context.Context, s *apikey.Session, kept int) error
+	// AddSession writes a new session and ends those of the same user that were used longest ago, beyond the kept ones. It gives these.
+	AddSession(ctx context.Context, s *apikey.Session, kept int) (ended []apikey.Hash, err error)
 	SessionByHash(ctx context.Context, h apikey.Hash) (*apikey.Session, error)
 	// ExtendSession lets a session that is still good last until a later time.
 	ExtendSession(ctx context.Context, id string, until time.Time) error
 	EndSession(ctx context.Context, id string) error
-	// EndSessionsOf ends all sessions of a user and gives their number.
-	EndSessionsOf(ctx context.Context, id user.ID) (int64, error)
+	// EndSessionsOf ends all sessions of a user and gives them.
+	EndSessionsOf(ctx context.Context, id user.ID) (ended []apikey.Hash, err error)
 }
 
 // TicketStore keeps the tickets of streams.

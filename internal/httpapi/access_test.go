@@ -243,7 +243,8 @@ func (d *desk) sessionsAt(id string, at door) []caller {
 		sessionID, token := apikey.MakeSession()
 		s := &apikey.Session{ID: sessionID, UserID: owner, Hash: apikey.HashOf(token), CreatedAt: now, ExpiresAt: now.Add(time.Minute), EndsAt: now.Add(time.Hour)}
 		change(s)
-		d.must(d.store.AddSession(d.t.Context(), s, 1000))
+		_, err := d.store.AddSession(d.t.Context(), s, 1000)
+		d.must(err)
 		return token
 	}
 	asItIs := func(*apikey.Session) {}

@@ -10,14 +10,22 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
-// authenticate finds out whose request it is and whether he may make it.
-func (s *Server) authenticate(x *exchange) error {
-	if err := s.recognize(x); err != nil || x.route.anyKey {
-		return err
+// remembers reports whether it is known without asking the record whose request it is, or that it is nobody's.
+func (s *Server) remembers(x *exchange) bool {
+	if _, given := x.ticket(); given {
+		return false
 	}
-	return x.needs(x.route.scope)
+	secret, ok := bearer(x.r.Header)
+	switch {
+	case !ok:
+		return true
+	case apikey.SessionLike(secret):
+		return s.sessions.remembers(secret, x.now)
+	}
+	return s.keys.remembers(secret, x.now)
 }
 
+// recognize finds out whose request it is.
 func (s *Server) recognize(x *exchange) (err error) {
 	if ticket, given := x.ticket(); given {
 		return s.redeem(x, ticket)

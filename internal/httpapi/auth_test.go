@@ -72,9 +72,10 @@ func (d *desk) login(id user.ID) string {
 	d.t.Helper()
 	now := d.clock.Now()
 	sessionID, token := apikey.MakeSession()
-	d.must(d.store.AddSession(d.t.Context(), &apikey.Session{
+	_, err := d.store.AddSession(d.t.Context(), &apikey.Session{
 		ID: sessionID, UserID: id, Hash: apikey.HashOf(token), CreatedAt: now, ExpiresAt: now.Add(sessionIdle), EndsAt: now.Add(sessionMax),
-	}, limits.SessionsOfUser))
+	}, limits.SessionsOfUser)
+	d.must(err)
 	return token
 }
 

@@ -35,6 +35,7 @@ type exchange struct {
 
 	status    int               // 0: nothing written yet
 	code      string            // of a problem
+	counted   counted           // whom it counts for
 	limitedBy ratelimit.Subject // whose quota was used up; "": nobody's
 	no        order.Number      // of the order it is about; 0: of none
 	took      time.Duration     // until a stream began; 0: of no stream
@@ -75,6 +76,7 @@ func (x *exchange) reset() {
 	x.w, x.r, x.ctx, x.route, x.key, x.session, x.query = nil, nil, nil, nil, nil, nil, nil
 	x.id, x.code, x.limitedBy, x.status, x.took, x.no, x.traced = "", "", "", 0, 0, 0, nil
 	x.fields.wrong = x.fields.wrong[:0]
+	x.counted.rules, x.counted.asks = x.counted.rules[:0], x.counted.asks[:0]
 	if cap(x.raw) > bufferKept {
 		x.raw = nil
 	}

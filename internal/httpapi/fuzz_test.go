@@ -169,12 +169,12 @@ func (emptyRecord) NumberDays(context.Context, order.Day, int) ([]checkout.Numbe
 	return nil, nil
 }
 
-func (emptyRecord) AddSession(context.Context, *apikey.Session, int) error {
-	return fault.ErrUnavailable
+func (emptyRecord) AddSession(context.Context, *apikey.Session, int) ([]apikey.Hash, error) {
+	return nil, fault.ErrUnavailable
 }
-func (emptyRecord) EndSessionsOf(context.Context, user.ID) (int64, error)    { return 0, nil }
-func (emptyRecord) AddKey(context.Context, *apikey.Key) error                { return fault.ErrUnavailable }
-func (emptyRecord) Keys(context.Context, string, int) ([]*apikey.Key, error) { return nil, nil }
+func (emptyRecord) EndSessionsOf(context.Context, user.ID) ([]apikey.Hash, error) { return nil, nil }
+func (emptyRecord) AddKey(context.Context, *apikey.Key) error                     { return fault.ErrUnavailable }
+func (emptyRecord) Keys(context.Context, string, int) ([]*apikey.Key, error)      { return nil, nil }
 func (emptyRecord) RevokeKey(context.Context, string) (*apikey.Key, error) {
 	return nil, fault.ErrNotFound
 }

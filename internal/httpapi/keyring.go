@@ -71,6 +71,8 @@ type ringRules[C credential] struct {
 	kept         int
 	looksAtOnce  int
 	lookWait     time.Duration // for one of them; 0: none
+
+	ended func(context.Context, apikey.Hash) (ended, known bool) // asks other processes; nil: none can end any
 }
 
 // held is a credential as the record had it.
@@ -91,8 +93,8 @@ func newKeyring(store checkout.KeyStore, clock func() time.Time, log *slog.Logge
 }
 
 // newSessionRing remembers sessions, and lets one that is used last for another idle time.
-func newSessionRing(store checkout.SessionStore, clock func() time.Time, log *slog.Logger, idle time.Duration) *keyring[*apikey.Session] {
-	return newRing(clock, log, ringRules[*apikey.Session]{
+func newSessionRing(store checkout.SessionStore, clock func() time.Time, log *slog.Logger, idle time.Duration, ended Ended) *keyring[*apikey.Session] {
+	rules := ringRules[*apikey.Session]{
 		look: store.SessionByHash,
 		note: func(ctx context.Context, s *apikey.Session, now time.Time) error {
 			return store.ExtendSession(ctx, s.ID, s.Until(now, idle))
@@ -100,7 +102,11 @@ func newSessionRing(store checkout.SessionStore, clock func() time.Time, log *sl
 		used:  func(s *apikey.Session) time.Time { return s.ExpiresAt.Add(-idle) },
 		every: min(idle/sessionUsesPerIdle, sessionUsedEveryMax), fresh: sessionFresh, stale: sessionStale, kept: sessionsKept,
 		looksAtOnce: sessionLooksAtOnce, lookWait: sessionLookWait,
-	})
+	}
+	if ended != nil {
+		rules.ended = ended.Ended
+	}
+	return newRing(clock, log, rules)
 }
 
 func newRing[C credential](clock func() time.Time, log *slog.Logger, rules ringRules[C]) *keyring[C] {
@@ -114,6 +120,18 @@ func newRing[C credential](clock func() time.Time, log *slog.Logger, rules ringR
 // find gives what a client sent, if it opens anything at now.
 func (k *keyring[C]) find(ctx context.Context, secret string, now time.Time) (C, error) {
 	return k.look(ctx, apikey.HashOf(secret), now, !apikey.Mistyped(secret))
+}
+
+// remembers reports whether find would not have to ask the record.
+func (k *keyring[C]) remembers(secret string, now time.Time) bool {
+	hash := apikey.HashOf(secret)
+	k.mu.RLock()
+	h, until := k.known[hash], k.unknown[hash]
+	k.mu.RUnlock()
+	if h == nil {
+		return now.Before(until) || apikey.Mistyped(secret)
+	}
+	return now.Sub(h.at) < k.rules.fresh
 }
 
 // look is find by what is kept of a secret. What is not plausible is not looked up.
@@ -133,6 +151,18 @@ func (k *keyring[C]) look(ctx context.Context, hash apikey.Hash, now time.Time, 
 			h = asked
 		case h == nil || now.Sub(h.at) >= k.rules.stale || errors.Is(err, fault.ErrUnauthenticated):
 			return none, err
+		}
+	}
+	if k.rules.ended != nil {
+		ended, known := k.rules.ended(ctx, hash)
+		if !known && h.at.Before(now) {
+			if h, err = k.ask(ctx, hash, epoch, h); err != nil {
+				return none, err
+			}
+		}
+		if ended {
+			k.forget([]apikey.Hash{hash})
+			return none, fault.ErrUnauthenticated
 		}
 	}
 	if !h.value.Valid(now) {
@@ -228,20 +258,22 @@ func (k *keyring[C]) size() (known, unknown int) {
 	return len(k.known), len(k.unknown)
 }
 
-// forget drops everything known: something was revoked.
-func (k *keyring[C]) forget() {
+// forgetAll drops everything known: something was revoked.
+func (k *keyring[C]) forgetAll() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.epoch++
 	clear(k.known)
 }
 
-// forgetOne drops one secret that was revoked. What others look up at this moment is not kept either.
-func (k *keyring[C]) forgetOne(hash apikey.Hash) {
+// forget drops secrets that were revoked. What others look up at this moment is not kept either.
+func (k *keyring[C]) forget(hashes []apikey.Hash) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.epoch++
-	delete(k.known, hash)
+	for _, hash := range hashes {
+		delete(k.known, hash)
+	}
 }
 
 // used notes the use of a secret, seldom and beside the request.

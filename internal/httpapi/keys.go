@@ -96,7 +96,7 @@ func (s *Server) revokeKey(x *exchange) error {
 	if err != nil {
 		return notWritten(err)
 	}
-	s.keys.forget()
+	s.keys.forgetAll()
 	x.out = appendKey(x.out[:0], k)
 	x.ok(x.out)
 	return nil

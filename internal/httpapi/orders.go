@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,27 +18,20 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
-// placeOrder turns a rush away before it reads anything, and answers with the very bytes that the record keeps.
+// placeOrder answers with the very bytes that the record keeps. Whom an order by a key counts for is known when it is read; what
+// cannot be read counts for the key alone.
 func (s *Server) placeOrder(x *exchange) error {
-	if s.desk.TurnsAway() {
+	want, err := s.readOrder(x)
+	if x.session == nil {
+		if err == nil {
+			x.counts(ratelimit.ByUser, string(want.UserID))
+		}
+		if limited := x.settle(); limited != nil {
+			return limited
+		}
+	}
+	if errors.Is(err, fault.ErrOverloaded) {
 		s.refusals.wait(x.ctx, time.Now())
-		return fault.ErrOverloaded
-	}
-	key, err := idempotencyKey(x.r.Header)
-	if err != nil {
-		return err
-	}
-	want := checkout.Order{Scope: checkout.Merchant, IdempotencyKey: key}
-	if x.session != nil {
-		want.Scope = checkout.ScopeOf(x.session.UserID)
-	}
-	if err := x.decode(orderRequired, func(f *fields, name []byte) { f.orderField(&want, name) }); err != nil {
-		return err
-	}
-	if x.session != nil {
-		err = x.mine(want.UserID, "user")
-	} else {
-		err = x.take(ratelimit.ByUser, string(want.UserID))
 	}
 	if err != nil {
 		return err
@@ -52,6 +46,25 @@ func (s *Server) placeOrder(x *exchange) error {
 	}
 	x.json(http.StatusCreated, placed.Body)
 	return nil
+}
+
+// readOrder reads what is wanted, and turns a rush away before it reads anything.
+func (s *Server) readOrder(x *exchange) (want checkout.Order, err error) {
+	if s.desk.TurnsAway() {
+		return want, fault.ErrOverloaded
+	}
+	key, err := idempotencyKey(x.r.Header)
+	if err != nil {
+		return want, err
+	}
+	want = checkout.Order{Scope: checkout.Merchant, IdempotencyKey: key}
+	if x.session != nil {
+		want.Scope = checkout.ScopeOf(x.session.UserID)
+	}
+	if err := x.decode(orderRequired, func(f *fields, name []byte) { f.orderField(&want, name) }); err != nil {
+		return want, err
+	}
+	return want, x.mine(want.UserID, "user")
 }
 
 var (

@@ -11,10 +11,10 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/ratelimit"
 )
 
-// Limiter keeps quotas, each by a key of its own. One call takes from one of them and answers at once: a limiter that cannot ask
-// whom it shares its quotas with decides by what it knows itself.
+// Limiter keeps quotas, each by a key of its own. One call takes one from each of them, or from none where one of them is used up, and
+// answers at once: a limiter that cannot ask whom it shares its quotas with decides by what it knows itself.
 type Limiter interface {
-	Take(ctx context.Context, key string, q ratelimit.Quota, cost int) ratelimit.Decision
+	Take(ctx context.Context, asks []ratelimit.Ask) []ratelimit.Decision
 }
 
 // LimitsFit says which rule limits nothing that there is, or nil.
@@ -41,6 +41,12 @@ type limited struct {
 	rules  []ratelimit.Rule
 	names  []string // of the rules, quoted as the header has them
 	policy []string // the header that tells of all of them
+}
+
+// counted is what a request counts for and nobody has been asked yet: which rules, and by whom.
+type counted struct {
+	rules []int
+	asks  []ratelimit.Ask
 }
 
 // limitRoutes gives each route its rules. Only those that ask who is there have any: not the process's own, nor the notices of
@@ -73,29 +79,42 @@ func (r *route) limitedBy(by ratelimit.Subject) bool {
 	return r.limited != nil && slices.ContainsFunc(r.limited.rules, func(rule ratelimit.Rule) bool { return rule.By == by })
 }
 
-// take counts the request for somebody, by every rule that counts by what he is. How he stands is told in the fields of
-// draft-ietf-httpapi-ratelimit-headers-11: q and w of a policy are how many may come at once and the seconds in which so many grow
-// back.
-func (x *exchange) take(by ratelimit.Subject, who string) error {
+// counts notes that the request counts for somebody, by every rule that counts by what he is.
+func (x *exchange) counts(by ratelimit.Subject, who string) {
 	l := x.route.limited
 	if l == nil {
+		return
+	}
+	for i := range l.rules {
+		if r := &l.rules[i]; r.By == by {
+			x.counted.rules = append(x.counted.rules, i)
+			x.counted.asks = append(x.counted.asks, ratelimit.Ask{Key: r.Name() + "\x00" + who, Quota: r.Quota})
+		}
+	}
+}
+
+// settle takes the request from the quotas of all whom it counts for, in one call, or refuses it and takes it from none. How they
+// stand is told in the fields of draft-ietf-httpapi-ratelimit-headers-11: q and w of a policy are how many may come at once and the
+// seconds in which so many grow back.
+func (x *exchange) settle() error {
+	if l := x.route.limited; l != nil {
+		x.Header()["Ratelimit-Policy"] = l.policy
+	}
+	c := &x.counted
+	if len(c.asks) == 0 {
 		return nil
 	}
-	h := x.Header()
-	h["Ratelimit-Policy"] = l.policy
-	for i := range l.rules {
-		r := &l.rules[i]
-		if r.By != by {
-			continue
-		}
-		d := x.s.opt.Limiter.Take(x.ctx, r.Name()+"\x00"+who, r.Quota, 1)
-		tellQuota(h, l.names[i], d)
-		if !d.Allowed {
-			x.limitedBy = by
-			return fault.ErrRateLimited.Detailf("Too many requests: the limit is %s.", r).After(d.RetryAfter)
+	var refusal error
+	for i, d := range x.s.opt.Limiter.Take(x.ctx, c.asks) {
+		r := &x.route.limited.rules[c.rules[i]]
+		tellQuota(x.Header(), x.route.limited.names[c.rules[i]], d)
+		if !d.Allowed && (refusal == nil || d.RetryAfter > fault.Of(refusal).RetryAfter) { // all of them have to let him in
+			x.limitedBy = r.By
+			refusal = fault.ErrRateLimited.Detailf("Too many requests: the limit is %s.", r).After(d.RetryAfter)
 		}
 	}
-	return nil
+	c.rules, c.asks = c.rules[:0], c.asks[:0]
+	return refusal
 }
 
 // tellQuota adds a quota to the header RateLimit.

@@ -1,9 +1,12 @@
 package httpapi
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,7 +20,7 @@ import (
 )
 
 // limitedTo opens a desk with limits.
-func limitedTo(t *testing.T, rules string) *desk {
+func limitedTo(t *testing.T, rules string, more ...func(*Options, *ledger.Options)) *desk {
 	t.Helper()
 	parsed, wrong := ratelimit.Parse(rules)
 	if wrong != "" {
@@ -26,10 +29,11 @@ func limitedTo(t *testing.T, rules string) *desk {
 	if err := LimitsFit(parsed); err != nil {
 		t.Fatal(err)
 	}
-	return newDesk(t, func(o *Options, _ *ledger.Options) {
+	with := func(o *Options, _ *ledger.Options) {
 		o.Limits, o.Limiter = parsed, inproc.NewLimiter(o.Clock)
 		o.Proxies = Proxies{Trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Header: "x-forwarded-for"}
-	})
+	}
+	return newDesk(t, append([]func(*Options, *ledger.Options){with}, more...)...)
 }
 
 // quotas is what an answer says of them.
@@ -52,7 +56,7 @@ func TestAKeyIsLimitedOnItsRouteAndToldHowItStands(t *testing.T) {
 	for i, want := range [][]string{
 		{`"GET /v1/products key 10s";r=1;t=5, "* key 1s";r=99;t=1`, ""},
 		{`"GET /v1/products key 10s";r=0;t=10, "* key 1s";r=98;t=1`, ""},
-		{`"GET /v1/products key 10s";r=0;t=10`, "5"},
+		{`"GET /v1/products key 10s";r=0;t=10, "* key 1s";r=98;t=1`, "5"}, // and nothing taken from the other
 	} {
 		a := d.get("/v1/products", apikey.CatalogueRead)
 		all := append([]string{`"GET /v1/products key 10s";q=2;w=10, "* key 1s";q=100;w=1`}, want...)
@@ -84,6 +88,71 @@ func TestAnOrdersUserIsLimitedWhoeverPlacesIt(t *testing.T) {
 	d.wantsStatus(order("u-2"), 201)
 	if got := read[api.Stock](d, d.get("/v1/products/sku-1/stock", apikey.CatalogueRead)).Held; got != 3 {
 		t.Errorf("%d units are held, want 3", got)
+	}
+}
+
+// asking counts how often a limiter was asked, and for how much.
+type asking struct {
+	Limiter
+	calls, asks atomic.Int64
+}
+
+func (l *asking) Take(ctx context.Context, asks []ratelimit.Ask) []ratelimit.Decision {
+	l.calls.Add(1)
+	l.asks.Add(int64(len(asks)))
+	return l.Limiter.Take(ctx, asks)
+}
+
+// All that a request counts for is asked in one call, and what one limit refuses no other has counted.
+func TestARequestIsCountedOnceByAllItsLimitsOrByNone(t *testing.T) {
+	var limiter *asking
+	d := limitedTo(t, "* address 100/h; * key 50/h; POST /v1/orders user 2/h; POST /v1/orders key 40/h", func(o *Options, _ *ledger.Options) {
+		limiter = &asking{Limiter: o.Limiter}
+		o.Limiter = limiter
+	})
+	d.offer("sku-1", 100)
+	key := d.keys[apikey.OrdersWrite]
+	d.wants(d.as(key, "POST", "/v1/orders", `{}`, "Idempotency-Key", "k"), 422, api.CodeInvalidRequest) // the key is known from here on
+	limiter.calls.Store(0)
+	limiter.asks.Store(0)
+	for i := range 6 {
+		a := d.as(key, "POST", "/v1/orders", `{"user_id":"u-1","lines":[{"product_id":"sku-1","quantity":1}]}`, "Idempotency-Key", strings.Repeat("k", i+2))
+		want := map[bool]int{true: 201, false: 429}[i < 2]
+		left := min(i+1, 2)
+		told := fmt.Sprintf(`"* address 1h";r=%d;t=%d, "* key 1h";r=%d;t=%d, "POST /v1/orders key 1h";r=%d;t=%d, "POST /v1/orders user 1h";r=%d;t=%d`,
+			97-left, (3+left)*36, 49-left, (1+left)*72, 39-left, (1+left)*90, 2-left, left*1800)
+		if a.status != want || quotas(a)[1] != told {
+			t.Errorf("order %d: got %d %s, want %d %s", i+1, a.status, quotas(a)[1], want, told)
+		}
+	}
+	if limiter.calls.Load() != 6 || limiter.asks.Load() != 24 {
+		t.Errorf("6 requests asked %d times for %d quotas, want once each for its 4", limiter.calls.Load(), limiter.asks.Load())
+	}
+}
+
+// What cannot be read, or may not be done, counts for whoever sent it.
+func TestWhoSendsWhatCannotBeReadIsLimitedToo(t *testing.T) {
+	for about, send := range map[string]func(d *desk) answer{
+		"no JSON": func(d *desk) answer { return d.place("k", `{"broken`) },
+		"no key":  func(d *desk) answer { return d.send("POST", "/v1/orders", oneTicket, apikey.OrdersWrite) },
+		"an unknown query": func(d *desk) answer {
+			return d.send("POST", "/v1/orders?x=1", oneTicket, apikey.OrdersWrite, "Idempotency-Key", "k")
+		},
+		"without its scope": func(d *desk) answer {
+			return d.send("POST", "/v1/orders", oneTicket, apikey.UsersRead, "Idempotency-Key", "k")
+		},
+		"of an order unknown": func(d *desk) answer { return d.send("POST", "/v1/orders/1/cancel", "", apikey.OrdersWrite) },
+	} {
+		t.Run(about, func(t *testing.T) {
+			t.Parallel()
+			d := limitedTo(t, "* key 3/h")
+			for range 3 {
+				if a := send(d); a.status < 400 || a.status == 429 {
+					t.Errorf("got %d %s", a.status, a.body)
+				}
+			}
+			d.wants(send(d), 429, api.CodeRateLimited)
+		})
 	}
 }
 

@@ -31,6 +31,8 @@ type route struct {
 	cached       bool // clients may keep it, and ask whether it is still the same
 	buyers       bool // a session may come in too; what it is about has to be the buyer's own, if it is anybody's
 
+	forUser bool // its body names whom it is for; the handler settles what it counts for, when it has read that
+
 	limited *limited // what the operator has set; nil: nothing
 }
 
@@ -129,7 +131,7 @@ func routes() []route {
 
 		// Orders.
 		{
-			method: "POST", pattern: "/v1/orders", id: "placeOrder", scope: apikey.OrdersWrite, buyers: true,
+			method: "POST", pattern: "/v1/orders", id: "placeOrder", scope: apikey.OrdersWrite, buyers: true, forUser: true,
 			summary: "Place an order",
 			about: "All lines or none, at the catalogue's prices, in one currency. The same Idempotency-Key with the same request gets the " +
 				"same 201, byte for byte, for at least 72 hours; refusals are not remembered. A key older than that may place a new order.",
@@ -233,7 +235,7 @@ func routes() []route {
 		{
 			method: "DELETE", pattern: "/v1/sessions/current", id: "endSession", scope: apikey.SessionsWrite, buyers: true,
 			summary: "Log the buyer out",
-			about:   "Ends the session that the request comes with, and the streams that it opened. It is dead in all processes within a second.",
+			about:   "Ends the session that the request comes with, and the streams that it opened. When this is answered it is dead in all processes.",
 			gives:   []reply{{200, "The session as it was.", api.Session{}}},
 			faults:  []*fault.Error{fault.ErrNotFound},
 			handle:  (*Server).endSession,

@@ -48,6 +48,7 @@ type Options struct {
 
 	SessionIdle time.Duration // how long a session lasts unused; 30 min
 	SessionMax  time.Duration // and however much it is used; 24 h
+	Ended       Ended         // tells other processes that sessions were ended; nil: there are none
 
 	Limits  []ratelimit.Rule // none: nobody is limited
 	Limiter Limiter          // that keeps their quotas
@@ -162,7 +163,7 @@ func New(d *checkout.Desk, opt Options) *Server {
 		streams:  newStreams(opt.StreamsMax),
 		cors:     newCORS(opt.Origins),
 		keys:     newKeyring(d.Record, opt.Clock, opt.Log),
-		sessions: newSessionRing(d.Record, opt.Clock, opt.Log, opt.SessionIdle),
+		sessions: newSessionRing(d.Record, opt.Clock, opt.Log, opt.SessionIdle, opt.Ended),
 		cursors:  cursors{opt.CursorKey},
 		lists:    make(chan struct{}, listsAtOnce),
 		refusals: newRefusals(),
@@ -329,6 +330,9 @@ func (s *Server) carry(x *exchange) error {
 		return err
 	}
 	if err := x.readQuery(); err != nil {
+		if limited := x.settle(); limited != nil {
+			return limited
+		}
 		return err
 	}
 	if !x.route.list {
@@ -344,24 +348,39 @@ func (s *Server) carry(x *exchange) error {
 	return x.route.handle(s, x)
 }
 
-// letIn asks who is there and whether he has not come too often, in the order of what it costs: a client's address is at hand, a key
-// has to be known.
+// letIn asks who is there and whether he has not come too often. All that a request counts for is asked in one call, but where the
+// record has to be asked who is there: then his address comes first, so that made-up keys cost no look. Whoever is turned away for
+// another reason is counted, too.
 func (s *Server) letIn(x *exchange) error {
 	if x.route.limitedBy(ratelimit.ByAddress) {
-		if err := x.take(ratelimit.ByAddress, s.opt.Proxies.client(x.r)); err != nil {
-			return err
-		}
+		x.counts(ratelimit.ByAddress, s.opt.Proxies.client(x.r))
 	}
 	if x.route.scope == "" {
 		return nil
 	}
-	if err := s.authenticate(x); err != nil {
-		return err
+	if len(x.counted.asks) > 0 && !s.remembers(x) {
+		if err := x.settle(); err != nil {
+			return err
+		}
 	}
-	if x.session != nil {
-		return x.take(ratelimit.ByUser, string(x.session.UserID))
+	err := s.recognize(x)
+	if err == nil {
+		if x.session != nil {
+			x.counts(ratelimit.ByUser, string(x.session.UserID))
+		} else {
+			x.counts(ratelimit.ByKey, x.key.ID)
+		}
+		if !x.route.anyKey {
+			err = x.needs(x.route.scope)
+		}
 	}
-	return x.take(ratelimit.ByKey, x.key.ID)
+	if err == nil && x.route.forUser && x.session == nil {
+		return nil // its handler settles, when it knows for whom it is
+	}
+	if limited := x.settle(); limited != nil {
+		return limited
+	}
+	return err
 }
 
 // takeTurn waits a little for a list's place.

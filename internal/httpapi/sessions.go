@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"time"
@@ -11,6 +12,38 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/user"
 	"github.com/holdfast-oms/holdfast/internal/wire"
 )
+
+// Ended is how processes tell each other which sessions were ended: each remembers for a moment which are good.
+type Ended interface {
+	// Tell says that sessions were ended, and reports whether every process that asks will hear of it.
+	Tell(ctx context.Context, sessions []apikey.Hash) (told bool)
+	// Ended reports whether one was ended a moment ago. Where that is not known, what is remembered is not good enough.
+	Ended(ctx context.Context, session apikey.Hash) (ended, known bool)
+}
+
+// Untold is for processes that can tell each other nothing: whoever ends a session waits until nobody remembers it.
+type Untold struct{}
+
+// Tell tells nobody.
+func (Untold) Tell(context.Context, []apikey.Hash) bool { return false }
+
+// Ended says that none was: for whoever ends one waits.
+func (Untold) Ended(context.Context, apikey.Hash) (ended, known bool) { return false, true }
+
+// ended has sessions that the record does not have any more forgotten everywhere. When it returns none of them opens anything.
+func (s *Server) ended(ctx context.Context, sessions []apikey.Hash) {
+	if len(sessions) == 0 {
+		return
+	}
+	s.sessions.forget(sessions)
+	if s.opt.Ended == nil || s.opt.Ended.Tell(ctx, sessions) {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(sessionStale):
+	}
+}
 
 // createSession logs a buyer in, on the word of the merchant's server, and shows the token, this once.
 func (s *Server) createSession(x *exchange) error {
@@ -31,9 +64,11 @@ func (s *Server) createSession(x *exchange) error {
 	var token string
 	session.ID, token = apikey.MakeSession()
 	session.Hash = apikey.HashOf(token)
-	if err := s.desk.Record.AddSession(x.ctx, session, limits.SessionsOfUser); err != nil {
+	ended, err := s.desk.Record.AddSession(x.ctx, session, limits.SessionsOfUser)
+	if err != nil {
 		return notWritten(err)
 	}
+	s.ended(x.ctx, ended)
 	b := appendSession(x.out[:0], session)
 	b = wire.AppendString(append(b[:len(b)-1], `,"token":`...), token)
 	b = append(b, '}')
@@ -60,7 +95,7 @@ func (s *Server) getSession(x *exchange) error {
 	return nil
 }
 
-// endSession logs the buyer out: in this process at once, in others within a second.
+// endSession logs the buyer out.
 func (s *Server) endSession(x *exchange) error {
 	session, err := x.currentSession()
 	if err != nil {
@@ -69,7 +104,7 @@ func (s *Server) endSession(x *exchange) error {
 	if err := s.desk.Record.EndSession(x.ctx, session.ID); err != nil {
 		return notWritten(err)
 	}
-	s.sessions.forgetOne(session.Hash)
+	s.ended(x.ctx, []apikey.Hash{session.Hash})
 	x.out = appendSession(x.out[:0], session)
 	x.ok(x.out)
 	return nil
@@ -81,13 +116,13 @@ func (s *Server) endSessions(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	n, err := s.desk.Record.EndSessionsOf(x.ctx, user.ID(id))
+	ended, err := s.desk.Record.EndSessionsOf(x.ctx, user.ID(id))
 	if err != nil {
 		return notWritten(err)
 	}
-	s.sessions.forget()
+	s.ended(x.ctx, ended)
 	b := wire.AppendString(append(x.out[:0], `{"user_id":`...), id)
-	b = strconv.AppendInt(append(b, `,"ended":`...), n, 10)
+	b = strconv.AppendInt(append(b, `,"ended":`...), int64(len(ended)), 10)
 	b = append(b, '}')
 	x.out = b
 	x.ok(x.out)

@@ -94,6 +94,71 @@ func TestASessionThatWasEndedIsDeadAtOnceHereAndWithinASecondElsewhere(t *testin
 	}
 }
 
+// word is how two processes tell each other what was ended, while they can.
+type word struct {
+	mu    sync.Mutex
+	ended []apikey.Hash
+	away  bool
+}
+
+func (w *word) Tell(_ context.Context, sessions []apikey.Hash) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ended = append(w.ended, sessions...)
+	return !w.away
+}
+
+func (w *word) Ended(_ context.Context, session apikey.Hash) (ended, known bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.away && slices.Contains(w.ended, session), !w.away
+}
+
+// What another process remembers of a session opens nothing once ending it was answered; and where processes cannot ask each other,
+// the record is asked each time.
+func TestASessionThatWasEndedIsDeadAtOnceEverywhere(t *testing.T) {
+	w := &word{}
+	d := newDesk(t, func(o *Options, _ *ledger.Options) { o.Ended = w })
+	opt := d.server.opt
+	elsewhere := New(d.server.desk, opt)
+	look := func(token string) int {
+		return recorded(elsewhere, withKey(d.request("GET", "/v1/orders", "", ""), token)).Code
+	}
+	asked := func() int64 { return elsewhere.Load().SessionLookups }
+	for about, end := range map[string]func(api.CreatedSession){
+		"by its buyer": func(s api.CreatedSession) {
+			d.wantsStatus(d.as(s.Token, "DELETE", "/v1/sessions/current", ""), 200)
+		},
+		"with all of its user": func(api.CreatedSession) {
+			d.wantsStatus(d.send("DELETE", "/v1/users/u-1/sessions", "", apikey.SessionsWrite), 200)
+		},
+		"by new ones": func(api.CreatedSession) {
+			for range limits.SessionsOfUser {
+				d.clock.advance(time.Millisecond)
+				d.loggedIn("u-1")
+			}
+		},
+	} {
+		s := d.loggedIn("u-1")
+		before := asked()
+		if a, b := look(s.Token), look(s.Token); a != 200 || b != 200 || asked()-before != 1 {
+			t.Errorf("%s: got %d and %d after %d looks, want 200 and one look", about, a, b, asked()-before)
+		}
+		end(s)
+		if got := look(s.Token); got != 401 {
+			t.Errorf("%s: got %d elsewhere, want 401", about, got)
+		}
+	}
+	s := d.loggedIn("u-1")
+	look(s.Token)
+	w.away = true
+	d.clock.advance(time.Millisecond)
+	d.must(d.store.EndSession(t.Context(), s.SessionID)) // by a process that could tell nobody
+	if got := look(s.Token); got != 401 {
+		t.Errorf("got %d while nobody can be asked what was ended, want 401", got)
+	}
+}
+
 func TestAUserHasSoManySessionsAndTheLeastUsedGoFirst(t *testing.T) {
 	d := newDesk(t)
 	var all []api.CreatedSession

@@ -455,6 +455,9 @@ func (l *stream) takeAndTell() error {
 	if err != nil {
 		return err
 	}
+	if len(events) > 0 && l.x.session != nil && l.key(l.x.ctx) != nil { // a buyer's own orders: few, and for nobody else's eyes
+		return errEnded
+	}
 	for _, e := range events {
 		if e.Position <= l.last {
 			continue // read in the log, as the stream was opened

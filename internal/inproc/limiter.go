@@ -3,6 +3,7 @@ package inproc
 import (
 	"context"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,25 +41,50 @@ func NewLimiter(clock func() time.Time) *Limiter {
 	return l
 }
 
-// Take takes cost from the quota of a key.
-func (l *Limiter) Take(_ context.Context, key string, q ratelimit.Quota, cost int) ratelimit.Decision {
+// Take takes one from each quota, or from none where one of them is used up.
+func (l *Limiter) Take(_ context.Context, asks []ratelimit.Ask) []ratelimit.Decision {
 	now := l.clock()
-	s := &l.shards[maphash.String(l.seed, key)%limitShards]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	full, known := s.young[key]
-	if !known {
-		full = s.old[key]
+	shards, locked := make([]*limitShard, len(asks)), make([]uint64, len(asks))
+	for i := range asks {
+		locked[i] = maphash.String(l.seed, asks[i].Key) % limitShards
+		shards[i] = &l.shards[locked[i]]
 	}
-	full, d := q.Take(full, now, cost)
+	slices.Sort(locked) // everybody locks in one order
+	for _, i := range slices.Compact(locked) {
+		l.shards[i].mu.Lock()
+		defer l.shards[i].mu.Unlock()
+	}
+	full, decisions := make([]int64, len(asks)), make([]ratelimit.Decision, len(asks))
+	for i := range asks {
+		full[i], decisions[i] = asks[i].Take(shards[i].whole(asks[i].Key), now, 1)
+	}
+	refused := ratelimit.Refused(decisions)
+	for i := range asks {
+		if refused && decisions[i].Allowed { // by this one: it stays as it is
+			full[i], decisions[i] = asks[i].Take(shards[i].whole(asks[i].Key), now, 0)
+		}
+		shards[i].keep(asks[i].Key, full[i])
+	}
+	return decisions
+}
+
+// whole is when the quota of a key is whole again.
+func (s *limitShard) whole(key string) int64 {
+	if full, known := s.young[key]; known {
+		return full
+	}
+	return s.old[key]
+}
+
+// keep remembers when the quota of a key is whole again, unless nothing was ever taken from it.
+func (s *limitShard) keep(key string, full int64) {
 	if full == 0 {
-		return d // nothing was taken from a whole quota: that need not be remembered
+		return
 	}
-	if !known && len(s.young) >= limitKeysMax/limitShards/2 {
+	if _, known := s.young[key]; !known && len(s.young) >= limitKeysMax/limitShards/2 {
 		s.old, s.young = s.young, make(map[string]int64, len(s.young))
 	}
 	s.young[key] = full
-	return d
 }
 
 // Keys is how many keys are remembered.

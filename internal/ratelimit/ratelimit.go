@@ -4,6 +4,7 @@ package ratelimit
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -22,9 +23,15 @@ func (q Quota) Every() time.Duration {
 // Window is the time in which all of it grows back.
 func (q Quota) Window() time.Duration { return q.Every() * time.Duration(q.Burst) }
 
-// Decision is what became of one request to take from a quota.
+// Ask is a wish to take one thing from the quota of a key.
+type Ask struct {
+	Key string
+	Quota
+}
+
+// Decision is what became of a wish to take from a quota.
 type Decision struct {
-	Allowed    bool
+	Allowed    bool          // by this quota
 	Remaining  int           // how many more could be taken now
 	RetryAfter time.Duration // until what was asked for could be taken; 0 where it was, and of what never can
 	Reset      time.Duration // until all of the quota is there again
@@ -48,6 +55,11 @@ func (q Quota) Take(full int64, now time.Time, cost int) (int64, Decision) {
 		return full, d
 	}
 	return taken, Decision{Allowed: true, Remaining: int((at + window - taken) / every), Reset: micros(taken - at)}
+}
+
+// Refused reports whether one of several quotas is used up: then none of them is taken from.
+func Refused(all []Decision) bool {
+	return slices.ContainsFunc(all, func(d Decision) bool { return !d.Allowed })
 }
 
 func micros(n int64) time.Duration { return time.Duration(n) * time.Microsecond }

@@ -50,6 +50,9 @@ type Options struct {
 	Alone   bool          // no other process writes the record: what was used is known here
 	Lease   time.Duration // how long an epoch is believed after it was read: 500 ms. The same for all processes
 	Settle  time.Duration // for batches under way when an epoch is made: 2 s
+
+	LockLasts time.Duration // when it is not renewed: 5 s
+	QuotaMax  time.Duration // for one round trip for the quotas of a request: 25 ms
 }
 
 // Front is the connection to Redis and what is known of it: whether it answers, and whether what it holds is this record's.
@@ -65,6 +68,7 @@ type Front struct {
 	trusted atomic.Pointer[trust]          // nil: nothing in Redis is believed
 	known   atomic.Pointer[known]          // the epoch of the record
 	veto    veto
+	locks   locks
 	wake    chan struct{}
 
 	rebuilding atomic.Bool
@@ -117,9 +121,15 @@ func New(record Record, opt Options) (*Front, error) {
 	if opt.Settle == 0 {
 		opt.Settle = settleFor
 	}
+	if opt.LockLasts == 0 {
+		opt.LockLasts = lockLasts
+	}
+	if opt.QuotaMax == 0 {
+		opt.QuotaMax = quotaMax
+	}
 	f := &Front{
 		opt: opt, option: option, record: record, log: opt.Log, self: randomName(8), wake: make(chan struct{}, 1),
-		state: State{Reason: notYet},
+		state: State{Reason: notYet}, locks: locks{address: opt.Address, lasts: opt.LockLasts},
 	}
 	f.option.PipelineMultiplex = -1                       // one connection to a server: commands of this process stay in their order
 	f.option.ClientSetInfo = rueidis.DisableClientSetInfo // Redis before 7.2 does not know it, and so cannot permit it
@@ -249,6 +259,7 @@ func (f *Front) connect() {
 func (f *Front) close() {
 	f.trusted.Store(nil)
 	f.loops.Wait()
+	f.locks.close()
 	if c := f.client.Load(); c != nil {
 		(*c).Close()
 	}

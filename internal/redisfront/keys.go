@@ -1,9 +1,11 @@
 package redisfront
 
 import (
+	"encoding/hex"
 	"strconv"
 	"strings"
 
+	"github.com/holdfast-oms/holdfast/internal/apikey"
 	"github.com/holdfast-oms/holdfast/internal/order"
 	"github.com/holdfast-oms/holdfast/internal/product"
 )
@@ -11,11 +13,10 @@ import (
 // Every key and channel is named here. Each key of one product carries the product as its hash tag, and no script or command
 // names keys of two tags: so everything runs on a cluster.
 const (
-	epochKey      = "holdfast:epoch"      // hash: which epoch is open, and on which servers it was built
-	rebuildingKey = "holdfast:rebuilding" // who rebuilds, so that two seldom do it at once
-	eventsChannel = "holdfast:events"     // every event, as CloudEvents JSON
-	grownChannel  = "holdfast:log"        // how far the log has come
-	lockPrefix    = "holdfast:lock"       // of the locks' keys
+	epochKey      = "holdfast:epoch"  // hash: which epoch is open, and on which servers it was built
+	eventsChannel = "holdfast:events" // every event, as CloudEvents JSON
+	grownChannel  = "holdfast:log"    // how far the log has come
+	lockPrefix    = "holdfast:lock"   // of the locks' keys
 )
 
 // inventoryKey is the hash of a product: product_id, quantity, version and what the gate needs beside them.
@@ -36,6 +37,11 @@ func userKey(epoch, id string) string { return "user:{" + tagged.Replace(id) + "
 
 // quotaKey says when a quota is whole again.
 func quotaKey(key string) string { return "quota:{" + tagged.Replace(key) + "}" }
+
+// endedKey says that a session was ended; it is named by the hash of its token, as in the record.
+func endedKey(session apikey.Hash) string {
+	return "holdfast:ended:{" + hex.EncodeToString(session[:]) + "}"
+}
 
 // countdownKey is a shard of a record's deadlines, or one of them.
 func countdownKey(record, part string) string { return "countdown:{" + record + ":" + part + "}" }

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
-	"github.com/redis/rueidis/rueidislock"
 
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/order"
@@ -35,8 +33,6 @@ type Numbers struct {
 	front *Front
 	few   func(day order.Day, blocks int64) // told how many blocks are left
 
-	lock  sync.Mutex
-	locks rueidislock.Locker
 	taken atomic.Int64
 }
 
@@ -182,45 +178,7 @@ func (n *Numbers) Hold(ctx context.Context, day order.Day, own int64, now time.T
 	return all, nil
 }
 
-// Lock keeps other processes from doing the same work at the same time, until release. Nothing rests on it: who cannot have it
-// because Redis does not answer is told that he may go on.
+// Lock keeps other processes from doing the same work at the same time, until release. Nothing rests on it.
 func (n *Numbers) Lock(ctx context.Context, name string) (release func(), ok bool) {
-	locks, err := n.locker()
-	if err != nil {
-		return func() {}, true
-	}
-	_, release, err = locks.TryWithContext(context.WithoutCancel(ctx), name)
-	if errors.Is(err, rueidislock.ErrNotLocked) {
-		return nil, false
-	}
-	if err != nil {
-		return func() {}, true
-	}
-	return release, true
-}
-
-// locker connects on its own, when it is first needed: what is known of the front's connections must not be shaken by it.
-func (n *Numbers) locker() (rueidislock.Locker, error) {
-	n.lock.Lock()
-	defer n.lock.Unlock()
-	if n.locks != nil {
-		return n.locks, nil
-	}
-	option, err := parse(n.front.opt.Address)
-	if err != nil {
-		return nil, err
-	}
-	n.locks, err = rueidislock.NewLocker(rueidislock.LockerOption{
-		ClientOption: option, KeyPrefix: lockPrefix, KeyMajority: 1, FallbackSETPX: true,
-	})
-	return n.locks, err
-}
-
-// Close ends the connection of the locks.
-func (n *Numbers) Close() {
-	n.lock.Lock()
-	defer n.lock.Unlock()
-	if n.locks != nil {
-		n.locks.Close()
-	}
+	return n.front.locks.try(ctx, name)
 }

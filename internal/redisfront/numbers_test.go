@@ -180,7 +180,6 @@ func openTill(t *testing.T, g *grants, address string, block, ready int64) *till
 		_ = till.Close(context.Background())
 		cancel()
 		all.Wait()
-		till.numbers.Close()
 		stop()
 	})
 	t.Cleanup(till.stop)
@@ -415,8 +414,6 @@ func TestALockIsHeldByOneAndLetGo(t *testing.T) {
 	s := testenv.StartRedis(t, testenv.Options{})
 	a := redisfront.NewNumbers(working(t, newRecord(), quick(s.URL())).front, nil)
 	b := redisfront.NewNumbers(working(t, newRecord(), quick(s.URL())).front, nil)
-	t.Cleanup(a.Close)
-	t.Cleanup(b.Close)
 	release, ok := a.Lock(t.Context(), "work")
 	if !ok {
 		t.Fatal("nobody has the lock, and it is not to be had")

@@ -21,7 +21,6 @@ const (
 	epochOld       = 72 * time.Hour   // an epoch is replaced, for its marks never forget
 	rebuildMax     = 10 * time.Minute // for all of it
 	rebuildWord    = 2 * time.Second  // for one word with Redis
-	rebuildLock    = 5 * time.Second  // another may begin when this one has said nothing for so long
 	rebuildRestMin = time.Second      // after one that failed
 	rebuildRestMax = 4 * time.Second
 )
@@ -119,10 +118,11 @@ func (f *Front) rebuild(ctx context.Context, c rueidis.Client, was string, opene
 		return err
 	}
 	b := build{Front: f, c: c, epoch: randomName(16), began: on.ids, progress: progress}
-	if err := b.lock(ctx); err != nil {
-		return err
+	release, ok := f.locks.try(ctx, "rebuild") // nothing rests on it
+	if !ok {
+		return errBusy
 	}
-	defer b.unlock()
+	defer release()
 	if kept, err := f.record.SharedSecret(ctx, epochName, was); err != nil || kept != was {
 		return errors.Join(errBusy, err) // somebody was quicker
 	}
@@ -174,34 +174,6 @@ type build struct {
 	began    string // on these servers
 	products int
 	progress func(products int)
-}
-
-// lock keeps others from doing the same work, for a while. Nothing rests on it.
-func (b *build) lock(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, rebuildWord)
-	defer cancel()
-	set := b.c.B().Set().Key(rebuildingKey).Value(b.epoch).Nx().Px(rebuildLock).Build()
-	err := b.c.Do(ctx, set).Error()
-	if rueidis.IsRedisNil(err) {
-		return errBusy
-	}
-	return err
-}
-
-func (b *build) renew(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, rebuildWord)
-	defer cancel()
-	if err := b.current(ctx); err != nil {
-		return err
-	}
-	return b.c.Do(ctx, b.c.B().Pexpire().Key(rebuildingKey).Milliseconds(rebuildLock.Milliseconds()).Build()).Error()
-}
-
-func (b *build) unlock() {
-	ctx, cancel := context.WithTimeout(context.Background(), rebuildWord)
-	defer cancel()
-	r := runAll(ctx, b.c, []run{{script: &unlockScript, keys: []string{rebuildingKey}, args: []string{b.epoch}}})
-	_ = r[0].Error() // it lapses
 }
 
 // prepare makes the shards of the marks, which vanish by themselves should this epoch die.
@@ -256,7 +228,7 @@ func (b *build) current(ctx context.Context) error {
 func (b *build) fillShelves(ctx context.Context) error {
 	after := product.ID("")
 	for {
-		if err := b.renew(ctx); err != nil {
+		if err := b.current(ctx); err != nil {
 			return err
 		}
 		page, err := b.record.Shelves(ctx, after, shelvesPage)
@@ -299,7 +271,7 @@ func (b *build) fillMarks(ctx context.Context) error {
 	var failed error
 	flush := func() {
 		if failed == nil {
-			failed = b.renew(ctx)
+			failed = b.current(ctx)
 		}
 		if failed == nil && len(keys) > 0 {
 			within, cancel := context.WithTimeout(ctx, rebuildWord)

@@ -8,7 +8,7 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// script is a Lua script. Each may run twice: what it writes is absolute.
+// script is a Lua script. Each says whether it may run twice: most may, for what they write is absolute.
 type script struct{ text, sha string }
 
 func newScript(text string) script {

@@ -9,8 +9,6 @@ var (
 	learnText string
 	//go:embed limit.lua
 	limitText string
-	//go:embed unlock.lua
-	unlockText string
 	//go:embed take.lua
 	takeText string
 	//go:embed due.lua
@@ -27,11 +25,14 @@ var (
 	cachedChangedText string
 	//go:embed gcra.lua
 	gcraText string
+	//go:embed gcra_back.lua
+	gcraBackText string
 
 	admitScript, learnScript, limitScript = newScript(admitText), newScript(learnText), newScript(limitText)
-	unlockScript, publishScript           = newScript(unlockText), newScript(publishText)
+	publishScript                         = newScript(publishText)
 	cachedReadScript, cachedFillScript    = newScript(cachedReadText), newScript(cachedFillText)
 	cachedChangingScript                  = newScript(cachedChangingText)
 	cachedChangedScript, gcraScript       = newScript(cachedChangedText), newScript(gcraText)
+	gcraBackScript                        = newScript(gcraBackText)
 	dueScript, takeScript                 = newScript(dueText), newScript(takeText)
 )

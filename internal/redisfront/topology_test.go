@@ -19,7 +19,7 @@ import (
 // permissions are what docs/operate.md gives the desk's own user.
 var permissions = []string{
 	"~inventory:*", "~limits:*", "~used:*", "~order:*", "~user:*", "~quota:*", "~holdfast:*", "&holdfast:*", "-@all",
-	"+evalsha", "+eval", "+time", "+hgetall", "+hmget", "+hget", "+hset", "+hdel", "+hlen", "+get", "+set", "+del", "+unlink", "+expire", "+pexpire", "+pttl",
+	"+evalsha", "+eval", "+time", "+hgetall", "+hmget", "+hget", "+hset", "+hdel", "+hlen", "+get", "+set", "+del", "+unlink", "+expire", "+pexpire", "+pexpireat", "+pttl",
 	"+setbit", "+bitfield", "+bitfield_ro", "+publish", "+subscribe", "+unsubscribe", "+pubsub|numsub", "+pubsub|numpat",
 	"+info", "+ping", "+hello", "+client|setname", "+cluster|slots", "+cluster|shards",
 }
@@ -127,7 +127,7 @@ func remembers(t *testing.T, a, b *process) {
 	q := ratelimit.Quota{Count: 1, Per: time.Hour, Burst: 1}
 	for i, p := range []*process{a, b} {
 		own := &ownQuotas{}
-		if d := redisfront.NewLimiter(p.front, own, time.Now).Take(t.Context(), "k", q, 1); d.Allowed != (i == 0) || own.asked.Load() > 0 {
+		if d := take(t, redisfront.NewLimiter(p.front, own), "k", q); d.Allowed != (i == 0) || own.asked.Load() > 0 {
 			t.Errorf("process %d took from a quota: %+v, and asked its own %d times", i, d, own.asked.Load())
 		}
 	}

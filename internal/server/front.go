@@ -105,12 +105,24 @@ func (f *front) using(own func([]ledger.Key)) func([]ledger.Key) {
 }
 
 // limits gives the limiter that requests are counted by.
-func (f *front) limits(own *inproc.Limiter, clock func() time.Time) httpapi.Limiter {
+func (f *front) limits(own *inproc.Limiter) httpapi.Limiter {
 	if f == nil {
 		return own
 	}
-	f.limiter = redisfront.NewLimiter(f.Front, own, clock)
+	f.limiter = redisfront.NewLimiter(f.Front, own)
 	return f.limiter
+}
+
+// ended is how it is told that sessions were ended; nil where no other process remembers any.
+func (s *Server) ended() httpapi.Ended {
+	switch {
+	case !s.store.Shared():
+		return nil
+	case s.front == nil:
+		return httpapi.Untold{}
+	default:
+		return redisfront.NewEnded(s.front.Front)
+	}
 }
 
 func (f *front) applied(a *ledger.Applied) {
@@ -190,7 +202,6 @@ func (f *front) run(ctx context.Context) {
 		users.Go(func() { f.countdown.Run(ctx) })
 	}
 	users.Wait()
-	f.numbers.Close()
 	disconnect()
 	connection.Wait()
 }

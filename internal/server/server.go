@@ -233,8 +233,8 @@ func (s *Server) assemble(ctx context.Context) error {
 		Log: s.log, Clock: clock, Ready: s.readiness, Degraded: s.degraded,
 		Quarantined: func() int64 { return auditor.Last().Quarantined }, Metrics: s.metrics.Handler(), Observe: s.answered, Trace: s.trace(),
 		Version: s.version, Callbacks: callbacks, Pages: pages, CursorKey: []byte(cursorKey),
-		SessionIdle: s.cfg.SessionIdle, SessionMax: s.cfg.SessionMax,
-		Limits: s.cfg.Limits, Limiter: s.front.limits(limiter, clock), Proxies: httpapi.Proxies{Trusted: s.cfg.TrustedProxies, Header: s.cfg.ProxyHeader},
+		SessionIdle: s.cfg.SessionIdle, SessionMax: s.cfg.SessionMax, Ended: s.ended(),
+		Limits: s.cfg.Limits, Limiter: s.front.limits(limiter), Proxies: httpapi.Proxies{Trusted: s.cfg.TrustedProxies, Header: s.cfg.ProxyHeader},
 		Feed: hub, StreamsMax: s.cfg.StreamsMax, Origins: s.cfg.CORSOrigins,
 		PublicURL: s.cfg.PublicAt(s.listener.Addr()),
 	})

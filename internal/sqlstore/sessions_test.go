@@ -2,6 +2,7 @@ package sqlstore_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -43,9 +44,10 @@ func forgetsWhatIsOver(t *testing.T, s record, clock *conform.Clock) {
 	d := liver{l: ledger.New(s, ledger.Options{Guards: ledger.Guards{UnpaidMax: 1}}), orders: nil}
 	login := func(id string, lasts time.Duration) apikey.Hash {
 		h := apikey.HashOf(id)
-		d.must(s.AddSession(t.Context(), &apikey.Session{
+		_, err := s.AddSession(t.Context(), &apikey.Session{
 			ID: id, UserID: "u", Hash: h, CreatedAt: clock.Now(), ExpiresAt: clock.Now().Add(lasts), EndsAt: clock.Now().Add(lasts),
-		}, 20))
+		}, 20)
+		d.must(err)
 		return h
 	}
 	login("over", time.Minute)
@@ -85,14 +87,17 @@ func TestSessionsAreKeptExtendedAndEnded(t *testing.T) {
 	onEach(t, func(t *testing.T, s record, clock *conform.Clock) {
 		t.Helper()
 		ctx, start := t.Context(), clock.Now()
+		var told []apikey.Hash // that they were ended by a new one
 		add := func(id, of string, idle, ends time.Duration) apikey.Hash {
 			t.Helper()
 			session := &apikey.Session{
 				ID: id, UserID: user.ID(of), Hash: apikey.HashOf(id), CreatedAt: start, ExpiresAt: start.Add(idle), EndsAt: start.Add(ends),
 			}
-			if err := s.AddSession(ctx, session, 2); err != nil {
+			ended, err := s.AddSession(ctx, session, 2)
+			if err != nil {
 				t.Fatal(err)
 			}
+			told = append(told, ended...)
 			return session.Hash
 		}
 		wantGood := func(id string, good bool) {
@@ -106,6 +111,9 @@ func TestSessionsAreKeptExtendedAndEnded(t *testing.T) {
 		add("second", "u", 20*time.Minute, time.Hour)
 		add("another's", "v", 10*time.Minute, time.Hour)
 		add("third", "u", 5*time.Minute, time.Hour)
+		if want := []apikey.Hash{apikey.HashOf("first")}; !slices.Equal(told, want) {
+			t.Errorf("%d sessions were told to be ended, want the first", len(told))
+		}
 		wantGood("first", false) // a new one is never the one too many; of the others the first would be used up before the second
 		wantGood("second", true)
 		wantGood("third", true)
@@ -154,8 +162,9 @@ func TestSessionsAreKeptExtendedAndEnded(t *testing.T) {
 		}
 		wantGood("fourth", false)
 		add("fifth", "u", time.Hour, time.Hour)
-		if n, err := s.EndSessionsOf(ctx, "u"); n < 1 || err != nil {
-			t.Errorf("%d sessions were ended (%v)", n, err)
+		ended, err := s.EndSessionsOf(ctx, "u")
+		if err != nil || !slices.Contains(ended, apikey.HashOf("fifth")) || slices.Contains(ended, apikey.HashOf("another's")) {
+			t.Errorf("%d sessions were ended (%v), want all of the user, and told so", len(ended), err)
 		}
 		wantGood("fifth", false)
 		wantGood("third", false)

@@ -1,0 +1,66 @@
+package redisfront_test
+
+import (
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/redisfront"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
+)
+
+// A lock is kept by renewing it, as the user that docs/operate.md gives a desk; whoever stands still or dies has it no longer than it
+// lasts; and whoever wakes up does not let go of what another has by now.
+func TestALockIsHeldWhileItIsRenewedAndNoLonger(t *testing.T) {
+	t.Parallel()
+	const lasts = 1500 * time.Millisecond
+	s := testenv.StartRedis(t, testenv.Options{})
+	c := direct(t, s.URL())
+	do(t, c, append([]string{"ACL", "SETUSER", "desk", "on", ">secret-of-the-desk"}, permissions...)...)
+	u, err := url.Parse(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := testenv.NewProxy(t, u.Host)
+	lockOf := func(host string) *redisfront.Numbers {
+		u.Host, u.User = host, url.UserPassword("desk", "secret-of-the-desk")
+		o := quick(u.String())
+		o.LockLasts = lasts
+		return redisfront.NewNumbers(working(t, newRecord(), o).front, nil)
+	}
+	other, holder := lockOf(u.Host), lockOf(proxy.Addr())
+	release, ok := holder.Lock(t.Context(), "work")
+	if !ok {
+		t.Fatal("a lock that nobody has is not to be had")
+	}
+	taken := func() bool {
+		release, ok := other.Lock(t.Context(), "work")
+		if ok {
+			t.Cleanup(release)
+		}
+		return ok
+	}
+	for end := time.Now().Add(2 * lasts); time.Now().Before(end); pause(50 * time.Millisecond) {
+		if taken() {
+			t.Fatal("a lock that is held was given to another")
+		}
+	}
+	if _, ok := other.Lock(t.Context(), "other work"); !ok {
+		t.Error("another lock is not to be had")
+	}
+	proxy.Blackhole(true) // the holder stands still, or is dead: who can tell
+	stopped := time.Now()
+	until(t, "the lock is to be had", taken)
+	if took := time.Since(stopped); took > lasts+2*time.Second {
+		t.Errorf("the lock of who stood still was to be had after %s, want %s", took, lasts)
+	}
+	token, err := do(t, c, "GET", "holdfast:lock:0:work").ToString()
+	if err != nil || token == "" {
+		t.Fatalf("the lock is %q, %v", token, err)
+	}
+	proxy.Blackhole(false)
+	release() // the old holder has woken up
+	if now, err := do(t, c, "GET", "holdfast:lock:0:work").ToString(); err != nil || now != token {
+		t.Errorf("the lock is %q (%v) after its old holder let go of it, want it as it was", now, err)
+	}
+}
