@@ -70,6 +70,7 @@ var calls = map[string]func(context.Context, *Client) error{
 	"ListNumbers":      func(ctx context.Context, c *Client) error { return drain(c.ListNumbers(ctx)) },
 	"FillNumbers":      func(ctx context.Context, c *Client) error { return err2(c.FillNumbers(ctx)) },
 	"PurgeNumbers":     func(ctx context.Context, c *Client) error { return err2(c.PurgeNumbers(ctx)) },
+	"WarmCache":        func(ctx context.Context, c *Client) error { return err2(c.WarmCache(ctx)) },
 	"CreateKey":        func(ctx context.Context, c *Client) error { return err2(c.CreateKey(ctx, api.CreateKey{Name: "n"})) },
 	"ListKeys":         func(ctx context.Context, c *Client) error { return drain(c.ListKeys(ctx)) },
 	"RevokeKey":        func(ctx context.Context, c *Client) error { return err2(c.RevokeKey(ctx, "k")) },

@@ -93,7 +93,7 @@ func (failingReader) Read([]byte) (int, error) { return 0, errNetwork }
 // twice are the calls that may be made twice; no others are, unless they were not made at all.
 var twice = []string{
 	"PutProduct", "GetProduct", "ListProducts", "AdjustStock with a ref", "GetStock", "PutUser", "GetUser", "PlaceOrder", "GetOrder", "GetOrderWithUser",
-	"ListOrders", "ListPayments", "GetPayment", "ListEvents", "ReadEvents", "RunAudit", "ListNumbers", "FillNumbers", "PurgeNumbers", "ListKeys", "RevokeKey",
+	"ListOrders", "ListPayments", "GetPayment", "ListEvents", "ReadEvents", "RunAudit", "ListNumbers", "FillNumbers", "PurgeNumbers", "WarmCache", "ListKeys", "RevokeKey",
 	"GetSession", "EndSessionsOf", "GetHealth",
 }
 

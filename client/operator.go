@@ -39,6 +39,13 @@ func (c *Client) PurgeNumbers(ctx context.Context) (api.NumbersPurged, error) {
 	return p, err
 }
 
+// WarmCache has the desk load the products into Redis before anybody asks for them.
+func (c *Client) WarmCache(ctx context.Context) (api.CacheWarmed, error) {
+	var w api.CacheWarmed
+	_, err := c.do(ctx, &call{operation: "warmCache", method: http.MethodPost, path: path("cache", "warm"), answer: &w, repeats: true})
+	return w, err
+}
+
 // CreateKey makes an API key. The key itself is in the answer, and is never shown again; when no answer comes, ListKeys tells
 // whether one was made.
 func (c *Client) CreateKey(ctx context.Context, want api.CreateKey) (api.CreatedKey, error) {

@@ -17,16 +17,22 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
-// Record is the read side of the record. What does not exist is fault.ErrNotFound.
-type Record interface {
-	Now(ctx context.Context) (time.Time, error)
+// Reads are looks at single things. What does not exist is fault.ErrNotFound.
+type Reads interface {
 	Order(ctx context.Context, no order.Number) (*order.Order, error)
-	Orders(ctx context.Context, f OrderFilter) ([]*order.Order, error)
 	Shelf(ctx context.Context, id product.ID) (Shelf, error)
-	Shelves(ctx context.Context, after product.ID, limit int) ([]Shelf, error)
 	User(ctx context.Context, id user.ID) (*user.User, error)
 	Payment(ctx context.Context, id string) (*payment.Payment, error)
+	// PaymentsOf gives the payments of an order, oldest first.
 	PaymentsOf(ctx context.Context, no order.Number) ([]*payment.Payment, error)
+}
+
+// Record is the read side of the record.
+type Record interface {
+	Reads
+	Now(ctx context.Context) (time.Time, error)
+	Orders(ctx context.Context, f OrderFilter) ([]*order.Order, error)
+	Shelves(ctx context.Context, after product.ID, limit int) ([]Shelf, error)
 	// NumberDays gives the days before one on which numbers were granted, newest first.
 	NumberDays(ctx context.Context, before order.Day, limit int) ([]NumberDay, error)
 	Events(ctx context.Context, f EventFilter) ([]event.Event, error)
@@ -129,10 +135,24 @@ type Buyers interface {
 	Refused(id user.ID, why error)
 }
 
-// OrderCache remembers orders as they are, also as other processes have left them. A nil order is not there.
+// OrderCache remembers orders as the commits of this process left them, where no other writes the record. A nil order is not there.
 type OrderCache interface {
 	Get(no order.Number) *order.Order
 	Fill(no order.Number, load func() (*order.Order, error)) (*order.Order, error)
+}
+
+// Memory is what processes that share a record remember of it together: it is as good as the record, and what it gives is shared, not
+// to be changed.
+type Memory interface {
+	Reads
+	// Warm loads what a sale begins with, before anybody asks for it.
+	Warm(ctx context.Context) (Warmed, error)
+}
+
+// Warmed is what became of a warm-up.
+type Warmed struct {
+	Products int // that are remembered now
+	Loaded   int // of those, that were not before
 }
 
 // Provider is one way to pay.
@@ -149,7 +169,7 @@ type Desk struct {
 	Gate      Gate
 	Buyers    Buyers // nil: the ledger alone knows
 	Orders    OrderCache
-	Users     func(id user.ID, load func() (*user.User, error)) (*user.User, error) // remembers users; nil: nobody does
+	Memory    Memory // nil: there is none, single things are read in the record
 	Numbers   Numbers
 	Providers []Provider
 	Clock     func() time.Time

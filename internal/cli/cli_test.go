@@ -16,7 +16,7 @@ func TestHelpTellsOfEveryCommand(t *testing.T) {
 	s := newShell(t)
 	help := s.must(t, "--help")
 	for _, command := range []string{
-		"serve", "migrate", "audit", "bench", "backup", "rebuild", "order", "product", "stock", "user", "session", "key", "numbers", "config", "version", "completion",
+		"serve", "migrate", "audit", "bench", "backup", "rebuild", "order", "product", "stock", "user", "session", "key", "numbers", "warm", "config", "version", "completion",
 	} {
 		if !strings.Contains(help, "\n  "+command+" ") {
 			t.Errorf("the help does not list %s: %s", command, help)

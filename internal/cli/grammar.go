@@ -29,6 +29,7 @@ type grammar struct {
 	Session sessionCommand `cmd:"" help:"Log buyers in and out."`
 	Key     keyCommand     `cmd:"" help:"Manage the API keys of a running desk."`
 	Numbers numbersCommand `cmd:"" help:"See what became of order numbers, and make them ready."`
+	Warm    warmCommand    `cmd:"" help:"Load the products into Redis before a sale opens."`
 	Config  configCommand  `cmd:"" help:"Show the settings in effect and where each came from."`
 	Version versionCommand `cmd:"" help:"Show the version."`
 
@@ -45,6 +46,7 @@ func newGrammar() *grammar {
 	g.Rebuild.settings = flagsOf("database_url", "redis_url")
 	for _, calling := range []*settings{
 		&g.Order.settings, &g.Product.settings, &g.Stock.settings, &g.User.settings, &g.Session.settings, &g.Key.settings, &g.Numbers.settings,
+		&g.Warm.settings,
 	} {
 		*calling = flagsOf(config.Caller)
 	}

@@ -29,7 +29,7 @@ func nastyDesk(t *testing.T, code string) *httptest.Server {
 		"/v1/orders/{order_no}/payments": api.Payment{}, "/v1/payments/": api.Payment{}, "/v1/products/{product_id}/stock": api.Stock{},
 		"/v1/products/": api.Product{}, "/v1/users/": api.User{}, "/v1/orders/": api.Order{}, "POST /v1/orders": api.Order{}, "GET /v1/keys": []api.Key{},
 		"POST /v1/keys": api.CreatedKey{}, "/v1/keys/": api.Key{}, "/v1/numbers": []api.NumberDay{}, "/v1/numbers/fill": api.NumbersFilled{},
-		"/v1/numbers/purge": api.NumbersPurged{}, "/v1/products": []api.Product{},
+		"/v1/numbers/purge": api.NumbersPurged{}, "/v1/cache/warm": api.CacheWarmed{}, "/v1/products": []api.Product{},
 		"GET /v1/orders": []api.Order{}, "POST /v1/sessions": api.CreatedSession{}, "/v1/users/{user_id}/sessions": api.EndedSessions{},
 	}
 	mux := http.NewServeMux()
@@ -120,7 +120,7 @@ func calls() map[string][]string {
 		"product put": {nasty, "--title", nasty}, "product get": {nasty}, "product list": {}, "product release": {nasty},
 		"stock get": {nasty}, "stock adjust": {nasty, "--add", "1", "--ref", nasty, "--reason", nasty},
 		"user put": {nasty, "--name", nasty}, "user get": {nasty},
-		"key create": {nasty, "--scope", nasty}, "key list": {}, "key revoke": {nasty}, "numbers status": {}, "numbers fill": {}, "numbers purge": {},
+		"key create": {nasty, "--scope", nasty}, "key list": {}, "key revoke": {nasty}, "numbers status": {}, "numbers fill": {}, "numbers purge": {}, "warm": {},
 		"session create": {nasty}, "session end": {nasty},
 	}
 }
@@ -129,7 +129,7 @@ func calls() map[string][]string {
 var local = []string{"serve", "migrate up", "migrate status", "audit", "bench", "backup", "rebuild", "config", "completion", "__complete", "version"}
 
 // counting are the commands that show nothing of the desk's but a number.
-var counting = []string{"numbers fill", "numbers purge"}
+var counting = []string{"numbers fill", "numbers purge", "warm"}
 
 func TestNoTextFromElsewhereSteersTheTerminal(t *testing.T) {
 	for _, code := range []string{

@@ -50,6 +50,7 @@ var doors = map[string]door{
 	"listNumbers":        {needs: apikey.Admin},
 	"fillNumbers":        {needs: apikey.Admin},
 	"purgeNumbers":       {needs: apikey.Admin},
+	"warmCache":          {needs: apikey.Admin},
 	"listKeys":           {needs: apikey.Admin},
 	"revokeKey":          {needs: apikey.Admin},
 	"getHealth":          {},

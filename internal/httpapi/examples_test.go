@@ -103,6 +103,7 @@ func examples() map[string]example {
 		"listNumbers":  {},
 		"fillNumbers":  {path: "/v1/numbers/fill"},
 		"purgeNumbers": {path: "/v1/numbers/purge"},
+		"warmCache":    {path: "/v1/cache/warm"},
 		"revokeKey": {
 			before: `KEY_ID=$(curl -sS "` + documented + `/v1/keys" \
   -H "Authorization: Bearer $HOLDFAST_API_KEY" -H "Content-Type: application/json" -d '{"name":"lost","scopes":["orders:read"]}' |

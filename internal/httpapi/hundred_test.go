@@ -37,6 +37,7 @@ var writing = map[string]atOnce{
 	"createKey":          {first: 201, others: 201, each: true},
 	"fillNumbers":        {first: 200, others: 200},
 	"purgeNumbers":       {first: 200, others: 200},
+	"warmCache":          {first: 200, others: 200},
 	"revokeKey":          {first: 200, others: 200, sameBytes: true},
 	"createSession":      {first: 201, others: 201, each: true, most: limits.SessionsOfUser},
 	"endSession":         {first: 200, others: 401, either: true},

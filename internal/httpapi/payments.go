@@ -40,7 +40,7 @@ func (s *Server) listPayments(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	payments, err := s.desk.Record.PaymentsOf(x.ctx, o.Number)
+	payments, err := s.desk.PaymentsOf(x.ctx, o.Number)
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (s *Server) getPayment(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	p, err := s.desk.Record.Payment(x.ctx, id)
+	p, err := s.desk.Payment(x.ctx, id)
 	if err != nil {
 		return err
 	}

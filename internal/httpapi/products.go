@@ -57,7 +57,7 @@ func (s *Server) getProduct(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	shelf, err := s.desk.Record.Shelf(x.ctx, product.ID(id))
+	shelf, err := s.desk.Shelf(x.ctx, product.ID(id))
 	if err != nil {
 		return err
 	}

@@ -201,15 +201,24 @@ func (b *Books) tellStock(s *stock.Stock, t event.Type) {
 
 // applied is what the accelerators learn of the committed books.
 func (b *Books) applied() *Applied {
-	a := &Applied{Now: b.Now, Events: len(b.changes.Events), Orders: b.changes.NewOrders}
+	c := &b.changes
+	a := &Applied{
+		Now: b.Now, Events: len(c.Events), Changed: c.ChangedProducts(), Orders: c.NewOrders, Payments: map[order.Number][]*payment.Payment{},
+	}
 	for id, p := range b.Products {
 		a.Products = append(a.Products, p)
 		a.Stock = append(a.Stock, b.Stock[id])
 	}
-	for _, o := range b.changes.Orders {
+	for _, o := range c.Orders {
 		a.Orders = append(a.Orders, o.Order)
 	}
-	a.Users = append(append(a.Users, b.changes.NewUsers...), b.changes.Users...)
+	for no := range c.ChangedOrders() {
+		if _, itself := b.ordersHad[no]; !itself {
+			a.Paying = append(a.Paying, b.Orders[no])
+		}
+		a.Payments[no] = b.Payments[no]
+	}
+	a.Users = append(append(a.Users, c.NewUsers...), c.Users...)
 	for key := range b.Keys {
 		a.Keys = append(a.Keys, key)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/failpoint"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/order"
+	"github.com/holdfast-oms/holdfast/internal/payment"
 	"github.com/holdfast-oms/holdfast/internal/planted"
 	"github.com/holdfast-oms/holdfast/internal/product"
 	"github.com/holdfast-oms/holdfast/internal/stock"
@@ -117,7 +118,10 @@ type Applied struct {
 	Now      time.Time
 	Products []*product.Product // every product the batch looked at, changed or not, with its stock below
 	Stock    []*stock.Stock
-	Orders   []*order.Order // as they are now
+	Changed  map[product.ID]bool                 // of those, whose row or stock was changed
+	Orders   []*order.Order                      // as they are now
+	Paying   []*order.Order                      // of which only the payments were changed
+	Payments map[order.Number][]*payment.Payment // all of the orders above, and of those that were changed
 	Users    []*user.User
 	Keys     []Key // used, now or before
 	Events   int   // written to the outbox

@@ -146,6 +146,34 @@ type Changes struct {
 	Events    []event.Event
 }
 
+// ChangedProducts names the products whose row or stock is new or changed.
+func (c *Changes) ChangedProducts() map[product.ID]bool {
+	ids := map[product.ID]bool{}
+	for _, products := range [][]*product.Product{c.NewProducts, c.Products} {
+		for _, p := range products {
+			ids[p.ID] = true
+		}
+	}
+	for _, s := range c.Stock { // new stock comes with its product
+		ids[s.ProductID] = true
+	}
+	return ids
+}
+
+// ChangedOrders names the orders that were there before and are changed, or whose payments are.
+func (c *Changes) ChangedOrders() map[order.Number]bool {
+	numbers := map[order.Number]bool{}
+	for _, o := range c.Orders {
+		numbers[o.Number] = true
+	}
+	for _, payments := range [][]*payment.Payment{c.NewPayments, c.Payments} {
+		for _, p := range payments {
+			numbers[p.OrderNumber] = true
+		}
+	}
+	return numbers
+}
+
 // StockChange is a stock row as it is to be; it must still have version Was.
 type StockChange struct {
 	*stock.Stock

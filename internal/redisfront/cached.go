@@ -3,6 +3,7 @@ package redisfront
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -12,222 +13,62 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/holdfast-oms/holdfast/internal/failpoint"
-	"github.com/holdfast-oms/holdfast/internal/ledger"
-	"github.com/holdfast-oms/holdfast/internal/order"
-	"github.com/holdfast-oms/holdfast/internal/user"
+	"github.com/holdfast-oms/holdfast/internal/fault"
 )
 
-// Limits of the cache.
+// Limits of what is remembered of one kind.
 const (
-	readMax       = 100 * time.Millisecond // for one round trip
-	fillerMax     = 500 * time.Millisecond // that others wait for whoever fills in; then they ask the record themselves
-	pollMin       = time.Millisecond       // between two looks whether it was filled in, doubled each time
-	pollMax       = 20 * time.Millisecond
-	nearValues    = 20_000           // kept ready to use in this process
-	cachedMin     = 2 * time.Minute  // longer than any batch lasts
-	cachedMax     = 24 * time.Hour   // for a deadline far away
-	settledFor    = 10 * time.Minute // for what has been paid or is over, and for users
-	changedMax    = 8192             // values that wait to be told
-	changedAtOnce = 256
+	readMax    = 100 * time.Millisecond // for one round trip
+	fillerMax  = 500 * time.Millisecond // that others wait for whoever fills in; then they ask the record themselves
+	pollMin    = time.Millisecond       // between two looks whether it was filled in, doubled each time
+	pollMax    = 20 * time.Millisecond
+	nearValues = 20_000          // kept ready to use in this process
+	missingFor = 5 * time.Second // that something does not exist
 )
 
-// Cache remembers orders and users for all processes. No reader goes back in time, whichever process he asks: a value is marked
-// before the commit that changes it, and is read in the record until what it has become is there. So what is kept in this process
-// spares reading and decoding a value, never asking whether it is still the one.
-type Cache struct {
-	front  *Front
-	Orders *Cached[order.Order]
-	Users  *Cached[user.User]
-
-	batches atomic.Int64           // announced by this process
-	under   atomic.Pointer[string] // the epoch that was believed when the last one was announced
-	lost    atomic.Int64
-	kick    chan struct{}
-	mu      sync.Mutex
-	waiting []changed
+// kind says how values of one kind are remembered.
+type kind[K comparable, T any] struct {
+	name    string // as people say it
+	key     func(epoch string, id K) string
+	load    func(ctx context.Context, id K) (*T, error) // from the record
+	version func(*T) int64                              // from 1; greater with each change
+	lasts   func(*T) time.Duration                      // nil: settledFor
+	misses  bool                                        // that one does not exist is kept, too: it is marked before it is made
+	forever bool                                        // it never changes, and is marked by nobody
 }
 
-// changed is what a value has become.
-type changed struct {
-	key     func(epoch string) string
-	version int64
-	value   any
-	lasts   time.Duration
-	batch   int64
-	epoch   string
-}
-
-// NewCache makes the cache of a front. Run works for it.
-func NewCache(f *Front) *Cache {
-	return &Cache{
-		front: f, kick: make(chan struct{}, 1),
-		Orders: newCached(f, orderKey, func(o *order.Order) int64 { return o.Events }, orderLasts),
-		Users:  newCached(f, userKey, func(u *user.User) int64 { return u.Version }, func(*user.User) time.Duration { return settledFor }),
-	}
-}
-
-// orderLasts is how long an order is kept: while it can be paid, and for a while after.
-func orderLasts(o *order.Order) time.Duration {
-	if o.Status != order.Pending {
-		return settledFor
-	}
-	return min(max(time.Until(o.PayBy)+cachedMin, cachedMin), cachedMax)
-}
-
-// Changing tells all processes what a batch is about to change. As with used keys, a Redis that cannot be told is believed by nobody any
-// more before the batch is committed.
-func (c *Cache) Changing(ch *ledger.Changes) {
-	batch := c.batches.Add(1)
-	c.under.Store(nil)
-	if t := c.front.open(); t != nil {
-		c.under.Store(&t.epoch)
-	}
-	var keys []func(epoch string) string
-	for _, o := range ch.Orders {
-		keys = append(keys, c.keyOfOrder(o.Number))
-	}
-	for _, users := range [][]*user.User{ch.NewUsers, ch.Users} {
-		for _, u := range users {
-			keys = append(keys, c.keyOfUser(u.ID))
-		}
-	}
-	if len(keys) == 0 {
-		return
-	}
-	c.front.announce(func(ctx context.Context, client rueidis.Client, epoch string) error {
-		runs := make([]run, len(keys))
-		for i, key := range keys {
-			runs[i] = run{&cachedChangingScript, []string{key(epoch)}, []string{c.front.self, strconv.FormatInt(batch, 10)}}
-		}
-		for _, r := range runAll(ctx, client, runs) {
-			if err := r.Error(); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-func (c *Cache) keyOfOrder(no order.Number) func(string) string {
-	return func(epoch string) string { return orderKey(epoch, no.String()) }
-}
-
-func (c *Cache) keyOfUser(id user.ID) func(string) string {
-	return func(epoch string) string { return userKey(epoch, string(id)) }
-}
-
-// Applied learns from the batch announced last and carries it to Redis, in the background. What is lost stays marked, and is read in
-// the record. Only into an epoch that was believed before the commit: then whatever changed since was marked in it, too.
-func (c *Cache) Applied(a *ledger.Applied) {
-	under := c.under.Load()
-	if under == nil || c.front.opt.Alone {
-		return
-	}
-	batch, epoch := c.batches.Load(), *under
-	c.mu.Lock()
-	for _, o := range a.Orders {
-		c.waiting = append(c.waiting, changed{c.keyOfOrder(o.Number), o.Events, o, orderLasts(o), batch, epoch})
-	}
-	for _, u := range a.Users {
-		c.waiting = append(c.waiting, changed{c.keyOfUser(u.ID), u.Version, u, settledFor, batch, epoch})
-	}
-	if beyond := len(c.waiting) - changedMax; beyond > 0 {
-		c.waiting = c.waiting[beyond:]
-		c.lost.Add(int64(beyond))
-	}
-	c.mu.Unlock()
-	select {
-	case c.kick <- struct{}{}:
-	default:
-	}
-}
-
-// Run carries what has changed to Redis until ctx ends.
-func (c *Cache) Run(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-c.kick:
-		}
-		for ctx.Err() == nil && c.tellPage(ctx) {
-		}
-	}
-}
-
-// tellPage tells some of what has changed, and reports whether there was any.
-func (c *Cache) tellPage(ctx context.Context) bool {
-	c.mu.Lock()
-	page := c.waiting[:min(len(c.waiting), changedAtOnce)]
-	if c.waiting = c.waiting[len(page):]; len(c.waiting) == 0 {
-		c.waiting = nil
-	}
-	c.mu.Unlock()
-	if len(page) == 0 {
-		return false
-	}
-	t := c.front.open()
-	runs := make([]run, 0, len(page))
-	for _, v := range page {
-		text, err := json.Marshal(v.value)
-		if err != nil || t == nil || t.epoch != v.epoch {
-			c.lost.Add(1)
-			continue
-		}
-		runs = append(runs, run{&cachedChangedScript, []string{v.key(v.epoch)}, []string{
-			c.front.self, strconv.FormatInt(v.batch, 10), strconv.FormatInt(v.version, 10), string(text), strconv.FormatInt(v.lasts.Milliseconds(), 10),
-		}})
-	}
-	if len(runs) == 0 {
-		return true
-	}
-	within, cancel := context.WithTimeout(ctx, newsWait)
-	defer cancel()
-	for _, r := range runAll(within, t.client, runs) {
-		if r.Error() != nil {
-			c.lost.Add(1)
-		}
-	}
-	return true
-}
-
-// Lost is how many values did not get through. They are read in the record until they are filled in.
-func (c *Cache) Lost() int64 { return c.lost.Load() }
-
-// Cached is the cache of one kind of value.
-type Cached[T any] struct {
-	front   *Front
-	key     func(epoch, id string) string
-	version func(*T) int64
-	lasts   func(*T) time.Duration
-	near    *otter.Cache[string, nearValue[T]]
+// cached is what all processes remember together of one kind.
+type cached[K comparable, T any] struct {
+	kind[K, T]
+	front *Front
+	near  *otter.Cache[K, nearValue[T]]
 
 	mu      sync.Mutex
-	gather  map[string]*reading[T] // of a key, the question that readers can still join
-	running map[string]*reading[T] // and the one that is on its way
+	gather  map[K]*reading[T] // of a value, the reading that others can still join
+	running map[K]*reading[T] // and the one that is on its way
 
-	nearHits, farHits, records, fillers atomic.Int64
+	nearHits, farHits, shared, records, fillers atomic.Int64
 }
 
-// nearValue is a value as this process has met it last, in an epoch.
+// nearValue is a value as this process has met it last, in an epoch. A nil value does not exist.
 type nearValue[T any] struct {
-	version string
-	value   *T
+	epoch, version string
+	value          *T
 }
 
-// reading is one question to Redis, for all who asked it before it was sent: whoever comes later may know of something later.
+// reading is one look at Redis, and at the record if need be, for all who asked before it began: whoever comes later may know of
+// something later.
 type reading[T any] struct {
 	after *reading[T]
 	value *T
-	state string
+	err   error
 	done  chan struct{}
 }
 
-func newCached[T any](f *Front, key func(epoch, id string) string, version func(*T) int64, lasts func(*T) time.Duration) *Cached[T] {
-	return &Cached[T]{
-		front: f, key: key, version: version, lasts: lasts,
-		near:   otter.Must(&otter.Options[string, nearValue[T]]{MaximumSize: nearValues}),
-		gather: map[string]*reading[T]{}, running: map[string]*reading[T]{},
+func newCached[K comparable, T any](f *Front, k kind[K, T]) *cached[K, T] {
+	return &cached[K, T]{
+		kind: k, front: f, near: otter.Must(&otter.Options[K, nearValue[T]]{MaximumSize: nearValues}),
+		gather: map[K]*reading[T]{}, running: map[K]*reading[T]{},
 	}
 }
 
@@ -235,30 +76,73 @@ func newCached[T any](f *Front, key func(epoch, id string) string, version func(
 type ReadCounts struct {
 	Near   int64 // in this process, and still valid
 	Far    int64 // in Redis
+	Shared int64 // by another reader of this process, who had not begun to look
 	Record int64
 }
 
-// Counts tells where values were found.
-func (c *Cached[T]) Counts() ReadCounts {
-	return ReadCounts{c.nearHits.Load(), c.farHits.Load(), c.records.Load()}
+func (c *cached[K, T]) counts() ReadCounts {
+	return ReadCounts{c.nearHits.Load(), c.farHits.Load(), c.shared.Load(), c.records.Load()}
 }
 
-// Read gives a value as it is. It is shared: not to be changed. Of all readers of what is not in Redis one loads it, and the others
-// wait for him for a while.
-func (c *Cached[T]) Read(id string, load func() (*T, error)) (*T, error) {
+// Read gives a value as it is. It is shared: not to be changed. All of this process who ask for the same at a time share one look.
+func (c *cached[K, T]) Read(ctx context.Context, id K) (*T, error) {
+	if c.forever {
+		if near, ok := c.near.GetIfPresent(id); ok {
+			c.nearHits.Add(1)
+			return near.value, nil
+		}
+	}
+	c.mu.Lock()
+	r, joined := c.gather[id]
+	if !joined {
+		r = &reading[T]{after: c.running[id], err: fault.ErrInternal, done: make(chan struct{})}
+		c.gather[id] = r
+	}
+	c.mu.Unlock()
+	if joined {
+		select {
+		case <-r.done:
+			c.shared.Add(1)
+			return r.value, r.err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if r.after != nil {
+		<-r.after.done
+		r.after = nil
+	}
+	c.mu.Lock()
+	delete(c.gather, id)
+	c.running[id] = r
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		if c.running[id] == r {
+			delete(c.running, id)
+		}
+		c.mu.Unlock()
+		close(r.done)
+	}()
+	r.value, r.err = c.find(context.WithoutCancel(ctx), id) // the others wait for it, too
+	return r.value, r.err
+}
+
+// find looks in Redis, then in the record. Of all processes that miss a value one loads it, and the others wait for it for a while.
+func (c *cached[K, T]) find(ctx context.Context, id K) (*T, error) {
 	giveUp := time.Now().Add(fillerMax)
 	for pause := pollMin; ; pause = min(2*pause, pollMax) {
 		t := c.front.open()
 		if t == nil || c.front.opt.Alone {
 			break
 		}
-		key, filler := c.key(t.epoch, id), c.front.self+strconv.FormatInt(c.fillers.Add(1), 36)
-		value, state := c.join(t, key, filler)
+		filler := c.filler()
+		value, state := c.ask(ctx, t, id, filler)
 		switch {
-		case value != nil:
-			return value, nil
+		case state == "here":
+			return c.existing(value)
 		case state == "fill":
-			return c.fill(t, key, filler, load)
+			return c.fill(ctx, t, id, filler)
 		case state == "wait" && time.Now().Before(giveUp):
 			failpoint.Hit("cache.waits_for_filler")
 			time.Sleep(pause)
@@ -266,95 +150,170 @@ func (c *Cached[T]) Read(id string, load func() (*T, error)) (*T, error) {
 		}
 		break
 	}
+	return c.fromRecord(ctx, id)
+}
+
+// filler makes a name for who may fill in.
+func (c *cached[K, T]) filler() string {
+	return c.front.self + strconv.FormatInt(c.fillers.Add(1), 36)
+}
+
+func (c *cached[K, T]) existing(value *T) (*T, error) {
+	if value == nil {
+		return nil, fault.ErrNotFound.Detailf("There is no such %s.", c.name)
+	}
+	return value, nil
+}
+
+func (c *cached[K, T]) fromRecord(ctx context.Context, id K) (*T, error) {
 	c.records.Add(1)
-	return load()
-}
-
-// join asks with all others of this process who ask for the same just now. Only one of them is ever told to fill in.
-func (c *Cached[T]) join(t *trust, key, filler string) (*T, string) {
-	c.mu.Lock()
-	r, joined := c.gather[key]
-	if !joined {
-		r = &reading[T]{after: c.running[key], done: make(chan struct{})}
-		c.gather[key] = r
-	}
-	c.mu.Unlock()
-	if joined {
-		<-r.done
-		switch {
-		case r.value != nil:
-			c.nearHits.Add(1)
-		case r.state == "fill":
-			return nil, "wait"
-		}
-		return r.value, r.state
-	}
-	if r.after != nil {
-		<-r.after.done
-		r.after = nil
-	}
-	c.mu.Lock()
-	delete(c.gather, key)
-	c.running[key] = r
-	c.mu.Unlock()
-	r.value, r.state = c.ask(t, key, filler)
-	c.mu.Lock()
-	if c.running[key] == r {
-		delete(c.running, key)
-	}
-	c.mu.Unlock()
-	close(r.done)
-	return r.value, r.state
-}
-
-// ask gives the value, or what is to be done to have it.
-func (c *Cached[T]) ask(t *trust, key, filler string) (*T, string) {
-	near, _ := c.near.GetIfPresent(key)
-	ctx, cancel := context.WithTimeout(context.Background(), readMax)
+	ctx, cancel := context.WithTimeout(ctx, recordMax)
 	defer cancel()
-	answer, err := runAll(ctx, t.client, []run{{&cachedReadScript, []string{key}, []string{filler, near.version}}})[0].AsStrSlice()
+	return c.load(ctx, id)
+}
+
+// ask gives the value when it is here, or what is to be done to have it.
+func (c *cached[K, T]) ask(ctx context.Context, t *trust, id K, filler string) (*T, string) {
+	ctx, cancel := context.WithTimeout(ctx, readMax)
+	defer cancel()
+	key := c.key(t.epoch, id)
+	if near, ok := c.near.GetIfPresent(id); ok && near.epoch == t.epoch {
+		is, err := t.client.Do(ctx, t.client.B().Hmget().Key(key).Field("version", "marked").Build()).AsStrSlice()
+		switch {
+		case err != nil || len(is) != 2:
+			c.front.failed(t)
+			return nil, ""
+		case is[0] == near.version && is[1] == "" && c.same(t):
+			c.nearHits.Add(1)
+			return near.value, "here"
+		}
+	}
+	value, state := c.answered(t, id, runAll(ctx, t.client, []run{c.question(key, filler)})[0])
+	if state == "here" {
+		c.farHits.Add(1)
+	}
+	return value, state
+}
+
+func (c *cached[K, T]) question(key, filler string) run {
+	return run{&cachedReadScript, []string{key}, []string{filler}}
+}
+
+// same reports whether it can have been no other server that answered.
+func (c *cached[K, T]) same(t *trust) bool { return t.dials == c.front.dials.Load() }
+
+// answered takes what Redis says of a value.
+func (c *cached[K, T]) answered(t *trust, id K, result rueidis.RedisResult) (*T, string) {
+	answer, err := result.AsStrSlice()
 	if err != nil || len(answer) == 0 {
 		c.front.failed(t)
 		return nil, ""
 	}
-	if t.dials != c.front.dials.Load() { // it may have been another server that answered
+	if !c.same(t) {
 		return nil, ""
 	}
-	switch {
-	case answer[0] == "same":
-		c.nearHits.Add(1)
-		return near.value, ""
-	case answer[0] == "here" && len(answer) == 3:
-		value := new(T)
+	if answer[0] != "here" || len(answer) != 3 {
+		return nil, answer[0]
+	}
+	var value *T
+	if answer[1] != "0" {
+		value = new(T)
 		if json.Unmarshal([]byte(answer[2]), value) != nil {
 			return nil, ""
 		}
-		c.near.Set(key, nearValue[T]{answer[1], value})
-		c.farHits.Add(1)
-		return value, ""
 	}
-	return nil, answer[0]
+	c.near.Set(id, nearValue[T]{t.epoch, answer[1], value})
+	return value, "here"
 }
 
-// fill loads a value and lets all have it. What does not exist is not kept: it may at any moment.
-func (c *Cached[T]) fill(t *trust, key, filler string, load func() (*T, error)) (*T, error) {
-	c.records.Add(1)
-	value, err := load()
-	args := []string{filler, "0", "", "0"}
-	if err == nil {
-		failpoint.Hit("cache.loaded")
-		version := strconv.FormatInt(c.version(value), 10)
-		c.near.Set(key, nearValue[T]{version, value})
-		text, failed := json.Marshal(value)
-		if failed != nil {
-			return value, nil // it was read all the same
-		}
-		args = []string{
-			filler, version, string(text), strconv.FormatInt(c.lasts(value).Milliseconds(), 10),
-		}
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), readMax)
+// fill loads a value and lets all have it.
+func (c *cached[K, T]) fill(ctx context.Context, t *trust, id K, filler string) (*T, error) {
+	value, err := c.fromRecord(ctx, id)
+	failpoint.Hit("cache.loaded")
+	f := c.filling(c.key(t.epoch, id), filler, value, errors.Is(err, fault.ErrNotFound))
+	within, cancel := context.WithTimeout(ctx, readMax)
 	defer cancel()
-	_ = runAll(ctx, t.client, []run{{&cachedFillScript, []string{key}, args}})[0].Error() // its turn to fill lapses
+	c.filled(t, id, f, value, runAll(within, t.client, []run{f})[0])
 	return value, err
 }
+
+// filling fills a value in, or says that there is none, or gives the turn back.
+func (c *cached[K, T]) filling(key, filler string, value *T, missing bool) run {
+	args := []string{filler, "0", "", "0"}
+	switch {
+	case value != nil:
+		if text, err := json.Marshal(value); err == nil {
+			args = []string{filler, strconv.FormatInt(c.version(value), 10), string(text), millisOf(c.keptFor(value))}
+		}
+	case missing && c.misses:
+		args[3] = millisOf(missingFor)
+	}
+	return run{&cachedFillScript, []string{key}, args}
+}
+
+// keyOf names a value in any epoch.
+func (k *kind[K, T]) keyOf(id K) func(epoch string) string {
+	return func(epoch string) string { return k.key(epoch, id) }
+}
+
+// changed is what a value has become by a batch.
+func (k *kind[K, T]) changed(id K, value *T, batch int64, epoch string) changed {
+	return changed{k.keyOf(id), k.version(value), value, k.keptFor(value), batch, epoch}
+}
+
+func (k *kind[K, T]) keptFor(value *T) time.Duration {
+	if k.lasts == nil {
+		return settledFor
+	}
+	return k.lasts(value)
+}
+
+// filled keeps in this process what was filled in. If it was not, the turn to fill lapses.
+func (c *cached[K, T]) filled(t *trust, id K, f run, value *T, result rueidis.RedisResult) bool {
+	kept, err := result.AsInt64()
+	if err != nil || kept != 1 {
+		return false
+	}
+	c.near.Set(id, nearValue[T]{t.epoch, f.args[1], value})
+	return true
+}
+
+// warm loads in one go those of some values that nobody has, and takes the others over. It gives how many there are now, and how
+// many it has loaded.
+func (c *cached[K, T]) warm(ctx context.Context, t *trust, ids []K, load func() (map[K]*T, error)) (here, loaded int, err error) {
+	questions := make([]run, len(ids))
+	for i, id := range ids {
+		questions[i] = c.question(c.key(t.epoch, id), c.filler())
+	}
+	within, cancel := context.WithTimeout(ctx, warmMax)
+	defer cancel()
+	var missed []int
+	for i, r := range runAll(within, t.client, questions) {
+		switch _, state := c.answered(t, ids[i], r); state {
+		case "here":
+			here++
+		case "fill":
+			missed = append(missed, i)
+		case "":
+			return here, 0, errNotUsed
+		}
+	}
+	if len(missed) == 0 {
+		return here, 0, nil
+	}
+	values, err := load() // after Redis has promised to turn away what becomes old meanwhile
+	fillings := make([]run, len(missed))
+	for k, i := range missed {
+		fillings[k] = c.filling(questions[i].keys[0], questions[i].args[0], values[ids[i]], false)
+	}
+	within, cancel = context.WithTimeout(ctx, warmMax)
+	defer cancel()
+	for k, r := range runAll(within, t.client, fillings) {
+		if c.filled(t, ids[missed[k]], fillings[k], values[ids[missed[k]]], r) {
+			loaded++
+		}
+	}
+	return here + loaded, loaded, err
+}
+
+func millisOf(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

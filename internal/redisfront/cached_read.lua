@@ -1,20 +1,17 @@
 -- Reads a value, or makes one of all who ask its filler.
 --
 -- KEYS  1 the value's hash
--- ARGV  1 a name for the filler   2 the version that the reader has, or ''
+-- ARGV  1 a name for the filler
 --
--- Returns  {'same'}              the reader has it
---          {'here', ver, value}  this is it
+-- Returns  {'here', ver, value}  this is it; version 0: there is none
 --          {'fill'}              nobody has it: the reader is to fill it in
 --          {'wait'}              somebody fills it in
 --          {'changing'}          the record has to be asked
+--
+-- Whoever has a version already asks with HMGET key version marked: unmarked, it is still so.
 local key = KEYS[1]
 local had = redis.call('HMGET', key, 'version', 'fill', 'marked')
-local others = redis.call('HLEN', key)
-if had[1] then others = others - 2 end
-if had[2] then others = others - 1 end
-if had[3] then others = others - 1 end
-if others > 0 then
+if had[3] then
   if redis.call('TIME')[1] - had[3] < 60 then
     return {'changing'}
   end
@@ -22,9 +19,6 @@ if others > 0 then
   had = {}
 end
 if had[1] then
-  if had[1] == ARGV[2] then
-    return {'same'}
-  end
   return {'here', had[1], redis.call('HGET', key, 'value')}
 end
 if had[2] then

@@ -3,73 +3,285 @@ package redisfront_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/holdfast-oms/holdfast/internal/checkout"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
+	"github.com/holdfast-oms/holdfast/internal/money"
 	"github.com/holdfast-oms/holdfast/internal/order"
+	"github.com/holdfast-oms/holdfast/internal/payment"
+	"github.com/holdfast-oms/holdfast/internal/product"
 	"github.com/holdfast-oms/holdfast/internal/redisfront"
+	"github.com/holdfast-oms/holdfast/internal/stock"
 	"github.com/holdfast-oms/holdfast/internal/testenv"
 	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
-// orderBook is the record of one order, which several processes change and read.
-type orderBook struct {
-	turn  sync.Mutex // the lock of the row
-	mu    sync.Mutex
-	kept  order.Order
-	reads atomic.Int64
-	slow  func() // after the row was read
+// books is the record of one order with its payments, one user and some products, which several processes change and read.
+type books struct {
+	turn     sync.Mutex // the locks of the rows
+	mu       sync.Mutex
+	order    order.Order
+	payments []*payment.Payment
+	user     *user.User // nil: not there
+	shelves  map[product.ID]checkout.Shelf
+	looks    map[string]int64  // by the kind that was looked at
+	slow     func(kind string) // after a row was read
 }
 
-func newOrderBook() *orderBook {
-	return &orderBook{kept: order.Order{
-		Number: order.NumberOf(20261120, 42), UserID: "u-1", Status: order.Pending, PayBy: time.Now().Add(30 * time.Minute),
-		CreatedAt: time.Now().UTC().Truncate(time.Millisecond), Lines: []order.Line{{ProductID: "sku-1", Title: "Ticket", Quantity: 2, UnitPrice: 9900}},
-		Version: 1, Events: 1, Metadata: []byte(`{"seat":"4"}`),
-	}}
-}
+const (
+	bookedUser    = user.ID("u}{1")
+	bookedProduct = product.ID("sku-1")
+	bookedPayment = "pay_1"
+)
 
-func (b *orderBook) load() (*order.Order, error) {
-	b.reads.Add(1)
-	b.mu.Lock()
-	o := b.kept
-	b.mu.Unlock()
-	if b.slow != nil {
-		b.slow()
+func newBooks() *books {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	no := order.NumberOf(20261120, 42)
+	b := &books{
+		order: order.Order{
+			Number: no, UserID: bookedUser, Status: order.Pending, PayBy: now.Add(30 * time.Minute),
+			CreatedAt: now, Lines: []order.Line{{ProductID: bookedProduct, Title: "Ticket", Quantity: 2, UnitPrice: 9900}},
+			Total: money.Money{Amount: 19800, Currency: "CNY"}, Version: 1, Events: 1, Metadata: []byte(`{"seat":"4"}`),
+		},
+		user:    &user.User{ID: bookedUser, Name: "Ada", Metadata: []byte(`{"vip":true}`), Version: 1, CreatedAt: now, UpdatedAt: now},
+		shelves: map[product.ID]checkout.Shelf{}, looks: map[string]int64{}, slow: func(string) {},
 	}
-	return &o, nil
+	b.payments = []*payment.Payment{b.newPayment(bookedPayment)}
+	b.stock(bookedProduct)
+	return b
 }
 
-// change commits a change of the order by a process, in the ledger's order; told: the process lives to tell of it.
-func (b *orderBook) change(c *redisfront.Cache, told bool, how func(*order.Order)) {
-	b.turn.Lock()
-	defer b.turn.Unlock()
+func (b *books) newPayment(id string) *payment.Payment {
+	return &payment.Payment{ID: id, OrderNumber: b.order.Number, Provider: "sandbox", Status: payment.Pending, Amount: b.order.Total, CreatedAt: b.order.CreatedAt}
+}
+
+// stock puts a product on the shelf.
+func (b *books) stock(id product.ID) {
+	b.shelves[id] = checkout.Shelf{
+		Product: &product.Product{
+			ID: id, Title: "Ticket", Price: money.Money{Amount: 9900, Currency: "CNY"}, PayWindow: time.Minute, Active: true, Version: 1,
+			OnSaleFrom: b.order.CreatedAt, CreatedAt: b.order.CreatedAt, UpdatedAt: b.order.CreatedAt,
+		},
+		Stock: &stock.Stock{ProductID: id, Received: 1000, Version: 1, Events: 1},
+	}
+}
+
+// look reads a row.
+func look[T any](b *books, kind string, row func() (T, error)) (T, error) {
 	b.mu.Lock()
-	o := b.kept
+	b.looks[kind]++
+	value, err := row()
 	b.mu.Unlock()
-	o.Events++
-	o.Version++
-	how(&o)
-	c.Changing(&ledger.Changes{Orders: []ledger.OrderChange{{Order: &o, Had: o.Events - 1}}})
+	b.slow(kind)
+	return value, err
+}
+
+func (b *books) lookedAt(kind string) int64 {
 	b.mu.Lock()
-	b.kept = o
+	defer b.mu.Unlock()
+	return b.looks[kind]
+}
+
+func (b *books) Order(_ context.Context, no order.Number) (*order.Order, error) {
+	return look(b, "order", func() (*order.Order, error) {
+		if o := b.order; no == o.Number {
+			return &o, nil
+		}
+		return nil, fault.ErrNotFound
+	})
+}
+
+func (b *books) PaymentsOf(context.Context, order.Number) ([]*payment.Payment, error) {
+	return look(b, "payments", func() ([]*payment.Payment, error) { return slices.Clone(b.payments), nil })
+}
+
+func (b *books) Payment(_ context.Context, id string) (*payment.Payment, error) {
+	return look(b, "payment", func() (*payment.Payment, error) {
+		if i := slices.IndexFunc(b.payments, func(p *payment.Payment) bool { return p.ID == id }); i >= 0 {
+			return b.payments[i], nil
+		}
+		return nil, fault.ErrNotFound
+	})
+}
+
+func (b *books) User(context.Context, user.ID) (*user.User, error) {
+	return look(b, "user", func() (*user.User, error) {
+		if b.user == nil {
+			return nil, fault.ErrNotFound
+		}
+		return b.user, nil
+	})
+}
+
+func (b *books) Shelf(ctx context.Context, id product.ID) (checkout.Shelf, error) {
+	s, err := look(b, "product", func() (checkout.Shelf, error) {
+		s, ok := b.shelves[id]
+		if !ok {
+			return s, fault.ErrNotFound
+		}
+		return s, nil
+	})
+	return s, errors.Join(err, ctx.Err())
+}
+
+func (b *books) Shelves(_ context.Context, after product.ID, limit int) ([]checkout.Shelf, error) {
+	return look(b, "products", func() (page []checkout.Shelf, _ error) {
+		for id, s := range b.shelves {
+			if id > after {
+				page = append(page, s)
+			}
+		}
+		slices.SortFunc(page, func(a, b checkout.Shelf) int { return strings.Compare(string(a.ID), string(b.ID)) })
+		return page[:min(len(page), limit)], nil
+	})
+}
+
+// commit carries out a change of some process as its ledger does; told: the process lives to tell of it.
+func (b *books) commit(c *redisfront.Cache, told bool, changes *ledger.Changes, write func(), applied *ledger.Applied) {
+	c.Changing(changes)
+	b.mu.Lock()
+	write()
 	b.mu.Unlock()
 	if told {
-		c.Applied(&ledger.Applied{Orders: []*order.Order{&o}})
+		c.Applied(applied)
 	}
 }
 
-func nothing(*order.Order) {}
+func (b *books) changeOrder(c *redisfront.Cache, told bool) {
+	b.turn.Lock()
+	defer b.turn.Unlock()
+	o := b.order
+	o.Events++
+	o.Version++
+	b.commit(c, told, &ledger.Changes{Orders: []ledger.OrderChange{{Order: &o, Had: o.Events - 1}}}, func() { b.order = o },
+		&ledger.Applied{Orders: []*order.Order{&o}, Payments: map[order.Number][]*payment.Payment{o.Number: b.payments}})
+}
+
+// changePayments has the newest attempt to pay fail, and opens another.
+func (b *books) changePayments(c *redisfront.Cache, told bool) {
+	b.turn.Lock()
+	defer b.turn.Unlock()
+	failed, fresh := *b.payments[len(b.payments)-1], b.newPayment("pay_"+strconv.Itoa(len(b.payments)+1))
+	failed.Status, failed.TransactionID = payment.Failed, "t-"+failed.ID
+	payments := append(slices.Clone(b.payments[:len(b.payments)-1]), &failed, fresh)
+	o := b.order
+	backwards := slices.Clone(payments)
+	slices.Reverse(backwards) // a batch has them in whatever order
+	b.commit(c, told, &ledger.Changes{NewPayments: []*payment.Payment{fresh}, Payments: []*payment.Payment{&failed}}, func() { b.payments = payments },
+		&ledger.Applied{Paying: []*order.Order{&o}, Payments: map[order.Number][]*payment.Payment{o.Number: backwards}})
+}
+
+func (b *books) changeUser(c *redisfront.Cache, told bool) {
+	b.turn.Lock()
+	defer b.turn.Unlock()
+	u := *b.user
+	u.Version++
+	u.Name = "Ada " + strconv.FormatInt(u.Version, 10)
+	b.commit(c, told, &ledger.Changes{Users: []*user.User{&u}}, func() { b.user = &u }, &ledger.Applied{Users: []*user.User{&u}})
+}
+
+// sell changes a product's stock, and its row every third time.
+func (b *books) sell(c *redisfront.Cache, told bool) {
+	b.turn.Lock()
+	defer b.turn.Unlock()
+	was := b.shelves[bookedProduct]
+	p, s := *was.Product, *was.Stock
+	s.Held++
+	s.Version++
+	ch := &ledger.Changes{Stock: []ledger.StockChange{{Stock: &s, Was: s.Version - 1}}}
+	if s.Version%3 == 0 {
+		p.Version++
+		ch.Products = []*product.Product{&p}
+	}
+	b.commit(c, told, ch, func() { b.shelves[bookedProduct] = checkout.Shelf{Product: &p, Stock: &s} },
+		&ledger.Applied{Products: []*product.Product{&p}, Stock: []*stock.Stock{&s}, Changed: map[product.ID]bool{p.ID: true}})
+}
+
+// remembered is one kind of what is remembered: how it is read, up to what it has come, and how it changes.
+type remembered struct {
+	kind   string
+	look   string // at the record, once for a value
+	read   func(b *books, c *redisfront.Cache) (value any, upTo int64, err error)
+	change func(b *books, c *redisfront.Cache, told bool)
+	counts func(redisfront.CacheCounts) redisfront.ReadCounts
+}
+
+func everythingRemembered() []remembered {
+	return []remembered{
+		{
+			"an order", "order", func(b *books, c *redisfront.Cache) (any, int64, error) {
+				o, err := c.Order(context.Background(), b.order.Number)
+				if err != nil {
+					return nil, 0, err
+				}
+				return *o, o.Events, nil
+			}, (*books).changeOrder, func(n redisfront.CacheCounts) redisfront.ReadCounts { return n.Orders },
+		},
+		{
+			"the payments of an order", "payments", func(b *books, c *redisfront.Cache) (any, int64, error) {
+				payments, err := c.PaymentsOf(context.Background(), b.order.Number)
+				return payments, int64(len(payments)), err
+			}, (*books).changePayments, func(n redisfront.CacheCounts) redisfront.ReadCounts { return n.Orders },
+		},
+		{
+			"a payment", "payments", func(_ *books, c *redisfront.Cache) (any, int64, error) {
+				p, err := c.Payment(context.Background(), bookedPayment)
+				if err != nil {
+					return nil, 0, err
+				}
+				if p.Status == payment.Pending {
+					return *p, 1, nil
+				}
+				return *p, 2, nil
+			}, (*books).changePayments, func(n redisfront.CacheCounts) redisfront.ReadCounts { return n.Orders },
+		},
+		{
+			"a user", "user", func(_ *books, c *redisfront.Cache) (any, int64, error) {
+				u, err := c.User(context.Background(), bookedUser)
+				if err != nil {
+					return nil, 0, err
+				}
+				return *u, u.Version, nil
+			}, (*books).changeUser, func(n redisfront.CacheCounts) redisfront.ReadCounts { return n.Users },
+		},
+		{
+			"a product", "product", func(_ *books, c *redisfront.Cache) (any, int64, error) {
+				s, err := c.Shelf(context.Background(), bookedProduct)
+				if err != nil {
+					return nil, 0, err
+				}
+				return s, s.Stock.Version, nil
+			}, (*books).sell, func(n redisfront.CacheCounts) redisfront.ReadCounts { return n.Products },
+		},
+	}
+}
+
+// up reads how far a value has come.
+func (k *remembered) up(t *testing.T, b *books, c *redisfront.Cache) int64 {
+	t.Helper()
+	_, upTo, err := k.read(b, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return upTo
+}
 
 // cachedBy gives the cache of a process, at work.
-func cachedBy(t *testing.T, p *process) *redisfront.Cache {
+func cachedBy(t *testing.T, p *process, b *books) *redisfront.Cache {
 	t.Helper()
-	c := redisfront.NewCache(p.front)
+	c := redisfront.NewCache(p.front, b)
 	ctx, stop := context.WithCancel(context.Background())
 	var loop sync.WaitGroup
 	loop.Go(func() { c.Run(ctx) })
@@ -80,198 +292,449 @@ func cachedBy(t *testing.T, p *process) *redisfront.Cache {
 	return c
 }
 
-func twoCaches(t *testing.T) (s *testenv.Server, a, b *redisfront.Cache) {
+// twoProcesses share a record and a Redis. Nothing is warm: the products are on the shelf once the warm-up is over.
+type twoProcesses struct {
+	server *testenv.Server
+	proxy  *testenv.Proxy // the first reaches Redis by it
+	books  *books
+	ps     [2]*process
+	a, b   *redisfront.Cache
+}
+
+func twoCaches(t *testing.T, b *books, settings map[string]string) *twoProcesses {
 	t.Helper()
-	s = testenv.StartRedis(t, testenv.Options{})
+	two := &twoProcesses{server: testenv.StartRedis(t, testenv.Options{Settings: settings}), books: b}
+	var address string
+	two.proxy, address = overProxy(t, two.server)
 	r := newRecord()
-	return s, cachedBy(t, working(t, r, quick(s.URL()))), cachedBy(t, working(t, r, quick(s.URL())))
+	two.ps = [2]*process{working(t, r, quick(address)), working(t, r, quick(two.server.URL()))}
+	shelves := b.shelves
+	b.shelves = nil
+	two.a, two.b = cachedBy(t, two.ps[0], b), cachedBy(t, two.ps[1], b)
+	until(t, "both have looked for products", func() bool { return b.lookedAt("products") >= 2 })
+	b.mu.Lock()
+	b.shelves, b.looks = shelves, map[string]int64{}
+	b.mu.Unlock()
+	return two
 }
 
-func read(t *testing.T, c *redisfront.Cache, b *orderBook) *order.Order {
-	t.Helper()
-	o, err := c.Orders.Read(b.kept.Number.String(), b.load)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return o
-}
-
-func TestAStampedeOnAColdOrderCostsOneQuery(t *testing.T) {
-	_, a, b := twoCaches(t)
-	book := newOrderBook()
-	book.slow = func() { time.Sleep(20 * time.Millisecond) } //nolint:forbidigo // as long as a slow query takes
-	no := book.kept.Number.String()
-	var all sync.WaitGroup
-	for i := range 1000 {
-		all.Go(func() {
-			c := a
-			if i%2 == 1 {
-				c = b
+func TestAStampedeOnAColdValueCostsOneQuery(t *testing.T) {
+	book := newBooks()
+	two := twoCaches(t, book, nil)
+	for _, k := range everythingRemembered() {
+		t.Run(k.kind, func(t *testing.T) {
+			do(t, direct(t, two.server.URL()), "EVAL", `for _, k in ipairs(redis.call('KEYS', '*}:*')) do if not k:find('^used') then redis.call('DEL', k) end end`, "0")
+			book.mu.Lock()
+			book.looks = map[string]int64{}
+			book.mu.Unlock()
+			book.slow = func(string) { time.Sleep(20 * time.Millisecond) } //nolint:forbidigo // as long as a slow query takes
+			var all sync.WaitGroup
+			for i := range 1000 {
+				all.Go(func() {
+					c := []*redisfront.Cache{two.a, two.b}[i%2]
+					if _, upTo, err := k.read(book, c); err != nil || upTo != 1 {
+						t.Errorf("reader %d: got version %d, %v", i, upTo, err)
+					}
+				})
 			}
-			if o, err := c.Orders.Read(no, book.load); err != nil || o.UserID != "u-1" {
-				t.Errorf("reader %d: got %+v, %v", i, o, err)
+			all.Wait()
+			if got := book.lookedAt(k.look); got != 1 {
+				t.Errorf("the record was asked %d times, want once", got)
+			}
+			if got := book.lookedAt("payment"); got > 1 {
+				t.Errorf("the record was asked %d times which order a payment is for, want once at most", got)
 			}
 		})
 	}
-	all.Wait()
-	if got := book.reads.Load(); got != 1 {
-		t.Errorf("the record was asked %d times, want once", got)
+}
+
+func TestAValueComesBackFromRedisAsItIs(t *testing.T) {
+	for _, k := range everythingRemembered() {
+		t.Run(k.kind, func(t *testing.T) {
+			book := newBooks()
+			two := twoCaches(t, book, nil)
+			want, _, err := k.read(book, two.a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, _, err := k.read(book, two.b)
+			if diff := cmp.Diff(want, got); err != nil || diff != "" {
+				t.Errorf("another process reads (-want +got): %v\n%s", err, diff)
+			}
+			k.up(t, book, two.b)
+			if got := k.counts(two.b.Counts()); got != (redisfront.ReadCounts{Near: 1, Far: 1}) || book.lookedAt(k.look) != 1 {
+				t.Errorf("the other process has read %+v and the record was asked %d times; want once from each of Redis and itself, once", got, book.lookedAt(k.look))
+			}
+			k.change(book, two.a, true)
+			if got := k.up(t, book, two.b); got != 2 {
+				t.Errorf("after the change another process reads version %d, want 2", got)
+			}
+			until(t, "the change is in Redis", func() bool {
+				before := book.lookedAt(k.look)
+				return k.up(t, book, two.b) == 2 && book.lookedAt(k.look) == before
+			})
+			got, upTo, err := k.read(book, two.a)
+			if err != nil || upTo != 2 {
+				t.Fatalf("got version %d from Redis, %v, want 2", upTo, err)
+			}
+			alone := redisfront.NewCache(begin(t, newRecord(), quick("redis://127.0.0.1:1")).front, book) // reads the record
+			want, _, _ = k.read(book, alone)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("what the commit has told is not what the record has (-record +told):\n%s", diff)
+			}
+		})
 	}
 }
 
-func TestAnOrderComesBackFromRedisAsItIs(t *testing.T) {
-	s, a, b := twoCaches(t)
-	book := newOrderBook()
-	want := string(read(t, a, book).AppendJSON(nil, time.Unix(0, 0)))
-	if got := string(read(t, b, book).AppendJSON(nil, time.Unix(0, 0))); got != want {
-		t.Errorf("another process reads\n%s, want\n%s", got, want)
+func TestAnOrderIsKeptAsLongAsItCanBePaidAndALittle(t *testing.T) {
+	book := newBooks()
+	two := twoCaches(t, book, nil)
+	if _, err := two.a.Order(t.Context(), book.order.Number); err != nil {
+		t.Fatal(err)
 	}
-	read(t, b, book)
-	if got := b.Orders.Counts(); got != (redisfront.ReadCounts{Near: 1, Far: 1}) || book.reads.Load() != 1 {
-		t.Errorf("the other process has read %+v and the record was asked %d times; want once from each of Redis and itself, once", got, book.reads.Load())
-	}
-	keys, err := do(t, direct(t, s.URL()), "KEYS", "order:{202611200000042}:*").AsStrSlice()
+	c := direct(t, two.server.URL())
+	keys, err := do(t, c, "KEYS", "order:{202611200000042}:*").AsStrSlice()
 	if err != nil || len(keys) != 1 {
 		t.Fatalf("got keys %q (%v), want one", keys, err)
 	}
-	ttl, err := do(t, direct(t, s.URL()), "PTTL", keys[0]).AsInt64()
+	ttl, err := do(t, c, "PTTL", keys[0]).AsInt64()
 	if err != nil || ttl < (29*time.Minute).Milliseconds() || ttl > (33*time.Minute).Milliseconds() {
 		t.Errorf("it is kept for %d ms (%v), want as long as it can be paid, and a little", ttl, err)
 	}
-	book.change(a, true, func(o *order.Order) { o.Status = order.Paid })
-	if o := read(t, b, book); o.Status != order.Paid {
-		t.Errorf("after the payment another process reads %s", o.Status)
-	}
-	until(t, "the paid order is in Redis", func() bool {
-		before := book.reads.Load()
-		read(t, b, book)
-		return book.reads.Load() == before
-	})
-	if got := read(t, a, book).Status; got != order.Paid {
-		t.Errorf("got %s from Redis, want paid", got)
-	}
 }
 
-// Readers go to any of two processes while both change the order: what was seen anywhere is never unseen.
+// Readers go to any of two processes while both change a value: what was seen anywhere is never unseen.
 func TestNoReaderGoesBackInTime(t *testing.T) {
-	_, a, b := twoCaches(t)
-	book := newOrderBook()
-	no := book.kept.Number.String()
-	caches := []*redisfront.Cache{a, b}
-	var seen atomic.Int64 // the latest that anybody was shown
-	see := func(events int64) {
-		for was := seen.Load(); was < events && !seen.CompareAndSwap(was, events); was = seen.Load() {
-		}
-	}
-	var writers, readers sync.WaitGroup
-	var over atomic.Bool
-	for i, c := range caches {
-		writers.Go(func() {
-			for n := range 150 {
-				var made int64
-				book.change(c, (n+i)%7 != 0, func(o *order.Order) { made = o.Events })
-				see(made)                        // it was answered
-				time.Sleep(2 * time.Millisecond) //nolint:forbidigo // readers are to meet it at rest, too
-			}
-		})
-	}
-	for r := range 16 {
-		readers.Go(func() {
-			for n := r; !over.Load(); n++ {
-				before := seen.Load()
-				o, err := caches[n%2].Orders.Read(no, book.load)
-				if err != nil || o.Events < before {
-					t.Errorf("read %v (%v), after somebody has read event %d", o, err, before)
-					return
+	for _, k := range everythingRemembered() {
+		t.Run(k.kind, func(t *testing.T) {
+			book := newBooks()
+			two := twoCaches(t, book, nil)
+			caches := []*redisfront.Cache{two.a, two.b}
+			var seen atomic.Int64 // the latest that anybody was shown
+			see := func(upTo int64) {
+				for was := seen.Load(); was < upTo && !seen.CompareAndSwap(was, upTo); was = seen.Load() {
 				}
-				see(o.Events)
+			}
+			var writers, readers sync.WaitGroup
+			var over atomic.Bool
+			for i, c := range caches {
+				writers.Go(func() {
+					for n := range 60 {
+						k.change(book, c, (n+i)%7 != 0)
+						time.Sleep(2 * time.Millisecond) //nolint:forbidigo // readers are to meet it at rest, too
+					}
+				})
+			}
+			for r := range 16 {
+				readers.Go(func() {
+					for n := r; !over.Load(); n++ {
+						before := seen.Load()
+						_, upTo, err := k.read(book, caches[n%2])
+						if err != nil || upTo < before {
+							t.Errorf("read version %d (%v), after somebody has read %d", upTo, err, before)
+							return
+						}
+						see(upTo)
+					}
+				})
+			}
+			writers.Wait()
+			over.Store(true)
+			readers.Wait()
+			if near := k.counts(two.a.Counts()).Near + k.counts(two.b.Counts()).Near; near == 0 {
+				t.Error("nobody has read anything from the cache: this has shown nothing")
 			}
 		})
-	}
-	writers.Wait()
-	over.Store(true)
-	readers.Wait()
-	if near := a.Orders.Counts().Near + b.Orders.Counts().Near; near == 0 {
-		t.Error("nobody has read anything from the cache: this has shown nothing")
 	}
 }
 
 func TestALateFillerLeavesNothing(t *testing.T) {
-	_, a, b := twoCaches(t)
-	book := newOrderBook()
-	loaded, goOn := make(chan struct{}), make(chan struct{})
-	var late sync.WaitGroup
-	late.Go(func() {
-		o, err := a.Orders.Read(book.kept.Number.String(), func() (*order.Order, error) {
-			o, err := book.load()
-			close(loaded)
-			<-goOn
-			return o, err
+	for _, k := range everythingRemembered() {
+		t.Run(k.kind, func(t *testing.T) {
+			book := newBooks()
+			two := twoCaches(t, book, nil)
+			loaded, goOn := make(chan struct{}), make(chan struct{})
+			once := sync.OnceFunc(func() {
+				close(loaded)
+				<-goOn
+			})
+			var filler atomic.Bool
+			book.slow = func(kind string) {
+				if kind == k.look && filler.CompareAndSwap(false, true) {
+					once()
+				}
+			}
+			var late sync.WaitGroup
+			late.Go(func() {
+				if _, upTo, err := k.read(book, two.a); err != nil || upTo != 1 {
+					t.Errorf("the filler: got version %d, %v", upTo, err)
+				}
+			})
+			<-loaded
+			k.change(book, two.b, false)
+			close(goOn)
+			late.Wait()
+			for _, c := range []*redisfront.Cache{two.a, two.b} {
+				if got := k.up(t, book, c); got != 2 {
+					t.Errorf("got version %d, want 2", got)
+				}
+			}
 		})
-		if err != nil || o.Events != 1 {
-			t.Errorf("the filler: got %v, %v", o, err)
-		}
-	})
-	<-loaded
-	book.change(b, false, nothing)
-	close(goOn)
-	late.Wait()
-	for _, c := range []*redisfront.Cache{a, b} {
-		if o := read(t, c, book); o.Events != 2 {
-			t.Errorf("got event %d, want 2", o.Events)
-		}
 	}
 }
 
 // A commit that Redis cannot be told of is not made while anybody believes what Redis has.
-func TestNobodyReadsAnOldOrderWhenRedisIsLost(t *testing.T) {
-	server := testenv.StartRedis(t, testenv.Options{})
-	proxy := testenv.NewProxy(t, server.Addr())
-	r := newRecord()
-	a := working(t, r, quick(strings.Replace(server.URL(), server.Addr(), proxy.Addr(), 1)))
-	b := working(t, r, quick(server.URL()))
-	ca, cb := cachedBy(t, a), cachedBy(t, b)
-	book := newOrderBook()
-	read(t, cb, book)
-	read(t, cb, book)
-	if cb.Orders.Counts().Near != 1 {
-		t.Fatalf("got %+v, want a read from the cache", cb.Orders.Counts())
-	}
-	proxy.Blackhole(true)
-	book.change(ca, true, nothing)
-	if o := read(t, cb, book); o.Events != 2 {
-		t.Errorf("got event %d after the commit of 2", o.Events)
-	}
-}
-
-func TestAUserIsReadOnceAndReadAnewWhenHeChanges(t *testing.T) {
-	_, a, b := twoCaches(t)
-	kept := user.User{ID: "u}{1", Name: "Ada", Version: 1}
-	loads := 0
-	load := func() (*user.User, error) { loads++; u := kept; return &u, nil }
-	for _, c := range []*redisfront.Cache{a, b, a} {
-		if u, err := c.Users.Read("u}{1", load); err != nil || u.Name != "Ada" {
-			t.Fatalf("got %v, %v", u, err)
+func TestNobodyReadsAnOldValueWhenRedisIsLost(t *testing.T) {
+	book := newBooks()
+	two := twoCaches(t, book, nil)
+	everything := everythingRemembered()
+	for i := range everything {
+		everything[i].up(t, book, two.b)
+		everything[i].up(t, book, two.b)
+		if everything[i].counts(two.b.Counts()).Near == 0 {
+			t.Fatalf("got %+v, want a read from the cache", two.b.Counts())
 		}
 	}
-	if loads != 1 {
-		t.Errorf("the record was asked %d times, want once", loads)
-	}
-	kept = user.User{ID: "u}{1", Name: "Ida", Version: 2}
-	a.Changing(&ledger.Changes{Users: []*user.User{&kept}})
-	if u, err := b.Users.Read("u}{1", load); err != nil || u.Name != "Ida" {
-		t.Errorf("got %v, %v, want the new name", u, err)
+	two.proxy.Blackhole(true)
+	for i := range everything {
+		was := everything[i].up(t, book, two.b)
+		everything[i].change(book, two.a, true)
+		if got := everything[i].up(t, book, two.b); got <= was && was < 2 {
+			t.Errorf("got version %d of %s after the commit of %d", got, everything[i].kind, was+1)
+		}
 	}
 }
 
-func TestWhatDoesNotExistIsNotKept(t *testing.T) {
-	_, a, _ := twoCaches(t)
-	book := newOrderBook()
-	_, err := a.Orders.Read(book.kept.Number.String(), func() (*order.Order, error) { return nil, fault.ErrNotFound })
-	if !errors.Is(err, fault.ErrNotFound) {
+// A snapshot has values that were true once, unmarked, under an epoch that was whole.
+func TestNobodyReadsAnOldValueFromARedisThatCameBackWithASnapshot(t *testing.T) {
+	book := newBooks()
+	two := twoCaches(t, book, map[string]string{"appendonly": "no"})
+	everything := everythingRemembered()
+	for i := range everything {
+		everything[i].up(t, book, two.b)
+	}
+	c := direct(t, two.server.URL())
+	do(t, c, "SAVE")
+	folder, err := do(t, c, "CONFIG", "GET", "dir").AsStrMap()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(folder["dir"], "dump.rdb")
+	old, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range everything {
+		everything[i].change(book, two.a, true)
+	}
+	two.server.Kill()
+	if err := os.WriteFile(file, old, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	two.server.Start()
+	if keys, err := do(t, direct(t, two.server.URL()), "KEYS", "product:*").AsStrSlice(); err != nil || len(keys) == 0 {
+		t.Fatalf("the snapshot has no product (%v): this shows nothing", err)
+	}
+	for end := false; !end; {
+		end = two.ps[0].front.State().Working && two.ps[1].front.State().Working
+		for i := range everything {
+			for n, cache := range []*redisfront.Cache{two.a, two.b} {
+				if got := everything[i].up(t, book, cache); got < 2 {
+					t.Fatalf("process %d reads %s at version %d, want 2", n, everything[i].kind, got)
+				}
+			}
+		}
+	}
+}
+
+func TestAfterAFlushWhatWasRememberedIsReadAnew(t *testing.T) {
+	book := newBooks()
+	two := twoCaches(t, book, nil)
+	everything := everythingRemembered()
+	for i := range everything {
+		everything[i].up(t, book, two.b)
+	}
+	epoch := two.ps[0].front.State()
+	do(t, direct(t, two.server.URL()), "FLUSHALL")
+	until(t, "the flush was noticed", func() bool { return two.ps[0].front.State() != epoch })
+	two.ps[0].works(t)
+	two.ps[1].works(t)
+	for i := range everything {
+		k := &everything[i]
+		k.change(book, two.a, false)
+		if got := k.up(t, book, two.b); got < 2 {
+			t.Errorf("%s is read at version %d, want 2", k.kind, got)
+		}
+	}
+}
+
+// What a process is about to change is read in the record, by one reader of each process at a time.
+func TestReadersOfAChangingValueShareALook(t *testing.T) {
+	for _, k := range everythingRemembered() {
+		t.Run(k.kind, func(t *testing.T) {
+			book := newBooks()
+			two := twoCaches(t, book, nil)
+			k.change(book, two.b, false)                                   // and the process dies
+			book.slow = func(string) { time.Sleep(50 * time.Millisecond) } //nolint:forbidigo // as long as a slow query takes
+			k.up(t, book, two.a)
+			before := book.lookedAt(k.look)
+			var all sync.WaitGroup
+			for range 200 {
+				all.Go(func() {
+					if _, upTo, err := k.read(book, two.a); err != nil || upTo != 2 {
+						t.Errorf("got version %d, %v, want 2", upTo, err)
+					}
+				})
+			}
+			all.Wait()
+			if got := book.lookedAt(k.look) - before; got > 20 {
+				t.Errorf("200 readers have cost %d queries", got)
+			}
+			if k.counts(two.a.Counts()).Shared == 0 {
+				t.Error("nobody has shared a look")
+			}
+		})
+	}
+}
+
+// A reader who leaves takes nobody along.
+func TestAReaderWhoLeavesDoesNotSpoilTheLookOfOthers(t *testing.T) {
+	book := newBooks()
+	two := twoCaches(t, book, nil)
+	ctx, leave := context.WithCancel(t.Context())
+	book.slow = func(string) { leave() }
+	if _, err := two.a.Shelf(ctx, bookedProduct); err != nil {
+		t.Errorf("the look that others wait for: got %v", err)
+	}
+	if _, err := two.b.Shelf(t.Context(), bookedProduct); err != nil || book.lookedAt("product") != 1 {
+		t.Errorf("got %v, and the record was asked %d times, want once", err, book.lookedAt("product"))
+	}
+}
+
+func TestThatAUserOrAProductDoesNotExistIsKeptUntilItDoes(t *testing.T) {
+	book := newBooks()
+	two := twoCaches(t, book, nil)
+	book.user, book.shelves = nil, map[product.ID]checkout.Shelf{}
+	for range 3 {
+		for _, c := range []*redisfront.Cache{two.a, two.b} {
+			if _, err := c.User(t.Context(), bookedUser); !errors.Is(err, fault.ErrNotFound) {
+				t.Fatalf("got %v, want not found", err)
+			}
+			if _, err := c.Shelf(t.Context(), bookedProduct); !errors.Is(err, fault.ErrNotFound) {
+				t.Fatalf("got %v, want not found", err)
+			}
+		}
+	}
+	if u, p := book.lookedAt("user"), book.lookedAt("product"); u != 1 || p != 1 {
+		t.Errorf("the record was asked %d times for the user and %d times for the product, want once", u, p)
+	}
+	fresh := &user.User{ID: bookedUser, Name: "Ada", Version: 1}
+	book.commit(two.a, false, &ledger.Changes{NewUsers: []*user.User{fresh}}, func() { book.user = fresh }, nil)
+	made := &product.Product{ID: bookedProduct, Version: 1}
+	book.commit(two.a, false, &ledger.Changes{NewProducts: []*product.Product{made}}, func() { book.stock(bookedProduct) }, nil)
+	if _, err := two.b.User(t.Context(), bookedUser); err != nil {
+		t.Errorf("the new user: got %v", err)
+	}
+	if _, err := two.b.Shelf(t.Context(), bookedProduct); err != nil {
+		t.Errorf("the new product: got %v", err)
+	}
+}
+
+func TestAnOrderOrPaymentThatDoesNotExistIsNotKept(t *testing.T) {
+	book := newBooks()
+	two := twoCaches(t, book, nil)
+	no := book.order.Number
+	book.order.Number = no + 1
+	if _, err := two.a.Order(t.Context(), no); !errors.Is(err, fault.ErrNotFound) {
 		t.Errorf("got %v, want not found", err)
 	}
-	if o := read(t, a, book); o.Events != 1 {
-		t.Errorf("got %v once it exists", o)
+	if _, err := two.a.Payment(t.Context(), "pay_2"); !errors.Is(err, fault.ErrNotFound) {
+		t.Errorf("got %v, want not found", err)
+	}
+	book.order.Number = no
+	book.payments = append(book.payments, book.newPayment("pay_2"))
+	if o, err := two.b.Order(t.Context(), no); err != nil || o.Events != 1 {
+		t.Errorf("got %v, %v once it exists", o, err)
+	}
+	if p, err := two.b.Payment(t.Context(), "pay_2"); err != nil || p.ID != "pay_2" {
+		t.Errorf("got %v, %v once it exists", p, err)
+	}
+}
+
+// A batch of a rush has looked at many products and changed few.
+func TestWhatABatchOnlyLookedAtIsNotTold(t *testing.T) {
+	book := newBooks()
+	two := twoCaches(t, book, nil)
+	seen := book.shelves[bookedProduct]
+	book.stock("sku-2")
+	other := book.shelves["sku-2"]
+	two.a.Changing(&ledger.Changes{Stock: []ledger.StockChange{{Stock: other.Stock, Was: 0}}})
+	two.a.Applied(&ledger.Applied{
+		Products: []*product.Product{seen.Product, other.Product}, Stock: []*stock.Stock{seen.Stock, other.Stock}, Changed: map[product.ID]bool{"sku-2": true},
+	})
+	c := direct(t, two.server.URL())
+	until(t, "the other is told", func() bool {
+		keys, err := do(t, c, "KEYS", "product:{sku-2}:*").AsStrSlice()
+		return err == nil && len(keys) == 1 && hash(t, c, keys[0])["version"] != ""
+	})
+	if keys, err := do(t, c, "KEYS", "product:{sku-1}:*").AsStrSlice(); err != nil || len(keys) != 0 {
+		t.Errorf("got %q, %v, want nothing of a product that was only looked at", keys, err)
+	}
+}
+
+func TestProductsAreWarmBeforeAnybodyAsks(t *testing.T) {
+	book := newBooks()
+	for i := range 1100 { // three pages
+		book.stock(product.ID("more-" + strconv.Itoa(i)))
+	}
+	s := testenv.StartRedis(t, testenv.Options{})
+	r := newRecord()
+	p := working(t, r, quick(s.URL()))
+	a := cachedBy(t, p, book)
+	warm := func(c *redisfront.Cache) {
+		t.Helper()
+		for _, id := range []product.ID{bookedProduct, "more-0", "more-1099"} {
+			if _, err := c.Shelf(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := book.lookedAt("product"); n != 0 {
+			t.Errorf("the record was asked %d times for a product that was to be warm", n)
+		}
+	}
+	until(t, "they are loaded", func() bool { return a.Counts().Warmed == 1101 })
+	warm(a)
+	b := cachedBy(t, working(t, r, quick(s.URL())), book)
+	w, err := b.Warm(t.Context())
+	if want := (checkout.Warmed{Products: 1101}); err != nil || w != want {
+		t.Errorf("another process: got %+v, %v, want %+v", w, err, want)
+	}
+	warm(b)
+	do(t, direct(t, s.URL()), "FLUSHALL")
+	until(t, "they are loaded again", func() bool { return a.Counts().Warmed+b.Counts().Warmed >= 2202 })
+	p.works(t)
+	warm(a)
+	if w, err := redisfront.NewCache(begin(t, r, quick("redis://127.0.0.1:1")).front, book).Warm(t.Context()); !errors.Is(err, fault.ErrUnavailable) {
+		t.Errorf("without Redis: got %+v, %v, want unavailable", w, err)
+	}
+}
+
+// What is sold between the look at the catalogue and the end of the warm-up is not put back on the shelf.
+func TestALateWarmUpLeavesNothing(t *testing.T) {
+	book := newBooks()
+	two := twoCaches(t, book, nil)
+	var pages atomic.Int64
+	book.slow = func(kind string) {
+		if kind == "products" && pages.Add(1) == 2 { // the first only tells what there is
+			book.sell(two.b, false)
+		}
+	}
+	if w, err := two.a.Warm(t.Context()); err != nil || w.Loaded != 0 {
+		t.Errorf("got %+v, %v, want none loaded", w, err)
+	}
+	for _, c := range []*redisfront.Cache{two.a, two.b} {
+		if s, err := c.Shelf(t.Context(), bookedProduct); err != nil || s.Stock.Version != 2 {
+			t.Errorf("got %+v, %v, want version 2", s.Stock, err)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/apikey"
 	"github.com/holdfast-oms/holdfast/internal/order"
 	"github.com/holdfast-oms/holdfast/internal/product"
+	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
 // Every key and channel is named here. Each key of one product carries the product as its hash tag, and no script or command
@@ -30,10 +31,16 @@ func marksKey(epoch string, shard int) string {
 	return "used:{" + epoch + ":" + strconv.Itoa(shard) + "}"
 }
 
-// orderKey and userKey are the hashes of what was read of an order or a user, in an epoch: of another's nobody reads.
-func orderKey(epoch, no string) string { return "order:{" + no + "}:" + epoch }
+// orderKey, userKey, productKey and paymentKey are the hashes of what was read, in an epoch: of another's nobody reads.
+func orderKey(epoch string, no order.Number) string { return "order:{" + no.String() + "}:" + epoch }
 
-func userKey(epoch, id string) string { return "user:{" + tagged.Replace(id) + "}:" + epoch }
+func userKey(epoch string, id user.ID) string {
+	return "user:{" + tagged.Replace(string(id)) + "}:" + epoch
+}
+
+func productKey(epoch string, id product.ID) string { return "product:{" + tag(id) + "}:" + epoch }
+
+func paymentKey(epoch, id string) string { return "payment:{" + tagged.Replace(id) + "}:" + epoch }
 
 // quotaKey says when a quota is whole again.
 func quotaKey(key string) string { return "quota:{" + tagged.Replace(key) + "}" }

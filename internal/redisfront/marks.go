@@ -56,26 +56,28 @@ func byShard(keys []ledger.Key) []marking {
 // mark marks keys in an epoch, whether it is open yet or not. May run twice.
 func (f *Front) mark(ctx context.Context, c rueidis.Client, epoch string, keys []ledger.Key) error {
 	for part := range slices.Chunk(keys, marksAtOnce) {
-		var commands rueidis.Commands
-		markings := byShard(part)
-		for len(markings) > 0 {
-			shard := markings[0].shard
-			var args []string
-			for len(markings) > 0 && markings[0].shard == shard {
-				for _, bit := range markings[0].bits {
-					args = append(args, "SET", "u1", strconv.FormatInt(bit, 10), "1")
-				}
-				markings = markings[1:]
-			}
-			commands = append(commands, c.B().Arbitrary("BITFIELD").Keys(marksKey(epoch, shard)).Args(args...).Build())
-		}
-		for _, r := range c.DoMulti(ctx, commands...) {
-			if err := r.Error(); err != nil {
-				return err
-			}
+		if err := firstError(c.DoMulti(ctx, marksOf(c.B, epoch, part)...)); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// marksOf are the commands that mark keys: one for those of a shard.
+func marksOf(b func() rueidis.Builder, epoch string, keys []ledger.Key) (commands rueidis.Commands) {
+	markings := byShard(keys)
+	for len(markings) > 0 {
+		shard := markings[0].shard
+		var args []string
+		for len(markings) > 0 && markings[0].shard == shard {
+			for _, bit := range markings[0].bits {
+				args = append(args, "SET", "u1", strconv.FormatInt(bit, 10), "1")
+			}
+			markings = markings[1:]
+		}
+		commands = append(commands, b().Arbitrary("BITFIELD").Keys(marksKey(epoch, shard)).Args(args...).Build())
+	}
+	return commands
 }
 
 // looks asks for many keys, put in order by shard: one command for those of a shard, and how many they are.

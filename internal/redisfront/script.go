@@ -32,17 +32,29 @@ func (r *run) whole(b rueidis.Builder) rueidis.Completed {
 	return b.Eval().Script(r.script.text).Numkeys(int64(len(r.keys))).Key(r.keys...).Arg(r.args...).Build()
 }
 
-// runAll sends all in one go, in their order. What a server does not know by name yet it is sent whole.
-func runAll(ctx context.Context, c rueidis.Client, runs []run) []rueidis.RedisResult {
-	commands := make(rueidis.Commands, len(runs))
+// runAll sends all in one go, in their order, behind other commands if there are any. What a server does not know by name yet it is
+// sent whole.
+func runAll(ctx context.Context, c rueidis.Client, runs []run, behind ...rueidis.Completed) []rueidis.RedisResult {
+	commands := behind
 	for i := range runs {
-		commands[i] = runs[i].byName(c.B())
+		commands = append(commands, runs[i].byName(c.B()))
 	}
 	results := c.DoMulti(ctx, commands...)
 	for i, r := range runs {
-		if e, ok := rueidis.IsRedisErr(results[i].Error()); ok && e.IsNoScript() {
-			results[i] = c.Do(ctx, r.whole(c.B()))
+		at := len(behind) + i
+		if e, ok := rueidis.IsRedisErr(results[at].Error()); ok && e.IsNoScript() {
+			results[at] = c.Do(ctx, r.whole(c.B()))
 		}
 	}
 	return results
+}
+
+// firstError is what went wrong first.
+func firstError(results []rueidis.RedisResult) error {
+	for _, r := range results {
+		if err := r.Error(); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -18,7 +18,7 @@ import (
 
 // permissions are what docs/operate.md gives the desk's own user.
 var permissions = []string{
-	"~inventory:*", "~limits:*", "~used:*", "~order:*", "~user:*", "~quota:*", "~holdfast:*", "&holdfast:*", "-@all",
+	"~inventory:*", "~limits:*", "~used:*", "~order:*", "~user:*", "~product:*", "~payment:*", "~quota:*", "~holdfast:*", "&holdfast:*", "-@all",
 	"+evalsha", "+eval", "+time", "+hgetall", "+hmget", "+hget", "+hset", "+hdel", "+hlen", "+get", "+set", "+del", "+unlink", "+expire", "+pexpire", "+pexpireat", "+pttl",
 	"+setbit", "+bitfield", "+bitfield_ro", "+publish", "+subscribe", "+unsubscribe", "+pubsub|numsub", "+pubsub|numpat",
 	"+info", "+ping", "+hello", "+client|setname", "+cluster|slots", "+cluster|shards",
@@ -111,18 +111,22 @@ func TestAClusterServes(t *testing.T) {
 	remembers(t, a, b)
 }
 
-// remembers has one process read an order and change it, the other see it, and both take from a quota.
+// remembers has one process read what can be remembered and change it, the other see it, and both take from a quota.
 func remembers(t *testing.T, a, b *process) {
 	t.Helper()
-	ca, cb, book := cachedBy(t, a), cachedBy(t, b), newOrderBook()
-	read(t, ca, book)
-	read(t, cb, book)
-	if n := book.reads.Load(); n != 1 {
-		t.Errorf("the record was asked %d times for an order, want once", n)
-	}
-	book.change(ca, true, nothing)
-	if o := read(t, cb, book); o.Events != 2 {
-		t.Errorf("got event %d of an order, want 2", o.Events)
+	book := newBooks()
+	ca, cb := cachedBy(t, a, book), cachedBy(t, b, book)
+	for _, k := range everythingRemembered() {
+		until(t, k.kind+" is remembered", func() bool {
+			k.up(t, book, ca)
+			before := book.lookedAt(k.look)
+			k.up(t, book, cb)
+			return book.lookedAt(k.look) == before
+		})
+		k.change(book, ca, true)
+		if got := k.up(t, book, cb); got != 2 && k.kind != "a payment" {
+			t.Errorf("got version %d of %s, want 2", got, k.kind)
+		}
 	}
 	q := ratelimit.Quota{Count: 1, Per: time.Hour, Burst: 1}
 	for i, p := range []*process{a, b} {

@@ -14,7 +14,6 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/order"
 	"github.com/holdfast-oms/holdfast/internal/redisfront"
 	"github.com/holdfast-oms/holdfast/internal/telemetry"
-	"github.com/holdfast-oms/holdfast/internal/user"
 	"github.com/holdfast-oms/holdfast/internal/worker"
 )
 
@@ -41,41 +40,26 @@ func (s *Server) openFront(fallback *inproc.Gate, clock func() time.Time) error 
 	if err != nil {
 		return err
 	}
-	s.front = &front{Front: f, gate: redisfront.NewGate(f, fallback, clock), cache: redisfront.NewCache(f)}
+	s.front = &front{Front: f, gate: redisfront.NewGate(f, fallback, clock), cache: redisfront.NewCache(f, s.store)}
 	return nil
 }
 
-// sharedOrders is what all processes of a record remember of orders together.
-type sharedOrders struct{ *redisfront.Cache }
-
-// Get finds nothing without asking: Fill asks.
-func (sharedOrders) Get(order.Number) *order.Order { return nil }
-
-// Fill gives an order as it is.
-func (o sharedOrders) Fill(no order.Number, load func() (*order.Order, error)) (*order.Order, error) {
-	return o.Orders.Read(no.String(), load)
-}
-
-// Doubted has nothing to forget: what is in doubt stays marked.
-func (sharedOrders) Doubted(*ledger.Applied) {}
-
-// Counts are those of this process.
-func (o sharedOrders) Counts() inproc.CacheCounts {
-	reads := o.Orders.Counts()
-	return inproc.CacheCounts{Hits: reads.Near + reads.Far, Misses: reads.Record}
-}
-
-// remembers puts the memory that processes share in the place of none.
-func (f *front) remembers(d *checkout.Desk) orderCache {
+// remembers gives the memory that processes share, or nil.
+func (f *front) remembers() checkout.Memory {
 	if f == nil {
-		return inproc.Uncached{}
+		return nil
 	}
-	d.Users = func(id user.ID, load func() (*user.User, error)) (*user.User, error) {
-		return f.cache.Users.Read(string(id), load)
-	}
-	return sharedOrders{f.cache}
+	return f.cache
 }
 
+// remembered learns from a commit.
+func (f *front) remembered(a *ledger.Applied) {
+	if f != nil {
+		f.cache.Applied(a)
+	}
+}
+
+// changing says in Redis what a batch is about to change, and which keys it uses.
 func (f *front) changing(c *ledger.Changes) {
 	if f != nil {
 		f.cache.Changing(c)
@@ -91,17 +75,6 @@ func (f *front) over(own *inproc.Gate) checkout.Gate {
 		return own
 	}
 	return f.gate
-}
-
-// using marks used keys in this process, and where all processes look.
-func (f *front) using(own func([]ledger.Key)) func([]ledger.Key) {
-	if f == nil {
-		return own
-	}
-	return func(keys []ledger.Key) {
-		own(keys)
-		f.Using(keys)
-	}
 }
 
 // limits gives the limiter that requests are counted by.
@@ -227,22 +200,26 @@ func (f *front) measure(say telemetry.Say) {
 	var state redisfront.State
 	var counts redisfront.Counts
 	var gate redisfront.GateCounts
-	var orders, users redisfront.ReadCounts
-	var forgotten, untold, blocks, fellBack int64
+	var cache redisfront.CacheCounts
+	var untold, blocks, fellBack int64
 	if f != nil {
 		state, counts, gate = f.State(), f.Counts(), f.gate.Counts()
-		orders, users, forgotten = f.cache.Orders.Counts(), f.cache.Users.Counts(), f.cache.Lost()
+		cache = f.cache.Counts()
 		blocks, fellBack = f.numbers.Taken(), f.limiter.FellBack()
 		if f.countdown != nil {
 			untold = f.countdown.Lost()
 		}
 	}
-	for kind, reads := range map[string]redisfront.ReadCounts{"order": orders, "user": users} {
+	for kind, reads := range map[string]redisfront.ReadCounts{
+		"order": cache.Orders, "user": cache.Users, "product": cache.Products, "payment": cache.Payments,
+	} {
 		say("holdfast_redis_cache_reads_total", float64(reads.Near), kind, "near")
 		say("holdfast_redis_cache_reads_total", float64(reads.Far), kind, "far")
+		say("holdfast_redis_cache_reads_total", float64(reads.Shared), kind, "shared")
 		say("holdfast_redis_cache_reads_total", float64(reads.Record), kind, "record")
 	}
-	say("holdfast_redis_cache_lost_total", float64(forgotten))
+	say("holdfast_redis_cache_warmed_total", float64(cache.Warmed))
+	say("holdfast_redis_cache_lost_total", float64(cache.Lost))
 	say("holdfast_redis_countdown_lost_total", float64(untold))
 	say("holdfast_redis_number_blocks_total", float64(blocks))
 	say("holdfast_redis_limiter_fell_back_total", float64(fellBack))

@@ -177,7 +177,8 @@ func (s *Server) assemble(ctx context.Context) error {
 		Record: record{s.store}, Gate: s.front.over(gate), Buyers: buyers, Numbers: numberer, Clock: clock, Observe: s.metrics.Ordered,
 	}
 	if s.store.Shared() {
-		orders = s.front.remembers(s.desk)
+		orders = inproc.Uncached{}
+		s.desk.Memory = s.front.remembers()
 	}
 	s.desk.Orders = orders
 	hub := feed.NewHub(s.store, s.desk, s.log)
@@ -198,12 +199,13 @@ func (s *Server) assemble(ctx context.Context) error {
 		Observe:  s.batch,
 		Followed: s.followed(),
 		Granted:  s.granted(numberer),
-		Using:    s.front.using(gate.Using),
+		Using:    gate.Using,
 		Changing: s.front.changing,
 		Doubted:  orders.Doubted,
 		Applied: func(a *ledger.Applied) {
 			gate.Applied(a)
 			s.front.applied(a)
+			s.front.remembered(a)
 			buyers.Applied(a)
 			orders.Applied(a)
 			if countdown != nil {

@@ -266,12 +266,22 @@ func Catalogue() []Metric {
 		},
 		{
 			Name: "holdfast_redis_cache_reads_total", Kind: Counter,
-			Labels: []Label{{Name: "kind", Values: []string{"order", "user"}}, {Name: "from", Values: []string{"near", "far", "record"}}},
-			Help:   "Orders and users read: what this process had and Redis said is still so (near), what Redis had (far), and what was read in the record.",
+			Labels: []Label{
+				{Name: "kind", Values: []string{"order", "user", "product", "payment"}},
+				{Name: "from", Values: []string{"near", "far", "shared", "record"}},
+			},
+			Help: "Values read: what this process had and Redis said is still so (near), what Redis had (far), what another reader of this process who " +
+				"had just come looked up (shared), and what was read in the record. The hit ratio is all but record over all. An order comes with its payments; of " +
+				"payments it counts looks at which order one is for.",
+			Alarm: "record is most of all for minutes: Redis is away, or holdfast_redis_cache_lost_total rises",
+		},
+		{
+			Name: "holdfast_redis_cache_warmed_total", Kind: Counter,
+			Help: "Products that this process loaded into Redis before anybody asked for them.",
 		},
 		{
 			Name: "holdfast_redis_cache_lost_total", Kind: Counter,
-			Help: "Orders and users whose change was not carried to Redis; they are read in the record until they are filled in again.",
+			Help: "Orders, users and products whose change was not carried to Redis; they are read in the record until they are filled in again.",
 		},
 
 		// The record.
