@@ -56,7 +56,7 @@ func (r *runner) countdowns(ctx context.Context, report *Report) error {
 	if r.o.Asynq == "" {
 		return nil
 	}
-	result, err := r.asynq(ctx)
+	result, err := r.with("", func(*Options) {}).asynq(ctx)
 	report.Results = append(report.Results, result)
 	return err
 }

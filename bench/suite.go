@@ -67,7 +67,11 @@ func (r *runner) runSuite(ctx context.Context, report *Report) error {
 	rounds := make(map[string][]*Result)
 	for round := range r.o.Rounds {
 		for _, run := range runs {
-			one := r.with(fmt.Sprintf("round %d of %d, ", round+1, r.o.Rounds), run.change)
+			prefix := fmt.Sprintf("round %d of %d, ", round+1, r.o.Rounds)
+			if run.name != run.scenario {
+				prefix += run.name + ": "
+			}
+			one := r.with(prefix, run.change)
 			result, err := one.scenario(ctx, run.scenario)
 			if err != nil {
 				return fmt.Errorf("%s: %w", run.name, err)
