@@ -138,6 +138,9 @@ func (r *runner) redisVersion(ctx context.Context) string {
 	if err != nil {
 		return "unknown"
 	}
+	if file, err := c.info("persistence", "aof_enabled"); err == nil && file == "1" {
+		version += " with its append-only file"
+	}
 	return version
 }
 

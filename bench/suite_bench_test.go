@@ -72,12 +72,13 @@ func benchOptions(b *testing.B) Options {
 	return o
 }
 
+// redisForBench is one without persistence, which Holdfast does not need.
 func redisForBench(b *testing.B) string {
 	b.Helper()
 	if *benchRedisURL != "" {
 		return *benchRedisURL
 	}
-	return testenv.StartRedis(b, testenv.Options{}).URL()
+	return testenv.StartRedis(b, testenv.Options{Settings: map[string]string{"appendonly": "no"}}).URL()
 }
 
 func runBench(b *testing.B, o Options) {

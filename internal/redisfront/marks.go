@@ -17,7 +17,7 @@ import (
 // written, every refusal has them read. It is cut into shards, one key of Redis each, so that a cluster shares them.
 const (
 	markShards  = 64
-	markBits    = 1 << 22 // of a shard
+	markBits    = 1<<22 - 128 // of a shard: with what Redis keeps beside them 512 kB, for which it has room of just this size
 	marksPerKey = 2
 	marksLast   = 96 * 60 * 60 // seconds: an epoch is older than 72 hours when nobody needs it any more
 	markedDays  = 4            // 72 hours, and a day for time zones
