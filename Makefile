@@ -55,22 +55,23 @@ stack: ## The same on MariaDB (DB=postgres): WORKERS=3 processes, REDIS=1 with R
 		exit 1; \
 	fi
 
+# On servers of its own, which end with it.
+BENCH_ON = $(GO) test ./bench -run '^$$' -benchtime 1x -timeout 4h -count 1 -bench.binary "$$PWD/$(BIN)" -bench.redis-url '$(REDIS_URL)'
+
 .PHONY: bench
-bench: build ## Measure Holdfast beside its floor and its rivals (DB=postgres, DB=mariadb: on a server of its own; SCENARIO=history)
+bench: build $(if $(DB),has-$(DB)) $(if $(filter 1,$(REDIS)),has-redis) ## Measure Holdfast beside its floor and its rivals (DB=postgres, DB=mariadb: on a server of its own; with REDIS=1; SCENARIO=history)
 ifeq ($(DB),)
 	$(BIN) bench $(or $(SCENARIO),--suite)
 else
-	$(GO) test ./bench -run '^$$' -bench Holdfast -benchtime 1x -timeout 2h -count 1 \
-		-bench.on $(DB) -bench.binary "$$PWD/$(BIN)" -bench.scenario '$(SCENARIO)'
+	$(BENCH_ON) -bench Holdfast -bench.on $(DB) $(if $(filter 1,$(REDIS)),-bench.redis) -bench.scenario '$(SCENARIO)' \
+		$(if $(DURATION),-bench.duration $(DURATION)) $(if $(ROUNDS),-bench.rounds $(ROUNDS))
 endif
 
 .PHONY: bench-countdown
-bench-countdown: build $(BIN)-asynq ## Compare what counts down, and asynq, on a Redis that may be filled (REDIS_URL=redis://…, PENDING, DUE, WITHIN)
-	$(BIN) bench expiry-lag --redis-url=$(REDIS_URL) --pending=$(PENDING) --due=$(DUE) --due-within=$(WITHIN) \
-		--countdown=redis --countdown=keyspace --countdown=sql
-	$(BIN)-asynq -redis-url=$(REDIS_URL) -pending=$(PENDING) -due=$(DUE) -due-within=$(WITHIN)
+bench-countdown: build $(BIN)-asynq has-$(or $(DB),postgres) has-redis ## Compare what counts down, and asynq, on servers of its own (PENDING, DUE, WITHIN; REDIS_URL=redis://…: on that one)
+	$(BENCH_ON) -bench Countdowns -bench.on $(or $(DB),postgres) -bench.asynq "$$PWD/$(BIN)-asynq" \
+		-bench.pending $(PENDING) -bench.due $(DUE) -bench.within $(WITHIN)
 
-REDIS_URL ?= redis://127.0.0.1:6379/0
 PENDING ?= 1000000
 DUE ?= 100000
 WITHIN ?= 60s

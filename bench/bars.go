@@ -35,20 +35,42 @@ func (r *runner) bars(rounds map[string][]*Result, steady, lag *Result) []Bar {
 		ratio("flash-sale", "echo", d.echo),
 		ratio("flash-sale", rowLockScenario, d.rowLock),
 		ratio("catalogue", "flash-sale", target{0.8, 0.9}),
-		ratio("read", "echo", target{0.6, 0.9}),
-		ratio("sold-out", "echo", target{0.5, 0.9}),
-		barOf(fmt.Sprintf("flash-sale p99 at %d connections", sale[0].Connections), "ms", p99, true, 80, nil),
-		barOf("flash-sale p99 at 70 % of its peak", "ms", []float64{steady.Latency.P99}, true, 40, goal(15)),
 	}
-	var memory []float64
-	for _, name := range []string{"flash-sale", "catalogue", "read", "sold-out"} {
-		memory = append(memory, each(rounds[name], func(r *Result) float64 { return r.Server.peak() })...)
+	refused := "sold-out"
+	if r.o.RedisURL == "" {
+		all = append(all, ratio("read", "echo", target{0.6, 0.9}), ratio(refused, "echo", target{0.5, 0.9}))
+	} else {
+		refused = stormScenario
+		all = append(all,
+			ratio("flash-sale", saleWithoutRedis, target{bar: 0.75}),
+			ratio(mixedScenario, "echo", target{bar: 0.6}),
+			ratio(mixedScenario, mixedWithoutGate, target{bar: 1.5}),
+			ratio("read", "echo", target{0.7, 0.9}),
+			ratio(refused, "echo", target{0.6, 0.9}))
+	}
+	all = append(all,
+		barOf(fmt.Sprintf("flash-sale p99 at %d connections", sale[0].Connections), "ms", p99, true, 80, nil),
+		barOf("flash-sale p99 at 70 % of its peak", "ms", []float64{steady.Latency.P99}, true, 40, goal(15)))
+	var memory, passedBy []float64
+	for name, results := range rounds {
+		if name == "echo" || keepers[name].make != nil {
+			continue
+		}
+		memory = append(memory, each(results, func(r *Result) float64 { return r.Server.peak() })...)
+		for _, result := range results {
+			if name != mixedWithoutGate {
+				passedBy = append(passedBy, result.values(figurePassedBy)...)
+			}
+		}
 	}
 	peak := barOf("server memory at its peak", "MB", memory, true, 300, goal(150))
 	peak.Measured, peak.Met = peak.Max, peak.Max > 0 && peak.Max <= peak.Bar
 	all = append(all, peak)
-	if statements := extraStatements(rounds["sold-out"]); len(statements) > 0 {
-		all = append(all, barOf("sold-out, SQL statements beyond idle", "/s", statements, true, 1, nil))
+	if statements := extraStatements(rounds[refused]); len(statements) > 0 {
+		all = append(all, barOf(refused+", SQL statements beyond idle", "/s", statements, true, 1, nil))
+	}
+	if len(passedBy) > 0 {
+		all = append(all, barOf(figurePassedBy, "", passedBy, true, 0, nil))
 	}
 	return append(all, ownBars(lag)...)
 }
@@ -63,7 +85,12 @@ func ownBars(r *Result) []Bar {
 	}
 	switch r.Scenario {
 	case "expiry-lag":
-		add(figureLagP99, "ms", true, 100, goal(25))
+		if r.Redis {
+			add(figureLagP99, "ms", true, 50, goal(25))
+			add(figureLagMax, "ms", true, 1000, nil)
+		} else {
+			add(figureLagP99, "ms", true, 100, goal(25))
+		}
 		add(figureEarly, "orders", true, 0, nil)
 		add(figureBurst, "s", true, 5, nil)
 		add(figureBurstEarly, "orders", true, 0, nil)
@@ -74,6 +101,10 @@ func ownBars(r *Result) []Bar {
 		add(figureHistoryRatio, "", false, 0.8, nil)
 		add(figureSlowestList, "ms", true, 100, nil)
 		add(figureSlowestAudit, "ms", true, 100, nil)
+	case "sold-out", stormScenario:
+		if values := extraStatements([]*Result{r}); values != nil {
+			all = append(all, barOf("SQL statements beyond idle", "/s", values, true, 1, nil))
+		}
 	case "overload":
 		add(figureOverPeak, "", false, 0.8, nil)
 		add(figureNoticeP99, "ms", true, 500, nil)

@@ -24,6 +24,8 @@ func Scenarios() []Scenario {
 		{"catalogue", "orders for any of 1 000 products", (*runner).catalogue},
 		{"read", "one placed order read again and again, then a mix of many", (*runner).read},
 		{"sold-out", "orders for a product that is sold out: all are refused", (*runner).soldOut},
+		{mixedScenario, "sales of 1 000 units to 100 000 buyers each, one after the other: one in a hundred gets one", (*runner).mixed},
+		{stormScenario, "500 000 orders for 1 000 units, and a buyer who lost his answer asks again amid them", (*runner).storm},
 		{"echo", "the floor: a plain handler that decodes and encodes an order", (*runner).echo},
 		{rowLockScenario, "the rival: a shop's own code, one transaction an order, its pool tuned", (*runner).rowLock},
 		{unitRowsScenario, "the other rival: a row for each unit, SKIP LOCKED; not on SQLite, which has none", (*runner).unitRows},
@@ -39,7 +41,7 @@ func Scenarios() []Scenario {
 var ErrChecks = errors.New("a check failed")
 
 // Run runs a scenario or the suite and writes the outcome to stdout, progress to stderr.
-func Run(ctx context.Context, o Options, stdout, stderr io.Writer) error {
+func Run(ctx context.Context, o Options, stdout, stderr io.Writer) (err error) {
 	if err := o.Validate(); err != nil {
 		return err
 	}
@@ -47,27 +49,28 @@ func Run(ctx context.Context, o Options, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if o.Suite {
-		return r.runSuite(ctx, stdout)
-	}
-	if len(o.Countdowns) > 0 {
-		results, err := r.countdowns(ctx)
-		r.progress.clear()
-		if err != nil {
+	if o.RedisURL != "" {
+		if err := r.claimRedis(ctx); err != nil {
 			return err
 		}
-		report := Report{Machine: r.machine(ctx), Results: results}
-		if err := report.write(stdout, o.Output); err != nil {
-			return err
-		}
-		return report.failed()
+		defer func() { err = errors.Join(err, r.emptyRedis(context.WithoutCancel(ctx))) }()
 	}
-	result, err := r.scenario(ctx, o.Scenario)
+	report := &Report{Machine: r.machine(ctx)}
+	switch {
+	case o.Suite:
+		err = r.runSuite(ctx, report)
+	case len(o.Countdowns) > 0:
+		err = r.countdowns(ctx, report)
+	default:
+		var result *Result
+		if result, err = r.scenario(ctx, o.Scenario); err == nil {
+			report.Results, report.Bars = []*Result{result}, ownBars(result)
+		}
+	}
 	r.progress.clear()
 	if err != nil {
 		return err
 	}
-	report := Report{Machine: r.machine(ctx), Results: []*Result{result}, Bars: ownBars(result)}
 	if err := report.write(stdout, o.Output); err != nil {
 		return err
 	}

@@ -2,6 +2,11 @@ package bench
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,6 +21,7 @@ const (
 
 	// The second lot is placed over 10 s and comes due in one second: every quarter of a second it goes on with a product
 	// whose pay window is shorter by a little less than that, so that the last is due 1 s after the first.
+	burstMax    = DefaultDue // orders
 	burstSlots  = 40
 	burstSlot   = 250 * time.Millisecond
 	burstStep   = 231 * time.Millisecond
@@ -25,35 +31,78 @@ const (
 // expiryLag is how late orders expire: a lot that comes due over 10 s while many more are pending and others are placed, and
 // a lot that comes due in one second.
 func (r *runner) expiryLag(ctx context.Context) (*Result, error) {
-	if r.o.RedisURL != "" {
-		r = r.with(r.progress.prefix, func(o *Options) {
-			o.ServeFlags = append(o.ServeFlags[:len(o.ServeFlags):len(o.ServeFlags)], "--redis-url="+o.RedisURL)
-		})
-	}
 	return r.onHoldfast(ctx, r.bothLots)
 }
 
-// countdowns compares what counts down: one run after the other, on the same machine.
-func (r *runner) countdowns(ctx context.Context) (results []*Result, err error) {
+// countdowns compares what counts down, and asynq if it is there: one run after the other, on the same machine.
+func (r *runner) countdowns(ctx context.Context, report *Report) error {
 	for _, driver := range r.o.Countdowns {
 		one := r.with(driver+", ", func(o *Options) {
-			o.ServeFlags = append(o.ServeFlags[:len(o.ServeFlags):len(o.ServeFlags)], "--countdown="+driver)
+			o.ServeFlags = flags(o.ServeFlags, "--countdown="+driver)
 			if driver == countdownInProcess {
 				o.ServeFlags[len(o.ServeFlags)-1], o.RedisURL = "--countdown=auto", ""
 			}
 		})
 		result, err := one.scenario(ctx, "expiry-lag")
 		if err != nil {
-			return nil, err
+			return err
 		}
-		result.Note, result.once = "countdown "+driver, true
-		results = append(results, result)
+		result.Note = "countdown " + driver
+		report.Results = append(report.Results, result)
+		if driver == countdownRedis {
+			report.Bars = ownBars(result)
+		}
 	}
-	return results, nil
+	if r.o.Asynq == "" {
+		return nil
+	}
+	result, err := r.with("", func(*Options) {}).asynq(ctx)
+	report.Results = append(report.Results, result)
+	return err
 }
 
-// countdownInProcess is what a desk without Redis has.
-const countdownInProcess = "inproc"
+// flags are those that a server has anyway, and more.
+func flags(had []string, more ...string) []string { return append(had[:len(had):len(had)], more...) }
+
+const (
+	countdownRedis     = "redis"
+	countdownInProcess = "inproc" // what a desk without Redis has
+)
+
+// asynq has the program of bench/asynq do the first lot, with as many tasks as there are orders.
+func (r *runner) asynq(ctx context.Context) (*Result, error) {
+	r.progress.stage("asynq: %s tasks that stay pending, %s that come due over %v",
+		thousands(float64(r.o.Pending)), thousands(float64(r.o.Due)), r.o.DueWithin)
+	if err := r.emptyRedis(ctx); err != nil {
+		return nil, err
+	}
+	command := exec.CommandContext(ctx, r.o.Asynq, "-redis-url", r.o.RedisURL, "-pending", strconv.Itoa(r.o.Pending), //nolint:gosec // the operator's own
+		"-due", strconv.Itoa(r.o.Due), "-due-within", r.o.DueWithin.String())
+	var problem strings.Builder
+	command.Stderr = &problem
+	out, err := command.Output()
+	if err != nil {
+		return nil, fmt.Errorf("asynq: %w: %s", err, problem.String())
+	}
+	var said struct {
+		Handled, Early, Bytes float64
+		P50, P99, Max         time.Duration
+	}
+	if err := json.Unmarshal(out, &said); err != nil {
+		return nil, fmt.Errorf("asynq said %.300q: %w", out, err)
+	}
+	result := &Result{Scenario: "expiry-lag", Note: "asynq", Redis: true}
+	result.figure(figureExpired, said.Handled, "tasks")
+	result.figure(figureLagP50, milliseconds(said.P50), "ms")
+	result.figure(figureLagP99, milliseconds(said.P99), "ms")
+	result.figure(figureLagMax, milliseconds(said.Max), "ms")
+	result.figure(figureEarly, said.Early, "tasks")
+	result.figure(figureMemory, said.Bytes, "bytes")
+	if said.Handled < float64(r.o.Due) {
+		result.Checks = []Check{{Name: "asynq", Detail: fmt.Sprintf("%.0f of %d tasks were handled", said.Handled, r.o.Due)}}
+	}
+	return result, nil
+}
 
 func (r *runner) bothLots(ctx context.Context, s *stand) (*Result, error) {
 	calm, err := r.newSale(ctx, s, 1, plenty, unhurried)
@@ -80,7 +129,7 @@ func (r *runner) bothLots(ctx context.Context, s *stand) (*Result, error) {
 		return nil, err
 	}
 	if filled > memory && pending > 0 {
-		result.figure("memory of Redis per pending order", float64(filled-memory)/float64(pending), "bytes")
+		result.figure(figureMemory, float64(filled-memory)/float64(pending), "bytes")
 	}
 	if err := r.dueInOne(ctx, s, calm, cursor, result); err != nil {
 		return nil, err
@@ -113,10 +162,10 @@ func (r *runner) dueInAWhile(ctx context.Context, s *stand, calm *sale) (*Result
 		return nil, "", err
 	}
 	result := l.result("expiry-lag", m, done, ordersCounted)
-	result.figure("expired while placing", float64(lag.Count()), "orders")
-	result.figure("expiry lag p50", milliseconds(lag.Quantile(0.5)), "ms")
+	result.figure(figureExpired, float64(lag.Count()), "orders")
+	result.figure(figureLagP50, milliseconds(lag.Quantile(0.5)), "ms")
 	result.figure(figureLagP99, milliseconds(lag.Quantile(0.99)), "ms")
-	result.figure("expiry lag max", milliseconds(lag.Max()), "ms")
+	result.figure(figureLagMax, milliseconds(lag.Max()), "ms")
 	result.figure(figureEarly, float64(lag.early), "orders")
 	free, err := checkFree(ctx, brief)
 	result.Checks = []Check{lag.check("due over a while"), free, brief.checkAnswers("answers to the first lot")}
@@ -128,7 +177,8 @@ func (r *runner) dueInOne(ctx context.Context, s *stand, calm *sale, cursor stri
 	if err != nil {
 		return err
 	}
-	r.progress.stage("expiry-lag: %s orders come due in one second", thousands(float64(r.o.Due)))
+	due := min(r.o.Due, burstMax)
+	r.progress.stage("expiry-lag: %s orders come due in one second", thousands(float64(due)))
 	begun := time.Now()
 	group, ctx2 := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -137,7 +187,7 @@ func (r *runner) dueInOne(ctx context.Context, s *stand, calm *sale, cursor stri
 	})
 	group.Go(func() error {
 		l := r.steadyLoad(s, burstSlots*burstSlot).load
-		l.rate, l.progress = float64(r.o.Due)/(burstSlots*burstSlot).Seconds(), silent()
+		l.rate, l.progress = float64(due)/(burstSlots*burstSlot).Seconds(), silent()
 		_, err := rush.place(ctx2, l, func() int { return min(int(time.Since(begun)/burstSlot), burstSlots-1) })
 		return err
 	})
@@ -161,10 +211,18 @@ func (r *runner) dueInOne(ctx context.Context, s *stand, calm *sale, cursor stri
 // The figures that bars are set for.
 const (
 	figureLagP99 = "expiry lag p99"
+	figureLagMax = "expiry lag max"
 	figureEarly  = "expired early"
 	figureBurst  = "second lot: all over after its last deadline"
 
 	figureBurstEarly = "second lot: expired early"
+)
+
+// The figures that countdowns are compared by, besides.
+const (
+	figureExpired = "expired while placing"
+	figureLagP50  = "expiry lag p50"
+	figureMemory  = "memory of Redis per pending order"
 )
 
 // steadyLoad is orders at the rate that goes on while others expire.

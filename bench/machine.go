@@ -18,6 +18,7 @@ type Machine struct {
 	Go       string `json:"go"`
 	Disk     string `json:"disk"`
 	Database string `json:"database"`
+	Redis    string `json:"redis,omitempty"`
 	Shared   string `json:"shared"`
 }
 
@@ -30,6 +31,9 @@ func (r *runner) machine(ctx context.Context) Machine {
 		m.Disk, m.Database = "the database server's own", r.databaseVersion(ctx)
 		m.Shared = "generator and server share these cores, and the database if it runs here"
 	}
+	if r.o.RedisURL != "" {
+		m.Redis = r.redisVersion(ctx)
+	}
 	if r.o.URL != "" {
 		m.Disk, m.Database, m.Shared = "unknown", "unknown", "the generator's cores; the server was already running and may be elsewhere"
 	}
@@ -37,7 +41,11 @@ func (r *runner) machine(ctx context.Context) Machine {
 }
 
 func (m Machine) String() string {
-	return fmt.Sprintf("%d cores, %s, %s, %s, disk %s, database %s; %s", m.Cores, m.CPU, m.System, m.Go, m.Disk, m.Database, m.Shared)
+	database := m.Database
+	if m.Redis != "" {
+		database += ", Redis " + m.Redis
+	}
+	return fmt.Sprintf("%d cores, %s, %s, %s, disk %s, database %s; %s", m.Cores, m.CPU, m.System, m.Go, m.Disk, database, m.Shared)
 }
 
 func cpuModel() string {

@@ -57,16 +57,17 @@ type Options struct {
 	Duration    time.Duration // measured, after a warm-up of a fifth of it, 2 s at most
 	Rate        float64       // flash-sale, catalogue, streams (1 000): open loop, so many a second; 0 is as many as can be
 	Rounds      int           // of the suite and of history
-	Units       int64         // flash-sale: units for sale; 0 is more than a run can sell
-	Buyers      int64         // flash-sale: so many orders, however long they take; 0 goes by Duration
+	Units       int64         // flash-sale: units for sale; 0 is more than a run can sell. mixed, storm: 1 000
+	Buyers      int64         // flash-sale: so many orders, however long they take; 0 goes by Duration. mixed, storm: 30 000 and 50 000 for each second of it
 	Pool        int           // row-lock, unit-rows: connections to the database; 0 tries 1, 4, 16 and 64
 	Streams     int           // streams: open at a time
 	Pending     int           // expiry-lag: orders that stay pending
-	Due         int           // expiry-lag: orders that come due, twice
+	Due         int           // expiry-lag: orders that come due; then as many, 10 000 at most, in one second
 	Orders      int           // history: orders that there are already
 	DueWithin   time.Duration // expiry-lag: in which the first lot does: 10 s
 	Countdowns  []string      // expiry-lag: what counts down; of several each has a run of its own. None: as the server has it
-	RedisURL    string        // expiry-lag: a Redis for the servers that are started; the run fills it
+	Asynq       string        // expiry-lag: the program of bench/asynq, to be compared with the countdowns; empty: it is not
+	RedisURL    string        // a Redis in front of the servers that are started, which is empty: each run empties it again
 	Output      string        // table or json
 }
 
@@ -90,6 +91,12 @@ func (o Options) Validate() error {
 		return fmt.Errorf("%w: history loads at most %d orders", ErrOptions, ordersMax)
 	case len(o.Countdowns) > 0 && (o.URL != "" || o.Scenario != "expiry-lag"):
 		return fmt.Errorf("%w: countdowns are compared by expiry-lag, on servers of its own", ErrOptions)
+	case o.Asynq != "" && (len(o.Countdowns) == 0 || o.RedisURL == ""):
+		return fmt.Errorf("%w: asynq is compared with countdowns, on a Redis", ErrOptions)
+	case o.RedisURL != "" && o.URL != "":
+		return fmt.Errorf("%w: a running server has its own Redis or none", ErrOptions)
+	case o.RedisURL != "" && o.Suite && o.DatabaseURL == "":
+		return fmt.Errorf("%w: the suite with Redis wants a database server: one process alone hardly uses it", ErrOptions)
 	case o.DueWithin < 0 || o.DueWithin > dueWithinMax:
 		return fmt.Errorf("%w: due within is up to %v", ErrOptions, dueWithinMax)
 	case o.Rate > 0 && o.Buyers > 0:
@@ -113,7 +120,7 @@ func (o Options) withDefaults() Options {
 	o.Connections = cmp.Or(o.Connections, DefaultConnections)
 	o.Crowd = cmp.Or(o.Crowd, DefaultCrowd)
 	o.Rounds = cmp.Or(o.Rounds, DefaultRounds)
-	o.Units = cmp.Or(o.Units, plenty)
+	o.Units = cmp.Or(o.Units, defaultUnits(o.Scenario))
 	o.Streams = cmp.Or(o.Streams, DefaultStreams)
 	o.Pending = cmp.Or(o.Pending, DefaultPending)
 	o.Due = cmp.Or(o.Due, DefaultDue)

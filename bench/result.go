@@ -4,7 +4,8 @@ package bench
 type Result struct {
 	Scenario    string   `json:"scenario"`
 	Note        string   `json:"note,omitempty"` // what was special
-	Loop        string   `json:"loop"`           // closed or open
+	Redis       bool     `json:"redis,omitempty"`
+	Loop        string   `json:"loop"` // closed or open
 	Connections int      `json:"connections"`
 	Seconds     float64  `json:"seconds"`
 	Counted     string   `json:"counted"` // what PerSecond and Latency are of

@@ -65,17 +65,37 @@ func (r *runner) onHoldfast(ctx context.Context, work work) (*Result, error) {
 			return err
 		}
 		return r.serve(ctx, s, database)
-	}, work)
+	}, func(ctx context.Context, s *stand) (*Result, error) {
+		result, err := work(ctx, s)
+		if err == nil && r.o.RedisURL != "" {
+			result.Redis = true
+			passed, _, err := s.shop.metric(ctx, redisFellBack)
+			if err != nil {
+				return nil, err
+			}
+			result.figure(figurePassedBy, passed, "")
+		}
+		return result, err
+	})
 }
 
-// serve starts Holdfast on a database and waits until it is ready.
+// serve starts Holdfast on a database, with an empty Redis in front if there is to be one, and waits until it is ready.
 func (r *runner) serve(ctx context.Context, s *stand, database string) error {
 	key, secret := "bench_"+randomHex(20), randomHex(20)
-	command := append([]string{"serve", "--listen", "127.0.0.1:0", "--database-url", database}, r.o.ServeFlags...)
-	if err := r.spawn(ctx, s, key, secret, command...); err != nil {
+	command := []string{"serve", "--listen", "127.0.0.1:0", "--database-url", database}
+	if r.o.RedisURL != "" {
+		if err := r.emptyRedis(ctx); err != nil {
+			return err
+		}
+		command = append(command, "--redis-url", r.o.RedisURL)
+	}
+	if err := r.spawn(ctx, s, key, secret, append(command, r.o.ServeFlags...)...); err != nil {
 		return err
 	}
-	return s.shop.ready(ctx, startTimeout)
+	if err := s.shop.ready(ctx, startTimeout); err != nil || r.o.RedisURL == "" {
+		return err
+	}
+	return s.shop.frontWorks(ctx, startTimeout)
 }
 
 // onRival does work against one of the servers Holdfast is compared with, which are hidden modes of the same binary. Those with a

@@ -44,6 +44,28 @@ func TestScenariosRunOnEachDatabase(t *testing.T) {
 	}
 }
 
+// With Redis in front each server begins with an empty one, and the figures say how many orders passed it by.
+func TestScenariosRunWithRedisInFront(t *testing.T) {
+	executable, err := holdfast()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{
+		DatabaseURL: testenv.StartPostgres(t, testenv.Options{}).AdminURL(), RedisURL: testenv.StartRedis(t, testenv.Options{}).URL(),
+		Executable: executable, Duration: 300 * time.Millisecond, Connections: 16,
+	}
+	for _, o.Scenario = range []string{mixedScenario, stormScenario} {
+		report := runJSON(t, o)
+		result := report.Results[0]
+		if result.Answers.Done == 0 || result.Answers.OutOfStock == 0 || result.Answers.Unexpected+result.Answers.Broken > 0 {
+			t.Errorf("%s: got %+v, want orders, refusals and nothing else", o.Scenario, result)
+		}
+		if !result.Redis || report.Machine.Redis == "" || result.values(figurePassedBy) == nil {
+			t.Errorf("%s: got %+v on %+v, want it to say that Redis was there", o.Scenario, result, report.Machine)
+		}
+	}
+}
+
 // holdfast builds the binary once; TestMain throws it away.
 var holdfast = sync.OnceValues(func() (string, error) {
 	binary := filepath.Join(built, "holdfast")

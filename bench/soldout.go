@@ -8,7 +8,7 @@ import (
 
 const (
 	statementsMetric = "holdfast_sql_statements_total"
-	idleLook         = 2 * time.Second
+	idleLook         = 5 * time.Second // and no longer than the load is: it is compared with it
 
 	figureStatements     = "SQL statements while refusing"
 	figureStatementsIdle = "SQL statements while idle"
@@ -31,7 +31,7 @@ func (r *runner) refuse(ctx context.Context, s *stand) (*Result, error) {
 	if len(sale.acknowledged) != 1 {
 		return nil, fmt.Errorf("the last unit could not be ordered: %s", sale.strange)
 	}
-	idle, err := statementsPerSecond(ctx, s.shop)
+	idle, err := statementsPerSecond(ctx, s.shop, min(idleLook, r.o.Duration))
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (c *counter) end(ctx context.Context) {
 func (c *counter) perSecond() float64 { return (c.to - c.from) / c.took.Seconds() }
 
 // statementsPerSecond is what the server's own loops ask of the database without any load; nil when it does not tell.
-func statementsPerSecond(ctx context.Context, shop *shop) (*float64, error) {
+func statementsPerSecond(ctx context.Context, shop *shop, look time.Duration) (*float64, error) {
 	c := &counter{shop: shop, name: statementsMetric}
 	c.begin(ctx)
 	if !c.ok {
@@ -94,7 +94,7 @@ func statementsPerSecond(ctx context.Context, shop *shop) (*float64, error) {
 	select {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
-	case <-time.After(idleLook):
+	case <-time.After(look):
 	}
 	c.end(ctx)
 	if !c.ok {

@@ -3,12 +3,45 @@ package bench
 import (
 	"context"
 	"fmt"
-	"io"
 	"slices"
 )
 
-// The scenarios of a round, in their order. What is compared stands close together.
-var suiteScenarios = []string{"echo", "flash-sale", rowLockScenario, unitRowsScenario, "catalogue", "read", "sold-out"}
+// suiteRun is one measurement of a round.
+type suiteRun struct {
+	name     string
+	scenario string
+	change   func(*Options)
+}
+
+// With Redis, some scenarios run once more.
+const (
+	saleWithoutRedis = "flash-sale without Redis"
+	mixedWithoutGate = "mixed with the gate off"
+)
+
+// suiteRuns are the measurements of a round, in their order. What is compared stands close together.
+func suiteRuns(o *Options) []suiteRun {
+	names := []string{"echo", "flash-sale", rowLockScenario, unitRowsScenario, "catalogue", "read", "sold-out"}
+	if d, _ := dialectOf(o.DatabaseURL); !d.skips { // the options were validated
+		names = slices.DeleteFunc(names, func(name string) bool { return name == unitRowsScenario })
+	}
+	if o.RedisURL != "" {
+		names = []string{
+			"echo", "flash-sale", saleWithoutRedis, rowLockScenario, "catalogue", "read", mixedScenario, mixedWithoutGate, stormScenario,
+		}
+	}
+	runs := make([]suiteRun, len(names))
+	for i, name := range names {
+		runs[i] = suiteRun{name, name, func(*Options) {}}
+		switch name {
+		case saleWithoutRedis:
+			runs[i].scenario, runs[i].change = "flash-sale", func(o *Options) { o.RedisURL = "" }
+		case mixedWithoutGate:
+			runs[i].scenario, runs[i].change = mixedScenario, func(o *Options) { o.ServeFlags = flags(o.ServeFlags, "--gate=off") }
+		}
+	}
+	return runs
+}
 
 const steadyShare = 0.7 // of the peak: where latency is looked at with an open loop
 
@@ -26,29 +59,29 @@ type Summary struct {
 
 // runSuite runs every comparison in rounds (A B C, A B C, …), so that a machine that gets slower does so for all of them,
 // then what is run once: a steady open loop, and the deadlines.
-func (r *runner) runSuite(ctx context.Context, stdout io.Writer) error {
-	scenarios := suiteScenarios
-	if d, _ := dialectOf(r.o.DatabaseURL); !d.skips { // the options were validated
-		scenarios = slices.DeleteFunc(slices.Clone(scenarios), func(name string) bool { return name == unitRowsScenario })
-	}
-	if err := r.tuneAll(ctx, scenarios); err != nil {
+func (r *runner) runSuite(ctx context.Context, report *Report) error {
+	runs := suiteRuns(&r.o)
+	if err := r.tuneAll(ctx, runs); err != nil {
 		return err
 	}
 	rounds := make(map[string][]*Result)
-	report := Report{Machine: r.machine(ctx)}
 	for round := range r.o.Rounds {
-		for _, name := range scenarios {
-			one := r.with(fmt.Sprintf("round %d of %d, ", round+1, r.o.Rounds), func(*Options) {})
-			result, err := one.scenario(ctx, name)
-			if err != nil {
-				return err
+		for _, run := range runs {
+			prefix := fmt.Sprintf("round %d of %d, ", round+1, r.o.Rounds)
+			if run.name != run.scenario {
+				prefix += run.name + ": "
 			}
-			rounds[name] = append(rounds[name], result)
+			one := r.with(prefix, run.change)
+			result, err := one.scenario(ctx, run.scenario)
+			if err != nil {
+				return fmt.Errorf("%s: %w", run.name, err)
+			}
+			rounds[run.name] = append(rounds[run.name], result)
 			report.Results = append(report.Results, result)
 		}
 	}
-	for _, name := range scenarios {
-		report.Summary = append(report.Summary, summarize(name, rounds[name]))
+	for _, run := range runs {
+		report.Summary = append(report.Summary, summarize(run.name, rounds[run.name]))
 	}
 	peak := median(each(rounds["flash-sale"], func(r *Result) float64 { return r.PerSecond }))
 	steady, err := r.with("", func(o *Options) { o.Rate = steadyShare * peak }).scenario(ctx, "flash-sale")
@@ -63,11 +96,7 @@ func (r *runner) runSuite(ctx context.Context, stdout io.Writer) error {
 	lag.once = true
 	report.Results = append(report.Results, steady, lag)
 	report.Bars = r.bars(rounds, steady, lag)
-	r.progress.clear()
-	if err := report.write(stdout, r.o.Output); err != nil {
-		return err
-	}
-	return report.failed()
+	return nil
 }
 
 // with is the runner with other options.
@@ -79,18 +108,18 @@ func (r *runner) with(prefix string, change func(*Options)) *runner {
 }
 
 // tuneAll finds the best pool of each rival with short runs.
-func (r *runner) tuneAll(ctx context.Context, scenarios []string) error {
+func (r *runner) tuneAll(ctx context.Context, runs []suiteRun) error {
 	r.pools = make(map[string]int)
 	short := r.with("tuning, ", func(o *Options) { o.Duration = min(o.Duration, tuningRun) })
-	for _, name := range scenarios {
-		if keepers[name].make == nil || r.o.Pool > 0 {
+	for _, run := range runs {
+		if keepers[run.scenario].make == nil || r.o.Pool > 0 {
 			continue
 		}
-		tried, err := short.tune(ctx, name)
+		tried, err := short.tune(ctx, run.scenario)
 		if err != nil {
 			return err
 		}
-		r.pools[name] = bestPool(tried).pool
+		r.pools[run.scenario] = bestPool(tried).pool
 	}
 	return nil
 }

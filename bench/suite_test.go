@@ -2,6 +2,7 @@ package bench
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -35,6 +36,50 @@ func TestBarsAreMetFromTheRightSide(t *testing.T) {
 	}
 }
 
+func TestTheSuiteWithRedisTellsWhatTheGateCostsAndGives(t *testing.T) {
+	o := Options{DatabaseURL: "postgres://localhost/orders", RedisURL: "redis://localhost", ServeFlags: []string{"--batch-max=64"}}
+	speeds := map[string]float64{
+		"echo": 50_000, "flash-sale": 16_000, saleWithoutRedis: 20_000, rowLockScenario: 1000, "catalogue": 16_000, "read": 40_000,
+		mixedScenario: 35_000, mixedWithoutGate: 14_000, stormScenario: 45_000,
+	}
+	rounds := map[string][]*Result{}
+	for _, run := range suiteRuns(&o) {
+		changed := o
+		run.change(&changed)
+		if without := changed.RedisURL == ""; without != (run.name == saleWithoutRedis) {
+			t.Errorf("%s: it runs without Redis: %t", run.name, without)
+		}
+		if off := slices.Contains(changed.ServeFlags, "--gate=off"); off != (run.name == mixedWithoutGate) || changed.ServeFlags[0] != o.ServeFlags[0] {
+			t.Errorf("%s: it runs with %v", run.name, changed.ServeFlags)
+		}
+		result := &Result{Scenario: run.scenario, PerSecond: speeds[run.name]}
+		if run.name == stormScenario {
+			result.figure(figureStatements, 11.5, "/s")
+			result.figure(figureStatementsIdle, 11, "/s")
+		}
+		rounds[run.name] = []*Result{result}
+	}
+	lag := &Result{Scenario: "expiry-lag", Redis: true}
+	lag.figure(figureLagP99, 60, "ms")
+	got := map[string]Bar{}
+	for _, bar := range (&runner{o: o}).bars(rounds, &Result{}, lag) {
+		got[bar.Name] = bar
+	}
+	for name, want := range map[string]Bar{
+		"flash-sale ÷ flash-sale without Redis": {Measured: 0.8, Bar: 0.75, Met: true},
+		"mixed ÷ echo":                          {Measured: 0.7, Bar: 0.6, Met: true},
+		"mixed ÷ mixed with the gate off":       {Measured: 2.5, Bar: 1.5, Met: true},
+		"read ÷ echo":                           {Measured: 0.8, Bar: 0.7, Met: true},
+		"storm ÷ echo":                          {Measured: 0.9, Bar: 0.6, Met: true},
+		"storm, SQL statements beyond idle":     {Measured: 0.5, Bar: 1, Met: true},
+		figureLagP99:                            {Measured: 60, Bar: 50},
+	} {
+		if bar := got[name]; bar.Measured != want.Measured || bar.Bar != want.Bar || bar.Met != want.Met {
+			t.Errorf("%s: got %+v, want %+v", name, bar, want)
+		}
+	}
+}
+
 func TestMedian(t *testing.T) {
 	for _, c := range []struct {
 		values []float64
@@ -60,6 +105,10 @@ func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 		{Scenario: "read", DatabaseURL: "sqlite:orders.db"},
 		{Scenario: "unit-rows"},
 		{Scenario: "unit-rows", URL: "http://localhost:8080", APIKey: "k", DatabaseURL: "postgres://localhost/orders"},
+		{Scenario: "read", URL: "http://localhost:8080", APIKey: "k", RedisURL: "redis://localhost"},
+		{Suite: true, RedisURL: "redis://localhost"},
+		{Scenario: "expiry-lag", RedisURL: "redis://localhost", Asynq: "asynq"},
+		{Scenario: "expiry-lag", Countdowns: []string{"inproc"}, Asynq: "asynq"},
 	} {
 		if err := o.Validate(); !errors.Is(err, ErrOptions) {
 			t.Errorf("%+v: got %v, want %v", o, err, ErrOptions)

@@ -15,6 +15,9 @@ func (r *Report) table(out io.Writer) error {
 	if len(r.Summary) > 0 {
 		w.summary(r.Summary)
 	}
+	if len(r.Results) > 1 && len(r.Summary) == 0 {
+		w.countdowns(r.Results)
+	}
 	if len(r.Bars) > 0 {
 		w.bars(r.Bars)
 	}
@@ -44,10 +47,28 @@ func (w *printer) heading(text string) {
 
 func (w *printer) result(r *Result) {
 	title := r.Scenario
+	if r.Redis {
+		title += ", Redis in front"
+	}
 	if r.Note != "" {
 		title += ", " + r.Note
 	}
 	w.heading(title)
+	if r.Loop != "" {
+		w.load(r)
+	}
+	for _, f := range r.Figures {
+		w.row("  "+f.Name, strings.TrimSpace(number(f.Value)+" "+f.Unit))
+	}
+	for _, c := range r.Checks {
+		w.row("  "+verdict(c.OK), c.Name+": "+c.Detail)
+	}
+	if r.Plans != "" {
+		w.heading("query plans\n" + r.Plans)
+	}
+}
+
+func (w *printer) load(r *Result) {
 	w.row("  load", fmt.Sprintf("%s loop, %d connections, %.1f s", r.Loop, r.Connections, r.Seconds))
 	w.row("  "+r.Counted, thousands(r.PerSecond)+"/s")
 	l := r.Latency
@@ -58,14 +79,22 @@ func (w *printer) result(r *Result) {
 	if r.ServerCPU > 0 {
 		w.row("  server, in all", fmt.Sprintf("%.1f s of CPU from its start to its end", r.ServerCPU))
 	}
-	for _, f := range r.Figures {
-		w.row("  "+f.Name, strings.TrimSpace(number(f.Value)+" "+f.Unit))
-	}
-	for _, c := range r.Checks {
-		w.row("  "+verdict(c.OK), c.Name+": "+c.Detail)
-	}
-	if r.Plans != "" {
-		w.heading("query plans\n" + r.Plans)
+}
+
+// countdowns puts those that were compared side by side.
+func (w *printer) countdowns(results []*Result) {
+	w.heading("side by side: how late what came due over a while was")
+	w.row("  what", "p50 ms", "p99 ms", "max ms", "early", "expired", "bytes of Redis each")
+	for _, r := range results {
+		row := []string{"  " + r.Note}
+		for _, name := range []string{figureLagP50, figureLagP99, figureLagMax, figureEarly, figureExpired, figureMemory} {
+			cell := ""
+			for _, value := range r.values(name) {
+				cell = number(value)
+			}
+			row = append(row, cell)
+		}
+		w.row(row...)
 	}
 }
 

@@ -1,20 +1,24 @@
-// Command asynq measures how late asynq's delayed tasks are: many that wait, and a lot that comes due meanwhile. It is what
-// `holdfast bench expiry-lag` is compared with, in a module of its own so that the desk does not depend on it.
+// Command asynq measures how late asynq's delayed tasks are: many that wait, and a lot that comes due meanwhile. It prints the
+// outcome as JSON for `holdfast bench expiry-lag --asynq`, and is a module of its own so that the desk does not depend on it.
 package main
 
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"log"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -55,8 +59,16 @@ func run(ctx context.Context, o *options) error {
 	}
 	client := asynq.NewClient(opt)
 	defer client.Close() //nolint:errcheck // nothing is left to be sent
+	empty, err := memory(ctx, opt)
+	if err != nil {
+		return err
+	}
 	far := time.Now().Add(farAway)
 	if err := enqueue(ctx, client, o.pending, func(int) time.Time { return far }); err != nil {
+		return err
+	}
+	filled, err := memory(ctx, opt)
+	if err != nil {
 		return err
 	}
 	// Putting one in takes up to a millisecond here, shared by the enqueuers.
@@ -74,7 +86,7 @@ func run(ctx context.Context, o *options) error {
 	if late > 0 {
 		fmt.Fprintf(os.Stderr, "the first was due %v before the last was put in: its lag is not asynq's\n", late)
 	}
-	return report(lags, o)
+	return report(lags, float64(filled-empty)/float64(max(o.pending, 1)))
 }
 
 func enqueue(ctx context.Context, client *asynq.Client, n int, at func(i int) time.Time) error {
@@ -129,17 +141,39 @@ func handle(ctx context.Context, opt asynq.RedisConnOpt, o *options, ends time.T
 	return slices.Clone(lags), nil
 }
 
-func report(lags []time.Duration, o *options) error {
-	fmt.Printf("asynq: %d of %d tasks that came due within %v were handled, %d more pending\n", len(lags), o.due, o.within, o.pending)
+// outcome is what it prints, as JSON.
+type outcome struct {
+	Handled       int           // of those that came due
+	Early         int           // of these, before their time
+	Bytes         float64       // of Redis, for each pending one
+	P50, P99, Max time.Duration // how late
+}
+
+func report(lags []time.Duration, bytes float64) error {
 	if len(lags) == 0 {
 		return errors.New("none was handled")
 	}
 	slices.Sort(lags)
-	at := func(q float64) time.Duration { return lags[int(q*float64(len(lags)-1))].Round(time.Millisecond / 10) }
+	at := func(q float64) time.Duration { return lags[int(q*float64(len(lags)-1))] }
 	early, _ := slices.BinarySearch(lags, 0)
-	fmt.Printf("lag p50 %v   p99 %v   max %v   early %d\n", at(0.5), at(0.99), at(1), early)
-	if len(lags) < o.due {
-		return fmt.Errorf("%d were never handled", o.due-len(lags))
+	return json.NewEncoder(os.Stdout).Encode(outcome{len(lags), early, bytes, at(0.5), at(0.99), at(1)})
+}
+
+// memory is how many bytes Redis holds.
+func memory(ctx context.Context, opt asynq.RedisConnOpt) (int64, error) {
+	c, ok := opt.MakeRedisClient().(redis.UniversalClient)
+	if !ok {
+		return 0, errors.New("no client of Redis")
 	}
-	return nil
+	defer c.Close() //nolint:errcheck // it was only asked
+	text, err := c.Info(ctx, "memory").Result()
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.SplitSeq(text, "\r\n") {
+		if value, ok := strings.CutPrefix(line, "used_memory:"); ok {
+			return strconv.ParseInt(value, 10, 64)
+		}
+	}
+	return 0, errors.New("redis did not tell its memory")
 }

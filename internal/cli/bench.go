@@ -29,16 +29,16 @@ type benchCommand struct {
 	Connections int           `placeholder:"256" help:"Connections of the load."`
 	Duration    time.Duration `placeholder:"10s" help:"How long to measure, after a short warm-up; overload takes 1m."`
 	Rate        float64       `placeholder:"N" help:"flash-sale, catalogue: so many orders a second, come what may, instead of as many as can be; streams: instead of 1000."`
-	Units       int64         `placeholder:"N" help:"flash-sale: units for sale, instead of more than a run can sell."`
-	Buyers      int64         `placeholder:"N" help:"flash-sale: so many orders, however long they take."`
+	Units       int64         `placeholder:"N" help:"flash-sale: units for sale, instead of more than a run can sell; mixed, storm: instead of 1000."`
+	Buyers      int64         `placeholder:"N" help:"flash-sale, mixed, storm: so many orders, however long they take."`
 	Rounds      int           `placeholder:"3" help:"Rounds of the suite, and of history."`
 	Pool        int           `placeholder:"N" help:"row-lock, unit-rows: its connections to the database, instead of the best of 1, 4, 16 and 64."`
 	Pending     int           `placeholder:"100000" help:"expiry-lag: orders that stay pending."`
-	Due         int           `placeholder:"10000" help:"expiry-lag: orders that come due, twice."`
+	Due         int           `placeholder:"10000" help:"expiry-lag: orders that come due; then as many, 10 000 at most, in one second."`
 	Orders      int           `placeholder:"5000000" help:"history: orders that there are already."`
 	DueWithin   time.Duration `placeholder:"10s" help:"expiry-lag: in which the first of these come due."`
 	Countdown   []string      `placeholder:"DRIVER" help:"expiry-lag: compare redis, keyspace, sql and inproc, each in a run of its own. May be given again."`
-	RedisURL    string        `group:"own" placeholder:"URL" help:"expiry-lag: a Redis for it. It is filled, so take none that is in use."`
+	Asynq       string        `placeholder:"FILE" help:"expiry-lag: the program of bench/asynq, to be compared with the countdowns."`
 	Crowd       int           `placeholder:"8192" help:"overload: connections, about as many as the desk lets wait, or more."`
 	Streams     int           `placeholder:"2000" help:"streams: open at a time."`
 
@@ -47,6 +47,7 @@ type benchCommand struct {
 	SandboxSecret string `group:"running" placeholder:"SECRET" help:"Its sandbox secret; overload sends no notices without it (HOLDFAST_SANDBOX_SECRET)."`
 
 	DatabaseURL string   `group:"own" placeholder:"URL" help:"Run on this server (postgres://…, mysql://…) instead of SQLite: each run makes a database of its own there and drops it; the one that is named stays as it is."`
+	RedisURL    string   `group:"own" placeholder:"URL" help:"With this Redis in front. It has to be empty: each run empties it again."`
 	ServeFlag   []string `group:"own" sep:"none" placeholder:"FLAG" help:"A further flag for it, such as --serve-flag=--batch-max=64. May be given again."`
 	Executable  string   `group:"own" placeholder:"FILE" help:"The program to start, instead of this one."`
 	Dir         string   `group:"own" placeholder:"FOLDER" help:"Where databases are made, instead of the folder for temporary files."`
@@ -89,7 +90,7 @@ func (c *benchCommand) Run(ctx context.Context, in *invocation) error {
 		Executable: c.Executable, DatabaseURL: c.DatabaseURL, ServeFlags: c.ServeFlag, Dir: c.Dir, Keep: c.Keep,
 		Connections: c.Connections, Crowd: c.Crowd, Duration: c.Duration, Rate: c.Rate, Rounds: c.Rounds, Units: c.Units,
 		Buyers: c.Buyers, Pool: c.Pool, Streams: c.Streams, Pending: c.Pending, Due: c.Due, DueWithin: c.DueWithin, Orders: c.Orders,
-		Countdowns: c.Countdown, RedisURL: c.RedisURL, Output: c.Output,
+		Countdowns: c.Countdown, Asynq: c.Asynq, RedisURL: c.RedisURL, Output: c.Output,
 	}
 	if c.URL != "" {
 		cfg, _, err := in.settings(settings{})

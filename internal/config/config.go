@@ -27,6 +27,7 @@ type Config struct {
 	DrainDelay    time.Duration
 	PayWindow     time.Duration
 	Countdown     string        // one of the Countdown constants
+	Gate          string        // one of the Gate constants
 	RemindBefore  time.Duration // 0: no reminders
 	TimeZone      *time.Location
 	LogFormat     string // LogAuto, LogText or LogJSON

@@ -52,7 +52,7 @@ func TestNothingSetIsTheDefault(t *testing.T) {
 	}
 	want := config.Config{
 		Listen: "127.0.0.1:8080", DatabaseURL: "sqlite:holdfast.db", Durability: "required", Providers: []string{"sandbox"},
-		PayWindow: 30 * time.Minute, RemindBefore: 5 * time.Minute, Countdown: "auto", TimeZone: time.UTC, LogFormat: "auto", TraceRatio: 0.01,
+		PayWindow: 30 * time.Minute, RemindBefore: 5 * time.Minute, Countdown: "auto", Gate: "auto", TimeZone: time.UTC, LogFormat: "auto", TraceRatio: 0.01,
 		BatchMax: 512, OpenQueue: 8192, OpenWait: time.Second, SettleQueue: 8192, StreamsMax: 4000, NumberBlock: 1000, NumbersReady: 20_000, URL: "http://127.0.0.1:8080",
 		EventRetention: 90 * 24 * time.Hour,
 		ProxyHeader:    "x-forwarded-for", CoolDownWithin: time.Hour, CoolDown: 15 * time.Minute, SessionIdle: 30 * time.Minute, SessionMax: 24 * time.Hour,
@@ -215,6 +215,7 @@ func TestEachSettingRefusesNonsense(t *testing.T) {
 		{"remind_before", "-5m", "must be 0s to 720h"},
 		{"countdown", "rediss", "must be one of auto, sql, redis, keyspace"},
 		{"countdown", "keyspace", "needs redis_url"},
+		{"gate", "redis", "must be one of auto, inproc, off"},
 		{"time_zone", "Local", "IANA name"},
 		{"log_format", "xml", "must be one of auto, text, json"},
 		{"log_level", "loud", "must be debug, info, warn or error"},

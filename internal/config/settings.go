@@ -146,6 +146,11 @@ func Settings() []Setting {
 			Help: "What names the orders whose time to pay is over: redis (sorted sets) or keyspace (keys that expire), or sql, which only looks at the record, every second. auto is redis where there is Redis, else this process' memory. The record is looked at in any case.",
 			read: text(func(c *Config) *string { return &c.Countdown }), check: checkCountdown,
 		},
+		oneOf("gate", func(c *Config) *string { return &c.Gate }, []string{GateAuto, GateInProcess, GateOff}, Setting{
+			Section: Desk, Default: GateAuto,
+			Help: "What refuses orders that cannot succeed before the record is asked: auto is Redis where there is Redis, else what this process " +
+				"knows; inproc is that in any case; off refuses nothing, so that the record decides about every order, which is slow when much is sold out.",
+		}),
 		duration("remind_before", func(c *Config) *time.Duration { return &c.RemindBefore }, 0, limits.PayWindowMax, Setting{
 			Section: Desk, Default: "5m",
 			Help: "How long before its deadline an unpaid order is told as order.expiring; 0s: never.",
@@ -342,6 +347,13 @@ const (
 	CountdownSQL      = "sql"
 	CountdownRedis    = "redis"
 	CountdownKeyspace = "keyspace"
+)
+
+// What stands in front of the record.
+const (
+	GateAuto      = "auto"
+	GateInProcess = "inproc"
+	GateOff       = "off"
 )
 
 func countdowns() []string {

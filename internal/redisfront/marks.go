@@ -12,12 +12,13 @@ import (
 )
 
 // Used keys are marked in a Bloom filter that all processes share: "no" is certain, "yes" means that the record has to be asked.
-// It is of a fixed size, 16 MB: with 6 000 000 keys one in a thousand unused keys is taken for a used one, with 20 000 000 one in
-// 25. It is cut into shards, one key of Redis each, so that a cluster shares them.
+// It is of a fixed size, 32 MB: with 6 000 000 keys one in 500 unused keys is taken for a used one, with 20 000 000 one in 50. Two bits
+// of a large filter cost half of what four of a smaller one do: each is a command of its own to Redis, and every order has its marks
+// written, every refusal has them read. It is cut into shards, one key of Redis each, so that a cluster shares them.
 const (
 	markShards  = 64
-	markBits    = 1 << 21 // of a shard
-	marksPerKey = 4
+	markBits    = 1<<22 - 128 // of a shard: with what Redis keeps beside them 512 kB, for which it has room of just this size
+	marksPerKey = 2
 	marksLast   = 96 * 60 * 60 // seconds: an epoch is older than 72 hours when nobody needs it any more
 	markedDays  = 4            // 72 hours, and a day for time zones
 	marksAtOnce = 4096         // keys marked in one go

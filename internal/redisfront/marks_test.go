@@ -40,6 +40,28 @@ func TestAKeyUsedOnOneProcessIsKnownToAll(t *testing.T) {
 	}
 }
 
+func TestMarksTakeTheRoomThatOperatorsCountOn(t *testing.T) {
+	s := testenv.StartRedis(t, testenv.Options{})
+	p := working(t, newRecord(), quick(s.URL()))
+	p.front.Using(keys(0, 20_000))
+	c := direct(t, s.URL())
+	shards, err := do(t, c, "KEYS", "used:*").AsStrSlice()
+	if err != nil || len(shards) == 0 {
+		t.Fatalf("got %d shards, %v", len(shards), err)
+	}
+	var room int64
+	for _, shard := range shards {
+		bytes, err := do(t, c, "MEMORY", "USAGE", shard).AsInt64()
+		if err != nil {
+			t.Fatal(err)
+		}
+		room += bytes
+	}
+	if room > 34<<20 {
+		t.Errorf("the marks take %d MB, want 32", room>>20)
+	}
+}
+
 func TestAfterAFlushNoKeyIsUnusedForCertain(t *testing.T) {
 	r := newRecord()
 	s := testenv.StartRedis(t, testenv.Options{})

@@ -176,7 +176,8 @@ type build struct {
 	progress func(products int)
 }
 
-// prepare makes the shards of the marks, which vanish by themselves should this epoch die.
+// prepare makes the shards of the marks, which vanish by themselves should this epoch die. Their last bit comes first: a shard that
+// grew with its marks would be given twice the room it needs.
 func (b *build) prepare(ctx context.Context) error {
 	if b.opt.Alone {
 		return nil
@@ -184,7 +185,7 @@ func (b *build) prepare(ctx context.Context) error {
 	var commands rueidis.Commands
 	for shard := range markShards {
 		key := marksKey(b.epoch, shard)
-		commands = append(commands, b.c.B().Setbit().Key(key).Offset(wholeBit).Value(0).Build(),
+		commands = append(commands, b.c.B().Setbit().Key(key).Offset(markBits-1).Value(0).Build(),
 			b.c.B().Expire().Key(key).Seconds(marksLast).Build())
 	}
 	return b.doAll(ctx, commands)

@@ -69,12 +69,15 @@ func (f *front) changing(c *ledger.Changes) {
 // alone reports whether a record is written by one process only.
 func alone(cfg config.Config) bool { return strings.HasPrefix(cfg.DatabaseURL, "sqlite:") }
 
-// over gives the gate that orders go through.
-func (f *front) over(own *inproc.Gate) checkout.Gate {
-	if f == nil {
+// gate gives the one that orders go through. Whichever it is, Redis is told of commits: other processes may have another.
+func (s *Server) gate(own *inproc.Gate) checkout.Gate {
+	switch {
+	case s.cfg.Gate == config.GateOff:
+		return checkout.NoGate{}
+	case s.cfg.Gate == config.GateInProcess || s.front == nil:
 		return own
 	}
-	return f.gate
+	return s.front.gate
 }
 
 // limits gives the limiter that requests are counted by.

@@ -174,7 +174,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	holder := fmt.Sprintf("%s:%d:%d", host, os.Getpid(), clock().UnixNano())
 	numberer := s.numberer(holder)
 	s.desk = &checkout.Desk{
-		Record: record{s.store}, Gate: s.front.over(gate), Buyers: buyers, Numbers: numberer, Clock: clock, Observe: s.metrics.Ordered,
+		Record: record{s.store}, Gate: s.gate(gate), Buyers: buyers, Numbers: numberer, Clock: clock, Observe: s.metrics.Ordered,
 	}
 	if s.store.Shared() {
 		orders = inproc.Uncached{}
