@@ -213,6 +213,9 @@ func (s *snapshot) speaks() *dialect { return s.s.dialect }
 
 func (s *snapshot) query(ctx context.Context, query string, args ...any) (*rows, error) {
 	s.s.statements.count(query)
+	if s.s.watched != nil {
+		s.s.watched(ctx, s.conn, query, args)
+	}
 	found, err := s.conn.QueryContext(ctx, s.s.spelt(query), args...) //nolint:rowserrcheck // whoever reads them does
 	if err != nil {
 		return nil, classify(err)
