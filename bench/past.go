@@ -85,7 +85,7 @@ const (
 	pastLog  = `INSERT INTO event_log (position, event_id)
 	    SELECT (SELECT pruned FROM log_head) + ROW_NUMBER() OVER (ORDER BY id), id FROM outbox ORDER BY id`
 
-	pastNumbers = `INSERT INTO number_days (day, next) VALUES ({date}, {orders} + 1)`
+	pastNumbers = `INSERT INTO number_days (day, next, used) VALUES ({date}, {orders} + 1, {used})`
 	pastOrders  = `INSERT INTO orders (order_no, user_id, status, currency, total_amount, created_at, pay_by, paid_at, closed_at,
 	    close_reason, paid_late, reminded, version, events, metadata)
 	    SELECT {day} + i, CASE WHEN k % 10 = 3 THEN CONCAT('regular-', k % {regulars}) ELSE CONCAT('u-', k * 7919 % {users}) END,
@@ -191,10 +191,14 @@ func (p *past) words(more ...string) *strings.Replacer {
 // wordsOf are what stands in the statements of a day.
 func (p *past) wordsOf(d pastDay) *strings.Replacer {
 	day := d.date * 10_000_000_000
+	used := "NULL" // a day is counted when it is over everywhere on earth
+	if d.before+d.orders < p.orders {
+		used = fmt.Sprint(d.orders)
+	}
 	return p.words(
 		"{date}", fmt.Sprint(d.date), "{orders}", fmt.Sprint(d.orders), "{day}", fmt.Sprint(day), "{before}", fmt.Sprint(d.before),
 		"{start}", fmt.Sprint(d.start.UnixMilli()), "{step}", fmt.Sprint(max(1, (20*time.Hour).Milliseconds()/int64(d.orders))),
-		"{settled}", fmt.Sprint(p.orders-p.pending()),
+		"{used}", used, "{settled}", fmt.Sprint(p.orders-p.pending()),
 		"{k}", fmt.Sprintf("(o.order_no - %d)", day+1-int64(d.before)),
 		"{number}", fmt.Sprintf("CONCAT('%d', SUBSTR(CONCAT(10000000 + o.order_no - %d, ''), 2))", d.date, day),
 		"{today}", fmt.Sprintf("o.order_no > %d AND o.order_no <= %d", day, day+int64(d.orders)),

@@ -22,6 +22,8 @@ type Record interface {
 	Now(ctx context.Context) (time.Time, error)
 	Order(ctx context.Context, no order.Number) (*order.Order, error)
 	Orders(ctx context.Context, f OrderFilter) ([]*order.Order, error)
+	// OrdersEnd settles how far a page looks: the lowest number that it may look at, for Until; 0: as far as the list goes.
+	OrdersEnd(ctx context.Context, f OrderFilter) (order.Number, error)
 	Shelf(ctx context.Context, id product.ID) (Shelf, error)
 	Shelves(ctx context.Context, after product.ID, limit int) ([]Shelf, error)
 	User(ctx context.Context, id user.ID) (*user.User, error)
@@ -87,6 +89,7 @@ type OrderFilter struct {
 	Status       order.Status // "": any
 	CreatedAfter time.Time    // zero: any time; exclusive
 	Before       order.Number // 0: from the newest; exclusive
+	Until        order.Number // 0: to the oldest; inclusive
 	Limit        int
 }
 

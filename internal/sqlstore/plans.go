@@ -113,24 +113,31 @@ func (s *Store) Plans(ctx context.Context) (plans []Plan, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { s.watched = nil }()
 	for _, l := range looks(now) {
-		seen := map[string]bool{}
-		var failed error
-		s.watched = func(ctx context.Context, on explainer, query string, args []any) {
-			if seen[query] || failed != nil {
-				return
-			}
-			seen[query] = true
-			var steps string
-			steps, failed = s.explain(ctx, on, query, args...)
-			plans = append(plans, Plan{l.name, steps})
-		}
-		if err := errors.Join(l.look(ctx, s), failed); err != nil {
+		some, err := s.plansOf(ctx, l)
+		if err != nil {
 			return nil, fmt.Errorf("plan of %s: %w", l.name, err)
 		}
+		plans = append(plans, some...)
 	}
 	return plans, nil
+}
+
+// plansOf makes a look, and has each of its queries explained before.
+func (s *Store) plansOf(ctx context.Context, l looked) (plans []Plan, err error) {
+	seen := map[string]bool{}
+	var failed error
+	s.watched = func(ctx context.Context, on explainer, query string, args []any) {
+		if seen[query] || failed != nil {
+			return
+		}
+		seen[query] = true
+		var steps string
+		steps, failed = s.explain(ctx, on, query, args...)
+		plans = append(plans, Plan{l.name, steps})
+	}
+	defer func() { s.watched = nil }()
+	return plans, errors.Join(failed, l.look(ctx, s))
 }
 
 // explainer is where a query is made: its plan depends on the session's settings.
