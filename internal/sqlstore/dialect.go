@@ -59,14 +59,6 @@ type dialect struct {
 	statementMax time.Duration // how long a statement may take, from sending it to its answer; 0: no limit
 }
 
-// newestOf is ofUser where orders is found by the index on users, newest first.
-func newestOf(orders func(user string) (with, source string)) func(string, int64, int64) (with, source, newestFirst string, args []any) {
-	return func(id string, before, until int64) (with, source, newestFirst string, args []any) {
-		with, source = orders("= ?")
-		return with, source, `order_no DESC`, []any{before, until, id}
-	}
-}
-
 // spellings keeps texts as a dialect spells them. They are bounded in number, as prepared statements are.
 type spellings struct{ by sync.Map }
 

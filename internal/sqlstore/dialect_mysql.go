@@ -63,7 +63,11 @@ var mysqlDialect = dialect{
 	everyStatus: true,
 	present:     `SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?`,
 
-	orders: mysqlOrders, ofUser: newestOf(mysqlOrders),
+	orders: mysqlOrders,
+	ofUser: func(id string, before, until int64) (with, source, newestFirst string, args []any) {
+		with, source = mysqlOrders("= ?")
+		return with, source, `order_no DESC`, []any{before, until, id}
+	},
 	numberText: `CONCAT(orders.order_no DIV 10000000000, CASE WHEN orders.order_no % 10000000000 < 10000000
 		THEN LPAD(orders.order_no % 10000000000, 7, '0') ELSE orders.order_no % 10000000000 END)`,
 

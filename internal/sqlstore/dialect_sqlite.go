@@ -50,7 +50,12 @@ var sqliteDialect = dialect{
 
 	// The index on users is one by segments (see the schema): segments names those that hold orders, each found by one step in the
 	// primary key.
-	orders: sqliteOrders, ofUser: newestOf(sqliteOrders),
+	orders: sqliteOrders,
+	ofUser: func(id string, before, until int64) (with, source, newestFirst string, args []any) {
+		with, source = sqliteOrders("= ?")
+		source += ` AND orders.order_no < ? AND orders.order_no >= ?` // a segment may reach beyond them
+		return with, source, `order_no DESC`, []any{before, until, id, before, until}
+	},
 	numberText: `(orders.order_no / 10000000000) || printf('%07d', orders.order_no % 10000000000)`,
 
 	events: insertEvents(nextEventsSQLite),
