@@ -88,7 +88,7 @@ func mysqlOrders(user string) (with, source string) {
 var mysqlSnapshot = []string{`SET TRANSACTION ISOLATION LEVEL REPEATABLE READ`, `START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY`}
 
 // mysqlMigrations names the lock by the database: names of locks are the whole server's.
-const mysqlMigrations = `CONCAT('holdfast ', MD5(DATABASE()))`
+const mysqlMigrations = `CONCAT('holdfast ', LEFT(SHA2(DATABASE(), 256), 32))`
 
 // mysqlNow is the time at which a statement began; not UNIX_TIMESTAMP, which ends in 2038 on some.
 const mysqlNow = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000`
