@@ -80,7 +80,7 @@ var (
 	}
 	onMySQL = &dialect{
 		title: "MySQL", folder: "mysql", text: "CHAR", eventID: "NULL", lastID: "LAST_INSERT_ID()", skips: true,
-		hash: "UNHEX(MD5(o.order_no))", keyName: "`key`",
+		hash: "LEFT(UNHEX(SHA2(o.order_no, 256)), 16)", keyName: "`key`",
 		// A recursion of the two ends after 1 000 rows unless a setting, which each calls otherwise, lets it go on.
 		series: `(WITH RECURSIVE k (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM k WHERE i < 999)
 		    SELECT 1000 * a.i + b.i + 1 AS i FROM k AS a CROSS JOIN k AS b WHERE 1000 * a.i + b.i < ?) AS series`,
