@@ -148,8 +148,11 @@ type explainer interface {
 // explain gives a line for each step.
 func (s *Store) explain(ctx context.Context, on explainer, text string, args ...any) (string, error) {
 	word := `EXPLAIN `
-	if s.dialect.name == "sqlite" {
+	switch s.dialect.name {
+	case "sqlite":
 		word = `EXPLAIN QUERY PLAN `
+	case "mysql":
+		word = `EXPLAIN FORMAT=TRADITIONAL ` // MySQL would draw a tree
 	}
 	rows, err := on.QueryContext(ctx, word+s.spelt(text), args...)
 	if err != nil {
