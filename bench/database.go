@@ -34,6 +34,8 @@ type dialect struct {
 	numbered  bool     // placeholders are $1, $2, … and not ?
 	text      string   // the type that makes a text of a number
 	eventID   string   // a new id for the outbox; NULL: the table gives one
+	hash      string   // 16 bytes as those of an idempotency key, of an order o
+	keyName   string   // the column of those
 	lastID    string   // the id that this session's last insert was given
 	returning bool     // an UPDATE can return a row
 	skips     bool     // it has FOR UPDATE SKIP LOCKED
@@ -55,6 +57,7 @@ type target struct{ bar, goal float64 }
 var (
 	onSQLite = &dialect{
 		title: "SQLite", folder: "sqlite", text: "TEXT", eventID: "NULL", lastID: "last_insert_rowid()", returning: true,
+		hash: "randomblob(16)", keyName: "key",
 		series:  "(WITH RECURSIVE series (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM series WHERE i < ?) SELECT i FROM series)",
 		version: "SELECT sqlite_version()",
 		transient: func(err error) bool {
@@ -65,7 +68,7 @@ var (
 	}
 	onPostgres = &dialect{
 		title: "PostgreSQL", folder: "postgres", numbered: true, text: "TEXT", eventID: "nextval('outbox_ids')", lastID: "lastval()",
-		returning: true, skips: true,
+		hash: "decode(md5(CAST(o.order_no AS TEXT)), 'hex')", keyName: "key", returning: true, skips: true,
 		series:  "generate_series(1, CAST(? AS bigint)) AS series (i)",
 		settle:  []string{"VACUUM (ANALYZE)"},
 		version: "SHOW server_version", drop: "DROP DATABASE %s WITH (FORCE)",
@@ -77,10 +80,11 @@ var (
 	}
 	onMySQL = &dialect{
 		title: "MySQL", folder: "mysql", text: "CHAR", eventID: "NULL", lastID: "LAST_INSERT_ID()", skips: true,
+		hash: "LEFT(UNHEX(SHA2(o.order_no, 256)), 16)", keyName: "`key`",
 		// A recursion of the two ends after 1 000 rows unless a setting, which each calls otherwise, lets it go on.
 		series: `(WITH RECURSIVE k (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM k WHERE i < 999)
 		    SELECT 1000 * a.i + b.i + 1 AS i FROM k AS a CROSS JOIN k AS b WHERE 1000 * a.i + b.i < ?) AS series`,
-		settle:  []string{"ANALYZE TABLE orders, order_lines, order_transitions, payments, stock, stock_ledger, products"},
+		settle:  []string{"ANALYZE TABLE orders, order_lines, order_transitions, payments, refunds, stock, stock_ledger, products, outbox, event_log, idempotency_keys"},
 		version: "SELECT version()", drop: "DROP DATABASE %s",
 		transient: func(err error) bool { // lock wait timeout, deadlock, record changed since it was read
 			var failure *mysql.MySQLError

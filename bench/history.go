@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"net/url"
 	"os/exec"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -16,15 +14,19 @@ import (
 const (
 	historyScenario = "history"
 
-	lookTimes = 20 // each list is asked for so often, and the slowest counts
+	lookTimes  = 20              // each list is asked for so often, and the slowest counts
+	lookLimit  = "200"           // the longest page there is
+	lookBurst  = 2000            // orders whose events the looks are to judge
+	lookLate   = 2 * time.Minute // for the looks to come to them
+	lookRecent = time.Minute     // what lists of lately look back
 
 	figureHistoryRatio = "flash-sale with the history ÷ without"
 	figureSlowestList  = "slowest list"
-	figureSlowestAudit = "slowest window look, at most"
+	figureSlowestAudit = "slowest look of an auditor"
 )
 
-// history is whether a record that has grown for years is as quick as a new one: the same flash sale on both in turns, then
-// lists and looks at what is long over, and at the end the whole audit.
+// history is whether a record that has grown for years is as quick as a new one: lists and looks at what is long over, the same flash
+// sale on both in turns, the lists again, and at the end the whole audit.
 func (r *runner) history(ctx context.Context) (result *Result, err error) {
 	old, err := r.newStand()
 	if err != nil {
@@ -36,6 +38,18 @@ func (r *runner) history(ctx context.Context) (result *Result, err error) {
 		return nil, err
 	}
 	past, err := r.makePast(ctx, old, database)
+	if err != nil {
+		return nil, err
+	}
+	lists := slowest{}
+	var looks audited
+	_, err = r.onPast(ctx, old, database, func(ctx context.Context, s *stand) (_ *Result, err error) {
+		if err := r.lookBack(ctx, s, past, lists); err != nil {
+			return nil, err
+		}
+		looks, err = r.lookAlong(ctx, s, past, database)
+		return nil, err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -62,24 +76,12 @@ func (r *runner) history(ctx context.Context) (result *Result, err error) {
 	result.figure("loaded within", past.took.Seconds(), "s")
 	result.figure("without the history", middle(without).PerSecond, "orders/s")
 	result.figure(figureHistoryRatio, median(ratios(with, without)), "")
+	looks.tell(result)
 	_, err = r.onPast(ctx, old, database, func(ctx context.Context, s *stand) (*Result, error) {
-		if err := r.lookBack(ctx, s, past, result); err != nil {
+		if err := r.lookBack(ctx, s, past, lists); err != nil {
 			return nil, err
 		}
-		r.progress.stage("history: looks of the auditor")
-		slowest, err := slowestLook(ctx, s.shop)
-		for tries := 0; errors.Is(err, errNotLooked) && tries < 50; tries++ { // it looks every second
-			select {
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			case <-time.After(100 * time.Millisecond):
-			}
-			slowest, err = slowestLook(ctx, s.shop)
-		}
-		if err != nil {
-			return nil, err
-		}
-		result.figure(figureSlowestAudit, milliseconds(slowest), "ms")
+		lists.tell(result, past)
 		if result.Plans, err = r.plans(ctx, database); err != nil {
 			return nil, err
 		}
@@ -150,57 +152,31 @@ func middle(results []*Result) *Result {
 	return best
 }
 
-// lookBack asks for lists of what is long over.
-func (r *runner) lookBack(ctx context.Context, s *stand, past *past, result *Result) error {
-	slowest := 0.0
-	for _, look := range past.looks() {
+// slowest is the longest time of each list, by its name.
+type slowest map[string]time.Duration
+
+func (s slowest) tell(result *Result, past *past) {
+	longest := time.Duration(0)
+	for _, look := range past.looks(time.Now()) {
+		result.figure(fmt.Sprintf("%s, slowest of %d", look.name, 2*lookTimes), milliseconds(s[look.name]), "ms")
+		longest = max(longest, s[look.name])
+	}
+	result.figure(figureSlowestList, milliseconds(longest), "ms")
+}
+
+// lookBack asks for lists of what is long over, and of lately.
+func (r *runner) lookBack(ctx context.Context, s *stand, past *past, longest slowest) error {
+	for _, look := range past.looks(time.Now()) {
 		r.progress.stage("history: %s", look.name)
-		longest := time.Duration(0)
 		for range lookTimes {
 			path, at := look.path(), time.Now()
 			if _, err := s.shop.raw(ctx, "GET", path, nil); err != nil {
 				return fmt.Errorf("GET %s: %w", path, err)
 			}
-			longest = max(longest, time.Since(at))
+			longest[look.name] = max(longest[look.name], time.Since(at))
 		}
-		result.figure(look.name+fmt.Sprintf(", slowest of %d", lookTimes), milliseconds(longest), "ms")
-		slowest = max(slowest, milliseconds(longest))
 	}
-	result.figure(figureSlowestList, slowest, "ms")
 	return nil
-}
-
-var errNotLooked = errors.New("the auditor has not looked")
-
-// slowestLook is how long the auditor's slowest look took at most since the server's start: the bound of its histogram's last bucket
-// that is not empty, or the time of all looks if that is less. The server tells no more.
-func slowestLook(ctx context.Context, s *shop) (time.Duration, error) {
-	const name = "holdfast_auditor_look_seconds"
-	text, err := s.raw(ctx, "GET", "/metrics", nil)
-	if err != nil {
-		return 0, fmt.Errorf("GET /metrics: %w", err)
-	}
-	bound, counted, looks := math.Inf(1), 0.0, 0.0
-	for line := range strings.Lines(string(text)) {
-		var le string
-		var n float64
-		if read, _ := fmt.Sscanf(line, name+"_bucket{le=%q} %g", &le, &n); read == 2 && n > counted {
-			if bound, err = strconv.ParseFloat(le, 64); err != nil {
-				return 0, fmt.Errorf("a bucket of %s: %w", name, err)
-			}
-			counted = n
-		}
-		if read, _ := fmt.Sscanf(line, name+"_sum %g", &n); read == 1 {
-			bound = min(bound, n)
-		}
-		if read, _ := fmt.Sscanf(line, name+"_count %g", &n); read == 1 {
-			looks = n
-		}
-	}
-	if looks == 0 {
-		return 0, errNotLooked
-	}
-	return time.Duration(bound * float64(time.Second)), nil
 }
 
 // plans are those of Holdfast's own lists, which only it knows: a hidden mode of the same binary shows them.
@@ -222,35 +198,47 @@ type look struct {
 	path func() string
 }
 
-func (p *past) looks() []look {
-	orders := func(name string, query ...string) look {
+func (p *past) looks(now time.Time) []look {
+	list := func(name, path string, query ...string) look {
+		values := url.Values{"limit": {lookLimit}}
+		for i := 0; i < len(query); i += 2 {
+			values.Set(query[i], query[i+1])
+		}
+		return look{name, func() string { return path + "?" + values.Encode() }}
+	}
+	orders := func(name string, query ...string) look { return list(name, "/v1/orders", query...) }
+	of := func(name string, user func(k int) string, query ...string) look {
 		return look{name, func() string {
-			values := url.Values{"limit": {"50"}}
-			for i := 0; i < len(query); i += 2 {
-				value := query[i+1]
-				if query[i] == "user_id" {
-					value = p.user(rand.IntN(p.orders))
-				}
-				values.Set(query[i], value)
-			}
-			return "/v1/orders?" + values.Encode()
+			return orders(name, append(query, "user_id", user(rand.IntN(p.orders)))...).path()
 		}}
 	}
 	order := func(name, suffix string) look {
 		return look{name, func() string { return "/v1/orders/" + p.number(rand.IntN(p.orders)) + suffix }}
 	}
-	middle := wireTime(p.day(historyDays / 2).start)
+	middle, lately := wireTime(p.day(historyDays/2).start), wireTime(now.Add(-lookRecent))
 	return []look{
 		orders("newest orders"),
 		orders("orders pending", "status", "pending"),
 		orders("orders paid", "status", "paid"),
 		orders("orders expired", "status", "expired"),
-		orders("orders refunded, of which there is none", "status", "refunded"),
-		orders("orders of a user", "user_id", ""),
-		orders("orders of a user, fulfilled", "user_id", "", "status", "fulfilled"),
+		orders("orders refunded, which are rare", "status", "refunded"),
+		of("orders of a user", p.user),
+		of("orders of a regular", p.regular),
+		of("orders of a regular, refunded", p.regular, "status", "refunded"),
+		of("orders of a regular, lately", p.regular, "created_after", lately),
 		orders("orders since a day", "created_after", middle),
 		orders("orders since a day, cancelled", "created_after", middle, "status", "cancelled"),
+		orders("orders since a day, refunded", "created_after", middle, "status", "refunded"),
+		orders("orders of lately", "created_after", lately),
+		orders("orders of lately, paid", "created_after", lately, "status", "paid"),
 		order("an old order", ""),
 		order("payments of an old order", "/payments"),
+		{"events of an order", func() string { return "/v1/events?order_no=" + p.number(rand.IntN(p.orders)) }},
+		list("first events", "/v1/events"),
+		list("events, paid", "/v1/events", "types", "order.paid"),
+		list("events of money that came late, of which there are none", "/v1/events", "types", "payment.late,refund.due"),
+		list("products", "/v1/products"),
+		list("numbers of days", "/v1/numbers"),
+		list("keys", "/v1/keys"),
 	}
 }

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"database/sql"
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -28,20 +29,28 @@ func TestAPastIsTheSameOnEachDatabase(t *testing.T) {
 				want int64
 			}{
 				{`SELECT COUNT(*) FROM orders`, orders},
-				{`SELECT COUNT(DISTINCT user_id) FROM orders`, orders},
-				{`SELECT COUNT(*) FROM orders WHERE status = 'cancelled'`, orders / 20},
-				{`SELECT MIN(order_no) FROM orders`, 20260803_0000000001},
-				{`SELECT MAX(order_no) FROM orders`, 20260812_0000001230},
+				{`SELECT COUNT(DISTINCT user_id) FROM orders`, 11_211},
+				{`SELECT COUNT(*) FROM orders WHERE status = 'pending'`, 123},
+				{`SELECT COUNT(*) FROM orders WHERE status = 'cancelled'`, 612},
+				{`SELECT COUNT(*) FROM orders WHERE status = 'expired'`, 3056},
+				{`SELECT COUNT(*) FROM orders WHERE status = 'refunded'`, 12},
+				{`SELECT MIN(order_no) FROM orders`, 20260812_0000000001},
+				{`SELECT MAX(order_no) FROM orders`, 20261119_0000000124},
 				{`SELECT COUNT(*) FROM order_lines`, orders},
-				{`SELECT COUNT(*) FROM order_transitions`, 29_009},
-				{`SELECT COUNT(*) FROM payments`, 8_638},
-				{`SELECT COUNT(*) FROM stock_ledger`, historyProducts + 2*orders},
-				{`SELECT SUM(version) FROM stock`, historyProducts + 2*orders},
-				{`SELECT SUM(sold) FROM stock`, 8_638},
-				{`SELECT SUM(held) FROM stock`, 0},
-				{`SELECT MAX(version) FROM stock_ledger`, 27},
-				{`SELECT pruned FROM log_head`, 29_009 + historyProducts},
-				{`SELECT SUM(order_no % 1009 * (pay_by % 1013)) FROM orders`, 3_136_295_578},
+				{`SELECT COUNT(*) FROM order_transitions`, 28_844},
+				{`SELECT COUNT(*) FROM payments`, 8_554},
+				{`SELECT COUNT(*) FROM refunds`, 12},
+				{`SELECT COUNT(*) FROM idempotency_keys`, 618},
+				{`SELECT COUNT(*) FROM stock_ledger`, 34_574},
+				{`SELECT SUM(version) FROM stock`, 34_574},
+				{`SELECT SUM(sold) FROM stock`, 8_554},
+				{`SELECT SUM(held) FROM stock`, 123},
+				{`SELECT COUNT(*) FROM outbox`, 4_010},
+				{`SELECT COUNT(DISTINCT subject) FROM outbox o JOIN event_log l ON l.event_id = o.id WHERE o.subject = '202611190000001'`, 1},
+				{`SELECT pruned FROM log_head`, 59_408},
+				{`SELECT position FROM log_head`, 63_418},
+				{`SELECT MAX(position) FROM event_log`, 63_418},
+				{`SELECT SUM(order_no % 1009 * (pay_by % 1013)) FROM orders`, 3_103_915_076},
 			} {
 				var got int64
 				if err := db.QueryRowContext(t.Context(), c.what).Scan(&got); err != nil || got != c.want {
@@ -49,6 +58,26 @@ func TestAPastIsTheSameOnEachDatabase(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The number of every order is known without asking the database, at the edges of days too.
+func TestThePlaceOfAnOrderTellsItsNumber(t *testing.T) {
+	for _, orders := range []int{1, 7, 100, 101, 12_345} {
+		past := newPast(onSQLite, orders, time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC))
+		k := 0
+		for n := range historyDays {
+			d := past.day(n)
+			for i := range d.orders {
+				if got, want := past.number(k), fmt.Sprintf("%d%07d", d.date, i+1); got != want {
+					t.Fatalf("%d orders: the number of the one at %d: got %s, want %s", orders, k, got, want)
+				}
+				k++
+			}
+		}
+		if k != orders {
+			t.Errorf("got %d orders, want %d", k, orders)
+		}
 	}
 }
 

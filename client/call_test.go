@@ -381,6 +381,29 @@ func TestListsGoOnToTheirEnd(t *testing.T) {
 	}
 }
 
+// A page of the log may have nothing of the types that are wanted; the end is an empty page that leaves the cursor where it is.
+func TestEmptyPagesBeforeTheEndOfTheLogAreGoneThrough(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		at, _ := strconv.Atoi(r.URL.Query().Get("cursor"))
+		data := ""
+		if at == 2 {
+			data = `{"id":"order:1:1"}`
+		}
+		_, _ = fmt.Fprintf(w, `{"data":[%s],"next_cursor":"%d"}`, data, min(at+1, 4))
+	}))
+	defer server.Close()
+	var got []string
+	for e, err := range newClient(t, server.URL, Options{}).ListEvents(t.Context(), EventFilter{Types: []string{"order.paid"}}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, e.ID)
+	}
+	if want := []string{"order:1:1"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 func TestTheDesksClockIsFoundByItsAnswers(t *testing.T) {
 	for _, ahead := range []time.Duration{0, -300 * time.Millisecond, 90*time.Second + 400*time.Millisecond, -time.Hour} {
 		synctest.Test(t, func(t *testing.T) {

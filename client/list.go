@@ -38,7 +38,9 @@ func list[T any](ctx context.Context, c *Client, operation, path string, filter 
 					return
 				}
 			}
-			if page.NextCursor == nil || len(page.Data) == 0 { // the log of events has no last page, but an empty one
+			// A page may be empty before the end, when little of what was looked through is wanted; the log of events has no last
+			// page, but an empty one that leaves the cursor where it is.
+			if page.NextCursor == nil || len(page.Data) == 0 && *page.NextCursor == query.Get("cursor") {
 				return
 			}
 			query.Set("cursor", *page.NextCursor)

@@ -32,6 +32,8 @@ type Record interface {
 	Reads
 	Now(ctx context.Context) (time.Time, error)
 	Orders(ctx context.Context, f OrderFilter) ([]*order.Order, error)
+	// OrdersEnd settles how far a page looks: the lowest number that it may look at, for Until; 0: as far as the list goes.
+	OrdersEnd(ctx context.Context, f OrderFilter) (order.Number, error)
 	Shelves(ctx context.Context, after product.ID, limit int) ([]Shelf, error)
 	// NumberDays gives the days before one on which numbers were granted, newest first.
 	NumberDays(ctx context.Context, before order.Day, limit int) ([]NumberDay, error)
@@ -93,6 +95,7 @@ type OrderFilter struct {
 	Status       order.Status // "": any
 	CreatedAfter time.Time    // zero: any time; exclusive
 	Before       order.Number // 0: from the newest; exclusive
+	Until        order.Number // 0: to the oldest; inclusive
 	Limit        int
 }
 

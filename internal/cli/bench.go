@@ -19,6 +19,7 @@ const (
 	serveUnitRows = "serve-unit-rows"
 
 	showPlans = "show-plans" // what history asks of the record that it made
+	lookAlong = "look-along" // and who goes along with it, as an auditor does
 )
 
 type benchCommand struct {
@@ -78,8 +79,11 @@ func (c *benchCommand) Run(ctx context.Context, in *invocation) error {
 			Scenario: strings.TrimPrefix(c.Scenario, "serve-"), Listen: c.Listen, Database: c.Database, Pool: c.Pool,
 		}, in.Stdout)
 	}
-	if c.Scenario == showPlans {
+	switch c.Scenario {
+	case showPlans:
 		return c.showPlans(ctx, in.Stdout)
+	case lookAlong:
+		return c.lookAlong(ctx, in.Stdout)
 	}
 	if err := c.check(); err != nil {
 		return failure{exitUsage, err}
@@ -112,6 +116,19 @@ func (c *benchCommand) showPlans(ctx context.Context, out io.Writer) error {
 		fmt.Fprintf(out, "%s\n    %s\n", p.Look, strings.ReplaceAll(p.Steps, "\n", "\n    "))
 	}
 	return nil
+}
+
+// lookAlong tells each look on a line of its own until it is told to end.
+func (c *benchCommand) lookAlong(ctx context.Context, out io.Writer) error {
+	err := server.LookAlong(ctx, c.Database, func(l server.Look) error {
+		_, err := fmt.Fprintf(out, `{"took_ms":%.3f,"entries":%d,"orders":%d,"products":%d,"compared":%t,"wrong":%d}`+"\n",
+			float64(l.Took)/float64(time.Millisecond), l.Entries, l.Orders, l.Products, l.Compared, len(l.Wrong))
+		return err
+	})
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }
 
 // check says what to run instead of a scenario that there is not.

@@ -137,6 +137,10 @@ func (emptyRecord) Order(context.Context, order.Number) (*order.Order, error) {
 	return nil, fault.ErrNotFound
 }
 
+func (emptyRecord) OrdersEnd(context.Context, checkout.OrderFilter) (order.Number, error) {
+	return 0, nil
+}
+
 func (emptyRecord) Orders(context.Context, checkout.OrderFilter) ([]*order.Order, error) {
 	return nil, nil
 }

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"encoding/binary"
 	"errors"
 	"net/http"
 	"slices"
@@ -180,16 +179,24 @@ func (s *Server) listOrders(x *exchange) error {
 	if err := x.mine(filter.UserID, "user"); err != nil {
 		return err
 	}
+	var err error
+	if filter.Until, err = s.desk.Record.OrdersEnd(x.ctx, filter); err != nil {
+		return err
+	}
 	orders, err := s.desk.Record.Orders(x.ctx, filter)
 	if err != nil {
 		return err
 	}
-	var next []byte
+	next := filter.Until
 	if len(orders) == filter.Limit {
 		orders = orders[:filter.Limit-1]
-		next = binary.BigEndian.AppendUint64(nil, uint64(orders[len(orders)-1].Number))
+		next = orders[len(orders)-1].Number
 	}
-	x.page(len(orders), bound, next, func(b []byte, i int) []byte { return orders[i].AppendJSON(b, x.now) })
+	var place []byte
+	if next != 0 {
+		place = placeOf(int64(next))
+	}
+	x.page(len(orders), bound, place, func(b []byte, i int) []byte { return orders[i].AppendJSON(b, x.now) })
 	return nil
 }
 

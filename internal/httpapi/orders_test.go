@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"database/sql"
 	"fmt"
 	"net/http"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/apikey"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
+	"github.com/holdfast-oms/holdfast/internal/limits"
 	"github.com/holdfast-oms/holdfast/internal/order"
 )
 
@@ -311,4 +313,49 @@ func TestLostAnswerIsFoundByItsKey(t *testing.T) {
 	if got := read[api.Order](d, a); got.Status != api.OrderPending || got.OrderNo != no.String() {
 		t.Errorf("replayed as %+v, want the order as it was placed", got)
 	}
+}
+
+// Of a list whose orders no index finds a page looks through so many and no more; it goes on from there, and in the end nothing is
+// missed: here two orders whose numbers were taken long before they were placed.
+func TestALookForOrdersOfLatelyIsBoundedAndMissesNothing(t *testing.T) {
+	d := newDesk(t)
+	d.offer("sku-1", 10)
+	late := []string{d.placed("a", "u-1", "sku-1").OrderNo, d.placed("b", "u-1", "sku-1").OrderNo}
+	d.fillOrders(2*limits.OrdersScanned + limits.OrdersScanned/2)
+	for _, c := range []struct {
+		about, query string
+		pages        int
+	}{
+		{"of lately", "created_after=2026-01-01T00:00:00Z", 3},
+		{"of lately, pending", "status=pending&created_after=2026-01-01T00:00:00Z", 1}, // an index finds these
+		{"of a user in a status", "user_id=u-1&status=pending", 2*limits.OrdersScanned/limits.UserOrdersScanned + 6},
+	} {
+		var got []string
+		pages := 0
+		for cursor := ""; ; {
+			page := read[api.Page[api.Order]](d, d.get("/v1/orders?"+c.query+cursor, apikey.OrdersRead))
+			for _, o := range page.Data {
+				got = append(got, o.OrderNo)
+			}
+			if pages++; page.NextCursor == nil || pages > 100 {
+				break
+			}
+			cursor = "&cursor=" + *page.NextCursor
+		}
+		if want := []string{late[1], late[0]}; !slices.Equal(got, want) || pages != c.pages {
+			t.Errorf("%s: got %v on %d pages, want %v on %d", c.about, got, pages, want, c.pages)
+		}
+	}
+}
+
+// fillOrders puts orders of u-1 that were placed in 1970 behind the last one's number, all at once.
+func (d *desk) fillOrders(n int) {
+	d.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+d.file)
+	d.must(err)
+	defer db.Close() //nolint:errcheck // committed
+	_, err = db.ExecContext(d.t.Context(), `INSERT INTO orders (order_no, user_id, status, currency, total_amount, created_at, pay_by, paid_at,
+		close_reason, paid_late, reminded, version, events, metadata) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+		SELECT (SELECT MAX(order_no) FROM orders) + i, 'u-1', 'paid', 'CNY', 1, 1, 2, 1, '', 0, 0, 1, 1, '{}' FROM n`, n)
+	d.must(err)
 }

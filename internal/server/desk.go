@@ -124,6 +124,39 @@ func Plans(ctx context.Context, databaseURL string) ([]Plan, error) {
 	return store.Plans(ctx)
 }
 
+// Look is one look of an auditor.
+type Look = audit.Look
+
+// LookAlong goes along with the record as an auditor does, beside whoever serves it, until ctx ends, and tells each look. It rests only
+// when it has seen all that there is, and stops no sale.
+func LookAlong(ctx context.Context, databaseURL string, each func(Look) error) error {
+	store, err := sqlstore.Open(ctx, databaseURL, sqlstore.Options{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer store.Close() //nolint:errcheck // nothing was written
+	for window := store.Window(); ; {
+		look, err := window.Look(ctx, nil)
+		if err != nil {
+			return err
+		}
+		if err := each(look); err != nil {
+			return err
+		}
+		if look.More {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(lookAlongRest):
+		}
+	}
+}
+
+// lookAlongRest is between two looks that have seen all there is.
+const lookAlongRest = 20 * time.Millisecond
+
 // Rebuild fills Redis anew from the record, beside the desks that use it, and gives the number of products.
 func Rebuild(ctx context.Context, cfg config.Config, progress func(products int)) (products int, err error) {
 	if cfg.RedisURL == "" {

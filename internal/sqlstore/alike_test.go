@@ -152,9 +152,14 @@ func questions(t *testing.T, v *life) (asked []func(s *sqlstore.Store) []any, pr
 		{UserID: "u-paid", Before: v.orders["paid"]},
 		{CreatedAfter: v.now.Add(-time.Minute)},
 		{UserID: "U-paid"},
+		{UserID: "u-later", Until: v.orders["late"]},
+		{Status: order.Paid, Until: v.orders["paid"]},
 	} {
 		f.Limit = 20
-		asked = append(asked, func(s store) []any { return all(s.Orders(ctx, f)) })
+		asked = append(asked,
+			func(s store) []any { return all(s.Orders(ctx, f)) },
+			func(s store) []any { return all(s.OrdersEnd(ctx, f)) },
+		)
 	}
 	for _, f := range []checkout.EventFilter{
 		{},
@@ -174,6 +179,10 @@ func questions(t *testing.T, v *life) (asked []func(s *sqlstore.Store) []any, pr
 		func(s store) []any { return all(s.PruneKeys(ctx, old, ledger.Key{}, 4)) },
 		func(s store) []any { return all(s.PruneKeys(ctx, old, ledger.Key{4}, 100)) },
 		func(s store) []any { return all(s.PruneKeys(ctx, old, ledger.Key{255}, 100)) },
+		func(s store) []any { return all(s.CountDay(ctx, day)) }, // it is not over
+		func(s store) []any { return all(s.CountDay(ctx, day+1)) },
+		func(s store) []any { return all(s.CountDay(ctx, day+1)) },
+		func(s store) []any { return all(s.NumberDays(ctx, day+1, 10)) },
 		func(s store) []any { return all(s.PruneDays(ctx, day-1, 5)) },
 		func(s store) []any { return all(s.PruneEvents(ctx, old, 0)) },
 		func(s store) []any { return all(s.PruneAPIKeys(ctx, v.now.Add(time.Hour), 0, 5)) },

@@ -61,7 +61,7 @@ var checkNames = [checks]string{
 // an index, all that speaks of one order side by side, and keeps no more than a few sums per product and per counter of a
 // user. Nobody waits for it, but while it runs the write-ahead log cannot start anew.
 func (s *Store) Audit(ctx context.Context, opt AuditOptions) (audit.Report, error) {
-	snap, err := s.snapshot(ctx)
+	snap, err := s.snapshot(ctx, s.dialect.snapshot)
 	if err != nil {
 		return audit.Report{}, fmt.Errorf("audit: %w", err)
 	}
@@ -190,13 +190,13 @@ type snapshot struct {
 	conn *sql.Conn
 }
 
-func (s *Store) snapshot(ctx context.Context) (*snapshot, error) {
+func (s *Store) snapshot(ctx context.Context, opened []string) (*snapshot, error) {
 	conn, err := s.read.Conn(ctx)
 	if err != nil {
 		return nil, classify(err)
 	}
 	snap := &snapshot{s, conn}
-	for _, begin := range s.dialect.snapshot {
+	for _, begin := range opened {
 		if _, err := conn.ExecContext(ctx, begin); err != nil {
 			snap.end()
 			return nil, classify(err)
@@ -213,6 +213,9 @@ func (s *snapshot) speaks() *dialect { return s.s.dialect }
 
 func (s *snapshot) query(ctx context.Context, query string, args ...any) (*rows, error) {
 	s.s.statements.count(query)
+	if s.s.watched != nil {
+		s.s.watched(ctx, s.conn, query, args)
+	}
 	found, err := s.conn.QueryContext(ctx, s.s.spelt(query), args...) //nolint:rowserrcheck // whoever reads them does
 	if err != nil {
 		return nil, classify(err)

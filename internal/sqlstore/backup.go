@@ -60,7 +60,7 @@ func (s *Store) Backup(ctx context.Context, file string, progress func(done, tot
 
 // copyPages copies the database's pages, inside a transaction that holds the snapshot.
 func (s *Store) copyPages(ctx context.Context, into string, progress func(done, total int, about string)) (err error) {
-	snap, err := s.snapshot(ctx)
+	snap, err := s.snapshot(ctx, s.dialect.snapshot)
 	if err != nil {
 		return err
 	}

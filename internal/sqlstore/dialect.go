@@ -26,7 +26,8 @@ type dialect struct {
 	arrays   bool   // lists and rows are passed as arrays, one for each column
 
 	begin    string               // opens a transaction that writes
-	snapshot []string             // open a transaction that sees the record as it is at its first look
+	snapshot []string             // open a transaction that sees the record as it is at its first look, for reading whole tables
+	window   []string             // the same for looks at few rows
 	breaks   func(err error) bool // whether a connection that said this is not to be used again
 	commit   func(ctx context.Context, t *tx) error
 	claim    string // writes a batch's id, and when: NULL is now
@@ -43,6 +44,8 @@ type dialect struct {
 	// orders is a source of rows by the name of orders: those of users, of numbers below one and from another on. It takes the
 	// two numbers and then what the condition on the user takes; with stands before the query.
 	orders func(user string) (with, source string)
+	// ofUser is such a source of one user's orders, whom it names himself, and how they come newest first.
+	ofUser func(id string, before, until int64) (with, source, newestFirst string, args []any)
 	// numberText is an order's number as people see it.
 	numberText string
 

@@ -52,7 +52,8 @@ var mysqlDialect = dialect{
 	lockMigrations:   `SELECT COALESCE(GET_LOCK(` + mysqlMigrations + `, 0), 0)`,
 	unlockMigrations: `SELECT COALESCE(RELEASE_LOCK(` + mysqlMigrations + `), 0)`,
 	begin:            `START TRANSACTION READ WRITE`,
-	snapshot:         []string{`SET TRANSACTION ISOLATION LEVEL REPEATABLE READ`, `START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY`},
+	snapshot:         mysqlSnapshot,
+	window:           mysqlSnapshot,
 	breaks:           breaksMySQL,
 	commit:           commitMySQL,
 	claim:            `INSERT INTO ledger_batches (batch_id, at) VALUES (?, COALESCE(?, ` + mysqlNow + `))`,
@@ -64,8 +65,10 @@ var mysqlDialect = dialect{
 	everyStatus: true,
 	present:     `SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?`,
 
-	orders: func(user string) (with, source string) {
-		return ``, `(SELECT * FROM orders WHERE order_no < ? AND order_no >= ? AND user_id ` + user + `) AS orders`
+	orders: mysqlOrders,
+	ofUser: func(id string, before, until int64) (with, source, newestFirst string, args []any) {
+		with, source = mysqlOrders("= ?")
+		return with, source, `order_no DESC`, []any{before, until, id}
 	},
 	numberText: `CONCAT(orders.order_no DIV 10000000000, CASE WHEN orders.order_no % 10000000000 < 10000000
 		THEN LPAD(orders.order_no % 10000000000, 7, '0') ELSE orders.order_no % 10000000000 END)`,
@@ -80,6 +83,13 @@ var mysqlDialect = dialect{
 
 	statementMax: mysqlStatementMax,
 }
+
+// mysqlOrders is orders of the dialect.
+func mysqlOrders(user string) (with, source string) {
+	return ``, `(SELECT * FROM orders WHERE order_no < ? AND order_no >= ? AND user_id ` + user + `) AS orders`
+}
+
+var mysqlSnapshot = []string{`SET TRANSACTION ISOLATION LEVEL REPEATABLE READ`, `START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY`}
 
 // mysqlMigrations names the lock by the database: names of locks are the whole server's.
 const mysqlMigrations = `CONCAT('holdfast ', LEFT(SHA2(DATABASE(), 256), 32))`

@@ -46,13 +46,11 @@ var postgresDialect = dialect{
 	arrays:           true,
 	backup:           "the record is on PostgreSQL: copy it with pg_dump, or with pg_basebackup and the write-ahead log, and check the copy with holdfast audit",
 	begin:            `BEGIN ISOLATION LEVEL READ COMMITTED`,
-	snapshot: []string{
-		`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`, //nolint:dupword // as it is written
-		fmt.Sprintf(`SET LOCAL statement_timeout = %d`, postgresSnapshotMax.Milliseconds()),
-		fmt.Sprintf(`SET LOCAL idle_in_transaction_session_timeout = %d`, postgresSnapshotMax.Milliseconds()),
+	snapshot: append(slices.Clone(postgresWindow),
 		`SET LOCAL enable_seqscan = on`, // it reads whole tables
 		`SET LOCAL cursor_tuple_fraction = 1`,
-	},
+	),
+	window: postgresWindow,
 	breaks: breaksSession,
 	commit: commitPostgres,
 	claim:  `INSERT INTO ledger_batches (batch_id, at) VALUES (?, COALESCE(?, ` + postgresNow + `))`,
@@ -66,6 +64,11 @@ var postgresDialect = dialect{
 	orders: func(user string) (with, source string) {
 		return "", `(SELECT * FROM orders WHERE order_no + 0 < ? AND order_no + 0 >= ? AND user_id ` + user + `) AS orders`
 	},
+	// Whoever wants the newest must not read all of a user's, who may have many: no other index has what is asked for in this order.
+	ofUser: func(id string, before, until int64) (with, source, newestFirst string, args []any) {
+		return "", `(SELECT * FROM orders WHERE (user_id, order_no) < (?, ?) AND (user_id, order_no) >= (?, ?)) AS orders`,
+			`user_id DESC, order_no DESC`, []any{id, before, id, until}
+	},
 	numberText: `CAST(orders.order_no / 10000000000 AS TEXT) || to_char(orders.order_no % 10000000000, 'FM9990000000')`,
 
 	now:    postgresNow,
@@ -77,6 +80,12 @@ var postgresDialect = dialect{
 	together: sendPostgres,
 
 	statementMax: postgresAnswerMax,
+}
+
+var postgresWindow = []string{
+	`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`, //nolint:dupword // as it is written
+	fmt.Sprintf(`SET LOCAL statement_timeout = %d`, postgresSnapshotMax.Milliseconds()),
+	fmt.Sprintf(`SET LOCAL idle_in_transaction_session_timeout = %d`, postgresSnapshotMax.Milliseconds()),
 }
 
 // postgresMigrations names the lock among all that programs take in a database.

@@ -40,6 +40,7 @@ var sqliteDialect = dialect{
 	alone: true, prepares: true,
 	begin:    `BEGIN IMMEDIATE`,
 	snapshot: []string{`BEGIN DEFERRED`},
+	window:   []string{`BEGIN DEFERRED`},
 	breaks:   func(err error) bool { return errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) },
 	commit:   commitSQLite,
 	claim:    `INSERT INTO ledger_batches (batch_id, at) VALUES (?, ?)`,
@@ -50,13 +51,11 @@ var sqliteDialect = dialect{
 
 	// The index on users is one by segments (see the schema): segments names those that hold orders, each found by one step in the
 	// primary key.
-	orders: func(user string) (with, source string) {
-		return `WITH RECURSIVE segment (s) AS (
-			SELECT (SELECT MAX(order_no) FROM orders WHERE order_no < ?) / 4096
-			UNION ALL
-			SELECT (SELECT MAX(order_no) FROM orders WHERE order_no < segment.s * 4096 AND order_no >= ?) / 4096
-			FROM segment WHERE segment.s IS NOT NULL) `,
-			`segment CROSS JOIN orders ON orders.order_no / 4096 = segment.s AND orders.user_id ` + user
+	orders: sqliteOrders,
+	ofUser: func(id string, before, until int64) (with, source, newestFirst string, args []any) {
+		with, source = sqliteOrders("= ?")
+		source += ` AND orders.order_no < ? AND orders.order_no >= ?` // a segment may reach beyond them
+		return with, source, `order_no DESC`, []any{before, until, id, before, until}
 	},
 	numberText: `(orders.order_no / 10000000000) || printf('%07d', orders.order_no % 10000000000)`,
 
@@ -66,6 +65,16 @@ var sqliteDialect = dialect{
 	},
 	insert: insertRows,
 	update: updateEach,
+}
+
+// sqliteOrders is orders of the dialect.
+func sqliteOrders(user string) (with, source string) {
+	return `WITH RECURSIVE segment (s) AS (
+		SELECT (SELECT MAX(order_no) FROM orders WHERE order_no < ?) / 4096
+		UNION ALL
+		SELECT (SELECT MAX(order_no) FROM orders WHERE order_no < segment.s * 4096 AND order_no >= ?) / 4096
+		FROM segment WHERE segment.s IS NOT NULL) `,
+		`segment CROSS JOIN orders ON orders.order_no / 4096 = segment.s AND orders.user_id ` + user
 }
 
 var intoOutboxSQLite = into(`outbox`, `id int, subject_kind text, subject text, sequence int, type text, at int, data text`)

@@ -55,7 +55,7 @@ func TestTheWriteAheadLogShrinksAfterALongLook(t *testing.T) {
 		writes++
 	}
 
-	look, err := s.snapshot(t.Context())
+	look, err := s.snapshot(t.Context(), s.dialect.snapshot)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/event"
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
+	"github.com/holdfast-oms/holdfast/internal/limits"
 	"github.com/holdfast-oms/holdfast/internal/order"
 	"github.com/holdfast-oms/holdfast/internal/payment"
 	"github.com/holdfast-oms/holdfast/internal/product"
@@ -66,52 +67,106 @@ func (s *Store) Orders(ctx context.Context, f checkout.OrderFilter) ([]*order.Or
 	return found, nil
 }
 
-// ordersBy is the query of a filter. Those of one user are found by the index on users, those of one status by that on
-// statuses, pending ones by that of deadlines: there are never so many that going through their numbers takes long.
-func (d *dialect) ordersBy(f checkout.OrderFilter) (text string, args []any) {
-	var w where
-	if f.UserID != "" {
-		newest := f.Before
-		if newest == 0 {
-			newest = math.MaxInt64
-		}
-		w.args = []any{int64(newest), int64(0), string(f.UserID)}
+// OrdersEnd settles how far a page of a list looks, before it does: the number of the last order that it looks at, 0 when that is the
+// list's last one. Where an index finds what a filter wants, and nothing else, that is as far as need be; otherwise few of those
+// that it goes through may be wanted.
+func (s *Store) OrdersEnd(ctx context.Context, f checkout.OrderFilter) (order.Number, error) {
+	most := limits.OrdersScanned
+	switch {
+	case f.UserID != "" && (f.Status != "" || !f.CreatedAfter.IsZero()):
+		most = limits.UserOrdersScanned // they lie far apart
+	case f.UserID != "" || f.CreatedAfter.IsZero():
+		return 0, nil
+	case f.Status == order.Pending && !s.dialect.everyStatus:
+		return 0, nil // the query goes through all of them, whatever it wants
 	}
-	if f.Before != 0 {
-		w.and(`order_no < ?`, int64(f.Before))
+	var looked int
+	var last order.Number
+	text, args := s.dialect.endBy(f, most)
+	if err := s.queryRow(ctx, text, args...).Scan(&looked, &last); err != nil {
+		return 0, fmt.Errorf("list orders: %w", classify(err))
 	}
+	if looked < most {
+		return 0, nil
+	}
+	return last, nil
+}
+
+// among is what an index finds of a filter: a source of rows by the name of orders, and how they come newest first.
+type among struct {
+	with, from, newestFirst string
+	where
+}
+
+// among goes by the index on users, by that on statuses, or by the numbers.
+func (d *dialect) among(f checkout.OrderFilter) (a among) {
+	until := max(int64(f.Until), 0)
 	if !f.CreatedAfter.IsZero() {
 		// A day's numbers are given on that day somewhere on earth, or later: lower ones are older, and need not be looked at.
-		w.and(`created_at > ? AND order_no >= ?`, ms(f.CreatedAfter),
-			int64(order.NumberOf(order.DayOf(f.CreatedAfter.UTC().AddDate(0, 0, -1)), 0)))
+		until = max(until, int64(order.NumberOf(order.DayOf(f.CreatedAfter.UTC().AddDate(0, 0, -1)), 0)))
 	}
-	const newestFirst = ` ORDER BY order_no DESC LIMIT ?`
+	if f.UserID != "" {
+		before := int64(f.Before)
+		if before == 0 {
+			before = math.MaxInt64
+		}
+		a.with, a.from, a.newestFirst, a.args = d.ofUser(string(f.UserID), before, until)
+		return a
+	}
+	a.from, a.newestFirst = `orders`, `order_no DESC`
 	switch {
-	case f.UserID != "":
-		if f.Status != "" {
-			w.and(`status = ?`, string(f.Status))
-		}
-		with, from := d.orders("= ?")
-		text = with + `SELECT ` + orderColumns + ` FROM ` + from + w.text() + newestFirst
 	case f.Status != "" && d.everyStatus:
-		w.and(`status = ?`, string(f.Status))
-		text = `SELECT ` + orderColumns + ` FROM orders` + d.indexedBy("orders_status") + w.text() + newestFirst
-	case f.Status == order.Pending:
-		w.and(`status = 'pending'`)
-		text = `SELECT ` + orderColumns + ` FROM orders WHERE order_no IN
-			(SELECT order_no FROM orders` + d.indexedBy("orders_due") + w.text() + newestFirst + `)` + newestFirst
-		w.args = append(w.args, f.Limit)
-	default:
-		switch {
-		case slices.Contains(order.Statuses(), f.Status):
-			// In the text, not bound: a plan that is kept for all statuses would go through all orders for a rare one.
-			w.and(`status = '` + string(f.Status) + `' AND status <> 'pending'`) // as the index says it
-		case f.Status != "":
-			w.and(`status = ? AND status <> 'pending'`, string(f.Status))
-		}
-		text = `SELECT ` + orderColumns + ` FROM orders` + w.text() + newestFirst
+		a.from += d.indexedBy("orders_status")
+		a.and(`status = ?`, string(f.Status))
+	case slices.Contains(order.Statuses(), f.Status):
+		// In the text, not bound: a plan that is kept for all statuses would go through all orders for a rare one.
+		a.and(`status = '` + string(f.Status) + `' AND status <> 'pending'`) // as the index says it
+	case f.Status != "":
+		a.and(`status = ? AND status <> 'pending'`, string(f.Status))
 	}
-	return text, append(w.args, f.Limit)
+	a.between(f.Before, until)
+	return a
+}
+
+func (w *where) between(before order.Number, until int64) {
+	if before != 0 {
+		w.and(`order_no < ?`, int64(before))
+	}
+	if until != 0 {
+		w.and(`order_no >= ?`, until)
+	}
+}
+
+// ordersBy is the query of a filter. Pending orders, where no index has them by their numbers, are found by that of deadlines: there
+// are never so many that going through their numbers takes long.
+func (d *dialect) ordersBy(f checkout.OrderFilter) (text string, args []any) {
+	a := d.among(f)
+	pending := f.Status == order.Pending && f.UserID == "" && !d.everyStatus
+	if pending {
+		a.where = where{}
+		a.and(`status = 'pending'`)
+		a.between(f.Before, int64(f.Until))
+	}
+	if !f.CreatedAfter.IsZero() {
+		a.and(`created_at > ?`, ms(f.CreatedAfter))
+	}
+	if f.UserID != "" && f.Status != "" {
+		a.and(`COALESCE(status, '') = ?`, string(f.Status)) // not by the index on statuses, of which he has few
+	}
+	newest := ` ORDER BY ` + a.newestFirst + ` LIMIT ?`
+	args = append(a.args, f.Limit)
+	if pending {
+		return `SELECT ` + orderColumns + ` FROM orders WHERE order_no IN
+			(SELECT order_no FROM orders` + d.indexedBy("orders_due") + a.text() + newest + `)` + newest, append(args, f.Limit)
+	}
+	return a.with + `SELECT ` + orderColumns + ` FROM ` + a.from + a.text() + newest, args
+}
+
+// endBy goes through some of what an index finds of a filter, and gives how many there are and the last one's number.
+func (d *dialect) endBy(f checkout.OrderFilter, most int) (text string, args []any) {
+	a := d.among(f)
+	return a.with + `SELECT COUNT(*), COALESCE(MIN(order_no), 0) FROM (SELECT order_no FROM ` + a.from + a.text() +
+		` ORDER BY ` + a.newestFirst + ` LIMIT ?) AS looked`, append(a.args, most)
 }
 
 // where collects conditions.
@@ -196,11 +251,12 @@ func (s *Store) PaymentsOf(ctx context.Context, no order.Number) ([]*payment.Pay
 	return found, nil
 }
 
-// NumberDays reads the days before one on which numbers were granted, newest first. The orders of each day shown are counted.
+// NumberDays reads the days before one on which numbers were granted, newest first. The orders of a day that is over were counted; those
+// of the others are counted now.
 func (s *Store) NumberDays(ctx context.Context, before order.Day, limit int) ([]checkout.NumberDay, error) {
 	var found []checkout.NumberDay
-	rows, err := s.query(ctx, `SELECT d.day, d.next - 1,
-		(SELECT COUNT(*) FROM orders WHERE order_no > d.day * 10000000000 AND order_no < (d.day + 1) * 10000000000),
+	rows, err := s.query(ctx, `SELECT d.day, d.next - 1, COALESCE(d.used,
+		(SELECT COUNT(*) FROM orders WHERE order_no > d.day * 10000000000 AND order_no < (d.day + 1) * 10000000000)),
 		(SELECT COALESCE(MAX(order_no), 0) FROM orders WHERE order_no > d.day * 10000000000 AND order_no < (d.day + 1) * 10000000000)
 		FROM number_days d WHERE d.day < ? ORDER BY d.day DESC LIMIT ?`, int64(before), limit)
 	err = scan(rows, err, func(r *sql.Rows) error {
@@ -213,6 +269,27 @@ func (s *Store) NumberDays(ctx context.Context, before order.Day, limit int) ([]
 		return nil, fmt.Errorf("list numbers: %w", err)
 	}
 	return found, nil
+}
+
+// CountDay counts the orders of the newest day before one of which they were not counted, so that nobody has to again. It reports
+// whether there was such a day. It may run twice: a day whose numbers were asked for again meanwhile is left for the next time.
+func (s *Store) CountDay(ctx context.Context, before order.Day) (counted bool, err error) {
+	var day, next, used int64
+	err = s.queryRow(ctx, `SELECT day, next FROM number_days WHERE used IS NULL AND day < ? ORDER BY day DESC LIMIT 1`, int64(before)).Scan(&day, &next)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err == nil {
+		err = s.queryRow(ctx, `SELECT COUNT(*) FROM orders WHERE order_no > ? AND order_no < ?`,
+			int64(order.NumberOf(order.Day(day), 0)), int64(order.NumberOf(order.Day(day+1), 0))).Scan(&used)
+	}
+	if err == nil {
+		_, err = s.exec(ctx, `UPDATE number_days SET used = ? WHERE day = ? AND next = ?`, used, day, next)
+	}
+	if err != nil {
+		return false, fmt.Errorf("count the numbers of a day: %w", classify(err))
+	}
+	return true, nil
 }
 
 const eventColumns = `e.type, e.subject_kind, e.subject, e.sequence, e.at, e.data, l.position`

@@ -156,11 +156,22 @@ func fillMariaDB(t *testing.T, s *Store) {
 		`INSERT INTO orders (order_no, user_id, status, currency, total_amount, created_at, pay_by, paid_at, close_reason, paid_late, reminded, version, events, metadata)
 			SELECT 202611200000000000 + i, CONCAT('u-', i), CASE WHEN i % 100 = 1 THEN 'paid' ELSE 'pending' END, 'CNY', 1, 1, 2 + i,
 			CASE WHEN i % 100 = 1 THEN 3 END, '', 0, 0, 1, 1, '' FROM n`,
+		`INSERT INTO payments (payment_id, order_no, provider, status, amount, currency, created_at)
+			SELECT CONCAT('pay-', i), 202611200000000000 + i, 'sandbox', 'pending', 1, 'CNY', 1 FROM n`,
+		`INSERT INTO refunds (refund_id, payment_id, order_no, amount, currency, reason, status, created_at)
+			SELECT CONCAT('back-', i), CONCAT('pay-', i), 202611200000000000 + i, 1, 'CNY', '', 'due', 2 FROM n`,
+		`INSERT INTO order_transitions (order_no, seq, from_status, to_status, reason, event_sequence, at)
+			SELECT 202611200000000000 + i, 1, '', 'pending', '', 1, 1 FROM n`,
+		`INSERT INTO products (product_id, title, price_amount, currency, max_per_user, pay_window_ms, active, counts_users, version, created_at, updated_at)
+			SELECT CONCAT('p-', i), 't', 1, 'CNY', 0, 0, 1, 0, 1, 1, 1 FROM n`,
+		`INSERT INTO stock (product_id, received, held, sold, version, events) SELECT product_id, 1, 0, 0, 1, 1 FROM products`,
+		`INSERT INTO stock_ledger (product_id, version, kind, available, held, sold, order_no, at)
+			SELECT CONCAT('p-', i), 1, 'held', -1, 1, 0, 202611200000000000 + i, 1 FROM n`,
 		`INSERT INTO order_lines (order_no, line, product_id, title, quantity, unit_price) SELECT 202611200000000000 + i, 1, 'a', 'T', 1, 1 FROM n`,
 		`INSERT INTO outbox (id, subject_kind, subject, sequence, type, at, data)
 			SELECT i + 1, 'order', CONCAT('20261120', LPAD(i, 7, '0')), 1, 'order.placed', 1, '{}' FROM n`,
 		`INSERT INTO event_log (position, event_id) SELECT i + 1, i + 1 FROM n`,
-		`ANALYZE TABLE orders, order_lines, outbox, event_log`,
+		`ANALYZE TABLE orders, order_lines, order_transitions, payments, refunds, products, stock, stock_ledger, outbox, event_log`,
 	} {
 		s.mustExec(t, fill)
 	}

@@ -17,14 +17,7 @@ import (
 // it knows all.
 func TestPostgreSQLLooksByItsIndexes(t *testing.T) {
 	t.Parallel()
-	s, err := Open(t.Context(), testenv.PostgresURL(t), Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close() //nolint:errcheck // a test
-	if _, err := s.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	s := openPostgres(t)
 	d := &postgresDialect
 	filter := func(f checkout.OrderFilter) string {
 		f.Limit = 50
@@ -73,6 +66,19 @@ func TestPostgreSQLLooksByItsIndexes(t *testing.T) {
 	}
 }
 
+func openPostgres(t *testing.T) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), testenv.PostgresURL(t), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	if _, err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // fillPostgres fills the record with orders most of which are paid and whose users are many.
 func fillPostgres(t *testing.T, s *Store) {
 	t.Helper()
@@ -87,6 +93,11 @@ func fillPostgres(t *testing.T, s *Store) {
 			reminded, version, events, metadata) SELECT 202611200000000000 + i, 'u-' || i % 7919,
 			CASE WHEN i % 1000 = 0 THEN 'pending' WHEN i % 5000 = 1 THEN 'refunded' ELSE 'paid' END, 'CNY', 1, 1, 1 + i,
 			CASE WHEN i % 1000 = 0 THEN NULL ELSE 2 END, CASE WHEN i % 5000 = 1 AND i % 1000 <> 0 THEN 3 END, '', 0, 0, 1, 1, ''` + series,
+		`INSERT INTO payments SELECT 'pay-' || i, 202611200000000000 + i, 'sandbox', 'succeeded', 1, 'CNY', 't-' || i, 1, 2` + series,
+		`INSERT INTO refunds SELECT 'back-' || i, 'pay-' || i, 202611200000000000 + i, 1, 'CNY', '', 'due', 2 FROM generate_series(1, 2000) AS i`,
+		`INSERT INTO order_transitions SELECT 202611200000000000 + i, 1, '', 'pending', '', 1, 1` + series,
+		`INSERT INTO stock_ledger (product_id, version, kind, available, held, sold, order_no, at)
+			SELECT 'p-' || i % 2000, 1, 'held', -1, 1, 0, 202611200000000000 + i, 1` + series,
 		`INSERT INTO order_lines SELECT 202611200000000000 + i, 1, 'p-' || i % 2000, 'T', 1, 1` + series,
 		`INSERT INTO idempotency_keys SELECT decode(md5(i::text), 'hex'), decode(md5(i::text), 'hex'), 202611200000000000 + i` + series,
 		`INSERT INTO outbox SELECT i, 'order', '20261120' || to_char(i, 'FM0000000'), 1, 'order.placed', 1, '{}'` + series,

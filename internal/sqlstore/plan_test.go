@@ -84,6 +84,8 @@ func openPlanned(t *testing.T, n int) *Store {
 	for _, fill := range []string{
 		`INSERT INTO orders (order_no, user_id, status, currency, total_amount, created_at, pay_by, close_reason, paid_late, reminded, version, events, metadata) ` +
 			series + `SELECT 202611200000000000 + i, 'u-' || i, 'pending', 'CNY', 1, 1, 2, '', 0, 0, 1, 1, '' FROM n`,
+		`INSERT INTO payments (payment_id, order_no, provider, status, amount, currency, created_at) ` +
+			series + `SELECT 'pay-' || i, 202611200000000000 + i, 'sandbox', 'pending', 1, 'CNY', 1 FROM n`,
 		`INSERT INTO order_lines (order_no, line, product_id, title, quantity, unit_price) ` +
 			series + `SELECT 202611200000000000 + i, 1, 'a', 'T', 1, 1 FROM n`,
 		`INSERT INTO outbox (id, subject_kind, subject, sequence, type, at, data) ` +

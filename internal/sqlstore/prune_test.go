@@ -408,6 +408,57 @@ func forgetKeys(t *testing.T, s *sqlstore.Store, before time.Time, page int) (re
 	return removed
 }
 
+// The orders of a day that is over are counted once; should its numbers be asked for again, they are counted anew.
+func TestTheOrdersOfADayAreCountedWhenItIsOver(t *testing.T) {
+	for _, on := range databases {
+		t.Run(on.name, func(t *testing.T) {
+			s, clock, l := openDesk(t, on)
+			placeSome(t, l, 0, 5)
+			if err := l.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			today := order.DayOf(clock.Now())
+			count := func(before order.Day) bool {
+				t.Helper()
+				counted, err := s.CountDay(t.Context(), before)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return counted
+			}
+			used := func() int64 {
+				t.Helper()
+				days, err := s.NumberDays(t.Context(), today+1, 10)
+				if err != nil || len(days) != 1 {
+					t.Fatalf("got %v, %v, want one day", days, err)
+				}
+				return days[0].Used
+			}
+			if count(today) {
+				t.Error("a day that is not over was counted")
+			}
+			if !count(today+1) || count(today+1) {
+				t.Error("a day that is over was not counted once")
+			}
+			if err := s.Plant(t.Context(), `DELETE FROM orders WHERE order_no = (SELECT n FROM (SELECT MAX(order_no) AS n FROM orders) AS last)`); err != nil {
+				t.Fatal(err)
+			}
+			if got := used(); got != 5 {
+				t.Errorf("used: got %d, want the 5 that were counted", got)
+			}
+			if _, err := s.GrantAhead(t.Context(), today, 100); err != nil {
+				t.Fatal(err)
+			}
+			if got := used(); got != 4 {
+				t.Errorf("used, when numbers were asked for again: got %d, want the 4 there are", got)
+			}
+			if !count(today + 1) {
+				t.Error("it was not counted again")
+			}
+		})
+	}
+}
+
 // A day whose mark was forgotten is asked for again when a clock goes back: its numbers go on above those of its orders, and
 // none of them is given twice.
 func TestANumberIsNotGivenAgainWhenItsDayIsForgotten(t *testing.T) {

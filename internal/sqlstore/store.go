@@ -40,6 +40,8 @@ type Store struct {
 	spelled    spellings
 	writer     *writer
 	looking    prepared // on read
+
+	watched func(ctx context.Context, on explainer, query string, args []any) // told of each look before it is made; nil: nobody is
 }
 
 // Open opens the record with a name. SQLite: sqlite:PATH, or sqlite::memory: for tests; it is taken for this process, and another
@@ -231,6 +233,9 @@ func (s *Store) spelt(query string) string { return s.spelled.of(s.dialect, quer
 // query runs a look outside of any batch.
 func (s *Store) query(ctx context.Context, query string, args ...any) (*rows, error) {
 	s.statements.count(query)
+	if s.watched != nil {
+		s.watched(ctx, s.read, query, args)
+	}
 	ctx, cancel := s.limited(ctx)
 	var found *sql.Rows
 	var err error

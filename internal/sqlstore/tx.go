@@ -70,7 +70,7 @@ func (t *tx) GrantNumbers(ctx context.Context, day order.Day, n int64) (int64, e
 	first, end := int64(order.NumberOf(day, 0)), int64(order.NumberOf(day+1, 0))
 	_, err := t.exec(ctx, `INSERT INTO number_days (day, next)
 		SELECT ?, 1 + ? + COALESCE(MAX(order_no) - ?, 0) FROM orders WHERE order_no >= ? AND order_no < ?
-		ON CONFLICT (day) DO UPDATE SET next = number_days.next + ?`, int64(day), n, first, first, end, n)
+		ON CONFLICT (day) DO UPDATE SET next = number_days.next + ?, used = NULL`, int64(day), n, first, first, end, n)
 	if err != nil {
 		return 0, err
 	}

@@ -64,7 +64,7 @@ func (s *Store) Window() *Window {
 // Look takes one step. The products in again are compared too, if any are.
 func (w *Window) Look(ctx context.Context, again []string) (audit.Look, error) {
 	began := time.Now()
-	snap, err := w.s.snapshot(ctx)
+	snap, err := w.s.snapshot(ctx, w.s.dialect.window)
 	if err != nil {
 		return audit.Look{}, fmt.Errorf("look: %w", err)
 	}

@@ -30,7 +30,9 @@ const (
 	janitorLook    = time.Minute      // between two looks whether anything is due
 	janitorOften   = time.Minute      // between two rounds of what costs nothing to look at
 	janitorSeldom  = 6 * time.Hour    // between two walks through the idempotency keys: each reads all of them
+	janitorHourly  = time.Hour        // between two looks whether a day is over
 	janitorDaily   = 24 * time.Hour   // between two looks at what grows by a row a day
+	janitorOver    = 13 * time.Hour   // after the end of a day in UTC it is over everywhere on earth, and its last orders are written
 	janitorRetry   = 5 * time.Minute  // before a job that failed is tried again
 	janitorJump    = time.Minute      // a wall clock that is so far ahead of the steady one …
 	janitorDoubts  = 24 * time.Hour   // … is believed when it has been so for this long; keysKept has as much to spare
@@ -47,6 +49,7 @@ type Rooms interface {
 	PruneKeys(ctx context.Context, before time.Time, after ledger.Key, limit int) (
 		removed int64, last ledger.Key, more bool, err error)
 	PruneEvents(ctx context.Context, before time.Time, limit int) (removed int64, err error)
+	CountDay(ctx context.Context, before order.Day) (counted bool, err error)
 	PruneDays(ctx context.Context, before order.Day, limit int) (removed int64, err error)
 	PruneBuyers(ctx context.Context, before time.Time, after user.ID, limit int) (removed int64, last user.ID, more bool, err error)
 	PruneSessions(ctx context.Context, before time.Time, limit int) (removed int64, err error)
@@ -111,7 +114,7 @@ func NewJanitor(rooms Rooms, opt JanitorOptions) *Janitor {
 		{kind: "ledger_batch", every: janitorOften, page: j.batches},
 		{kind: "idempotency_key", every: janitorSeldom, page: j.keys},
 		{kind: "event", every: janitorOften, page: j.events},
-		{kind: "number_day", every: janitorDaily, page: j.days},
+		{kind: "number_day", every: janitorHourly, page: j.days},
 		{kind: "api_key", every: janitorDaily, page: j.apiKeys},
 		{kind: "session", every: janitorOften, page: j.sessions},
 		{kind: "buyer", every: janitorSeldom, page: j.buyers},
@@ -241,8 +244,13 @@ func (j *Janitor) events(ctx context.Context, now time.Time) (int64, bool, error
 	return n, n == janitorPage, err
 }
 
-// days are those of the desk's time zone; a day more or less does not matter here.
+// days are those of the desk's time zone, which does not matter here. What became of the numbers of one that is over is counted before it
+// is forgotten long after, so that nobody has to count it each time he asks.
 func (j *Janitor) days(ctx context.Context, now time.Time) (int64, bool, error) {
+	counted, err := j.rooms.CountDay(ctx, order.DayOf(now.UTC().Add(-janitorOver)))
+	if err != nil || counted {
+		return 0, counted, err
+	}
 	n, err := j.rooms.PruneDays(ctx, order.DayOf(now.UTC().AddDate(0, 0, -daysKept)), janitorPage)
 	return n, n == janitorPage, err
 }
