@@ -11,10 +11,22 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
+const lockRenewed = 3 * time.Second // a lock that is held for longer has been renewed
+
+// Deadlines, numbers and the locks of long jobs need no more than the documents say.
 func TestDeadlinesAndNumbersDoWithFewPermissions(t *testing.T) {
 	s := testenv.StartRedis(t, testenv.Options{})
 	always, more := documentedUser(t)
-	countDownAndGive(t, asDesk(t, s.URL(), []*testenv.Server{s}, always, more))
+	address := asDesk(t, s.URL(), []*testenv.Server{s}, always, more)
+	till := openTill(t, newGrants(), address, 10, 1000)
+	till.works(t)
+	release, ok := till.numbers.Lock(t.Context(), "a job")
+	if !ok {
+		t.Fatal("somebody else has the lock")
+	}
+	countDownAndGive(t, address)
+	pause(lockRenewed) // so long does the job take
+	release()
 	notRefused(t, s)
 }
 
