@@ -78,7 +78,7 @@ var mysqlDialect = dialect{
 }
 
 // mysqlMigrations names the lock by the database: names of locks are the whole server's.
-const mysqlMigrations = `CONCAT('holdfast ', MD5(DATABASE()))`
+const mysqlMigrations = `CONCAT('holdfast ', LEFT(SHA2(DATABASE(), 256), 32))`
 
 // mysqlNow is the time at which a statement began; not UNIX_TIMESTAMP, which ends in 2038 on some.
 const mysqlNow = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000`

@@ -234,7 +234,7 @@ func (s *Store) schema(t *testing.T) string {
 		FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name <> 'goose_db_version'
 		UNION ALL SELECT CONCAT_WS(' ', table_name, index_name, non_unique, seq_in_index, column_name)
 		FROM information_schema.statistics WHERE table_schema = DATABASE() AND table_name <> 'goose_db_version'
-		UNION ALL SELECT CONCAT_WS(' ', table_name, constraint_name, check_clause)
+		UNION ALL SELECT CONCAT_WS(' ', constraint_name, check_clause)
 		FROM information_schema.check_constraints WHERE constraint_schema = DATABASE() ORDER BY 1`)
 	err = scan(found, err, func(r *sql.Rows) error {
 		var line string

@@ -25,7 +25,7 @@ func StartPostgres(tb testing.TB, o Options) *Server {
 // StartMariaDB starts a MariaDB of the test's own. Its URL is that of an ordinary user who may do anything in an empty database.
 func StartMariaDB(tb testing.TB, o Options) *Server {
 	tb.Helper()
-	return startFor(tb, mariadb{}, o)
+	return startFor(tb, mariadbOrMySQL(), o)
 }
 
 // StartRedis starts a Redis of the test's own, empty.
@@ -54,7 +54,7 @@ func MariaDBURL(tb testing.TB) string {
 
 var (
 	sharedPostgres = sync.OnceValues(func() (*Server, error) { return start(postgres{}, Options{}) })
-	sharedMariaDB  = sync.OnceValues(func() (*Server, error) { return start(mariadb{}, Options{}) })
+	sharedMariaDB  = sync.OnceValues(func() (*Server, error) { return start(mariadbOrMySQL(), Options{}) })
 )
 
 // databases is an engine whose server holds many of them.
