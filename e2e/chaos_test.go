@@ -82,7 +82,7 @@ func (c *crowd) rushWhileOneDies(f *fleet) {
 
 // killWhileStarting ends a server somewhere between its first breath and its first request.
 func (c *crowd) killWhileStarting() {
-	p := shipped.begin(c.t, c.database)
+	p := c.where.alone().fleet(c.t, shipped, c.database).begin()
 	pass(time.Duration(c.number(60)) * time.Millisecond) // a random moment of the start
 	p.kill()
 }

@@ -17,9 +17,9 @@ import (
 const (
 	crowdSize      = 24 // clients at the same time
 	checkersAtOnce = 16
-	crowdStock     = 100_000 // units of each product at the beginning
-	crowdRestock   = 3       // units in one more delivery
-	oldPurchases   = 40      // looked at again after each crash, beside the new ones
+	crowdStock     = 100_000_000 // units of each product but the scarce one: more than any crowd buys
+	crowdRestock   = 3           // units in one more delivery
+	oldPurchases   = 40          // looked at again after each crash, beside the new ones
 	oldInTheEnd    = 2000
 	turnedAway     = 20 * time.Millisecond // before a client asks for something else
 )
@@ -38,8 +38,11 @@ type crowd struct {
 	waiting    []*purchase // placed, and nothing done about them yet
 	numbers    map[string]*purchase
 	deliveries []*delivery
-	unknown    int       // answers that did not come
-	newest     time.Time // when the newest order was placed
+	unknown    int           // answers that did not come
+	newest     time.Time     // when the newest order was placed
+	last       time.Time     // when the last order was answered, or this rush began
+	pause      time.Duration // the longest of this rush, with nobody getting an order
+	stalled    time.Duration // the longest of this rush, with the machine busy with something else
 }
 
 // purchase is one client's order, from his side.
@@ -78,7 +81,7 @@ func newCrowd(t *testing.T, w where) *crowd {
 		t: t, where: w, database: w.database(t), draw: rand.New(rand.NewPCG(*chaosSeed, 1)),
 		numbers: map[string]*purchase{},
 	}
-	s := shipped.serve(t, c.database)
+	s := w.alone().serve(t, shipped, c.database)
 	for id, window := range shopProducts() {
 		p := api.PutProduct{Title: api.Set(id), Price: api.Set(api.Money{Amount: 990, Currency: "CNY"}), PayWindow: api.Set(window.String())}
 		s.want(http.StatusCreated, nil, "PUT", "/v1/products/"+id, p)
@@ -89,6 +92,9 @@ func newCrowd(t *testing.T, w where) *crowd {
 			units = crowdRestock
 		}
 		c.deliver(s.desk, c.newDelivery(id, units))
+	}
+	if w.front.start != nil {
+		pass(healing) // what is said too early may be lost with the process: it is believed for so long
 	}
 	s.kill()
 	return c
@@ -105,6 +111,12 @@ func (c *crowd) number(n int) int {
 func (c *crowd) rush(d *desk, stop <-chan struct{}) {
 	var clients sync.WaitGroup
 	var gone atomic.Bool
+	c.mu.Lock()
+	c.last, c.pause, c.stalled = time.Now(), 0, 0
+	c.mu.Unlock()
+	over := make(chan struct{})
+	defer close(over)
+	go c.watchMachine(over)
 	for range crowdSize {
 		clients.Go(func() {
 			for !gone.Load() {
@@ -122,6 +134,9 @@ func (c *crowd) rush(d *desk, stop <-chan struct{}) {
 		})
 	}
 	clients.Wait()
+	c.mu.Lock()
+	c.pause = max(c.pause, time.Since(c.last))
+	c.mu.Unlock()
 }
 
 // move is one thing that one client does; it reports false when no answer came.
@@ -220,6 +235,9 @@ func (c *crowd) place(d *desk, p *purchase) bool {
 		}
 	case a.status == http.StatusConflict && a.problem().Code == api.CodeOutOfStock && p.answer == nil:
 		p.refused = true
+		if id := string(a.problem().Members["product_id"]); id != `"scarce"` {
+			c.t.Errorf("%s: told that %s is sold out, of which there is plenty", p.key, id)
+		}
 	default:
 		c.t.Errorf("%s: got %v; the first answer was %q", p.key, a, p.answer)
 	}
@@ -238,6 +256,8 @@ func (c *crowd) accepted(p *purchase, body []byte) {
 		c.t.Errorf("number %s was given to %s and to %s", p.placed.OrderNo, other.key, p.key)
 	}
 	c.numbers[p.placed.OrderNo] = p
+	now := time.Now()
+	c.pause, c.last = max(c.pause, now.Sub(c.last)), now
 	if p.placed.CreatedAt.After(c.newest) {
 		c.newest = p.placed.CreatedAt
 	}
@@ -290,6 +310,29 @@ func (c *crowd) boughtSince(moment time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.newest.After(moment)
+}
+
+// watchMachine keeps for how long it let nobody run.
+func (c *crowd) watchMachine(over <-chan struct{}) {
+	const every = 10 * time.Millisecond
+	for {
+		slept := time.Now()
+		select {
+		case <-over:
+			return
+		case <-time.After(every):
+			c.mu.Lock()
+			c.stalled = max(c.stalled, time.Since(slept)-every)
+			c.mu.Unlock()
+		}
+	}
+}
+
+// paused is how long nobody got an order in the last rush, and how much of it the machine may have been busy with something else.
+func (c *crowd) paused() (pause, stalled time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pause, c.stalled
 }
 
 // delivery is stock that comes in under a ref, which counts once.

@@ -140,7 +140,7 @@ func TestAThousandUnitsGoToAThousandOfFiveThousandBuyers(t *testing.T) {
 		}
 		s.auditClean()
 		auditClean(t, db)
-	})
+	}, mariaDBToo)
 }
 
 // Some want both products and some one of them. Whoever wanted one unit and was refused proves that there was none left, so in

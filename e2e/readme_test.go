@@ -30,48 +30,53 @@ func TestTheTourOfTheREADMEWorksAsPrinted(t *testing.T) {
 	if !found || strings.Count(tour, "http://127.0.0.1:8080") != 1 {
 		t.Fatalf("the README's tour is not where it was: %q", tour)
 	}
-	db := database(t)
-	s := serve(t, db, "--demo")
+	at(t, tours, func(t *testing.T, w where) {
+		db := w.database(t)
+		s := w.serve(t, w.usual(), db, "--demo")
 
-	var script strings.Builder
-	script.WriteString("set -e\n")
-	for line := range strings.Lines(strings.Replace(tour, "http://127.0.0.1:8080", s.url, 1)) {
-		if strings.Contains(line, "/payments ") {
-			line, _, _ = strings.Cut(line, " #")
-			line = "PAYMENT=$(" + strings.TrimSpace(line) + "); echo \"$PAYMENT\"\n" +
-				`curl -sf -o page.html -d action=pay "$(echo "$PAYMENT" | grep -o '"pay_url":"[^"]*"' | cut -d'"' -f4)"` + "\n"
+		var script strings.Builder
+		script.WriteString("set -e\n")
+		for line := range strings.Lines(strings.Replace(tour, "http://127.0.0.1:8080", s.url, 1)) {
+			if strings.Contains(line, "/events") {
+				script.WriteString("sleep 1\n") // within which an event is in the log; people type slower
+			}
+			if strings.Contains(line, "/payments ") {
+				line, _, _ = strings.Cut(line, " #")
+				line = "PAYMENT=$(" + strings.TrimSpace(line) + "); echo \"$PAYMENT\"\n" +
+					`curl -sf -o page.html -d action=pay "$(echo "$PAYMENT" | grep -o '"pay_url":"[^"]*"' | cut -d'"' -f4)"` + "\n"
+			}
+			script.WriteString(line)
+			if strings.HasPrefix(line, "curl") && !strings.Contains(line, `\`+"\n") || strings.HasPrefix(line, " ") {
+				script.WriteString("echo\n")
+			}
 		}
-		script.WriteString(line)
-		if strings.HasPrefix(line, "curl") && !strings.Contains(line, `\`+"\n") || strings.HasPrefix(line, " ") {
-			script.WriteString("echo\n")
+		cmd := exec.CommandContext(t.Context(), "bash", "-c", script.String())
+		cmd.Dir = t.TempDir()
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOLDFAST_API_KEY=" + adminKey}
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s\n%s", err, script.String(), out)
 		}
-	}
-	cmd := exec.CommandContext(t.Context(), "bash", "-c", script.String())
-	cmd.Dir = t.TempDir()
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOLDFAST_API_KEY=" + adminKey}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s\n%s", err, script.String(), out)
-	}
 
-	rest := string(out)
-	for _, want := range []string{
-		`"available":100`, `"status":"pending"`, `"held":2`, `"pay_url":"http`, `"status":"paid"`, `"status":"fulfilled"`,
-		`"type":"order.placed"`, `"clean":true`,
-	} {
-		_, after, found := strings.Cut(rest, want)
-		if !found {
-			t.Fatalf("the tour does not come to %s:\n%s", want, out)
+		rest := string(out)
+		for _, want := range []string{
+			`"available":100`, `"status":"pending"`, `"held":2`, `"pay_url":"http`, `"status":"paid"`, `"status":"fulfilled"`,
+			`"type":"order.placed"`, `"clean":true`,
+		} {
+			_, after, found := strings.Cut(rest, want)
+			if !found {
+				t.Fatalf("the tour does not come to %s:\n%s", want, out)
+			}
+			rest = after
 		}
-		rest = after
-	}
-	for line := range strings.Lines(string(out)) {
-		var p api.Problem
-		if json.Unmarshal([]byte(line), &p) == nil && p.Code != "" {
-			t.Errorf("the tour ran into %s", line)
+		for line := range strings.Lines(string(out)) {
+			var p api.Problem
+			if json.Unmarshal([]byte(line), &p) == nil && p.Code != "" {
+				t.Errorf("the tour ran into %s", line)
+			}
 		}
-	}
-	auditClean(t, db)
+		auditClean(t, db)
+	})
 }
 
 // The README's lines for the command line, as printed but for where the program lies.

@@ -36,7 +36,7 @@ func TestChaosTheDatabaseIsKilled(t *testing.T) {
 		t.Run(record.name, func(t *testing.T) {
 			t.Parallel()
 			database := record.start(t, testenv.Options{OnDisk: true})
-			w := where{record.name, func(*testing.T) string { return database.URL() }, 1}
+			w := where{record: record.name, database: func(*testing.T) string { return database.URL() }, processes: 1}
 			c := newCrowd(t, w)
 			f := w.serve(t, shipped, c.database)
 			for kill := range max(*chaosN/killsOf, 1) {
@@ -75,7 +75,7 @@ func TestCommitsThatAreCutOffAreToldAsTheyAre(t *testing.T) {
 			database := record.start(t, testenv.Options{})
 			proxy := testenv.NewProxy(t, database.Addr())
 			through := strings.Replace(database.URL(), database.Addr(), proxy.Addr(), 1)
-			w := where{record.name, func(*testing.T) string { return through }, 1}
+			w := where{record: record.name, database: func(*testing.T) string { return through }, processes: 1}
 			c := newCrowd(t, w)
 			f := w.serve(t, shipped, c.database)
 			for _, loss := range []loss{
@@ -146,7 +146,7 @@ func TestAProcessThatIsStoppedInItsTransactionHoldsNobody(t *testing.T) {
 		t.Run(w.record, func(t *testing.T) {
 			t.Parallel()
 			db := w.database(t)
-			others := where{w.record, w.database, 2}.serve(t, shipped, db)
+			others := where{record: w.record, database: w.database, processes: 2}.serve(t, shipped, db)
 			others.product("hot", 100, nil)
 			sleeper := failing("batch.before_commit=stop@1").serve(t, db)
 			told := make(chan answer, 1)

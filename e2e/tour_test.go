@@ -16,61 +16,64 @@ import (
 // The tour of the README: from a product to money, and the other two ways an order can end.
 func TestTheTour(t *testing.T) {
 	t.Parallel()
-	db := database(t)
-	s := serve(t, db)
-	s.want(http.StatusCreated, nil, "PUT", "/v1/users/u-7", map[string]any{"name": "Ada", "email": "ada@example.org"})
-	s.product("sku-1", 10, payWithin(10*time.Minute))
-	s.product("sku-quick", 10, payWithin(time.Second))
+	at(t, tours, func(t *testing.T, w where) {
+		db := w.database(t)
+		fleet := w.serve(t, w.usual(), db)
+		s := fleet.servers[0] // whose cashier it is
+		s.want(http.StatusCreated, nil, "PUT", "/v1/users/u-7", map[string]any{"name": "Ada", "email": "ada@example.org"})
+		s.product("sku-1", 10, payWithin(10*time.Minute))
+		s.product("sku-quick", 10, payWithin(time.Second))
 
-	paid := s.order("my-first", "u-7", line("sku-1", 2))
-	payAtTheCashier(t, s.desk, paid)
+		paid := s.order("my-first", "u-7", line("sku-1", 2))
+		payAtTheCashier(t, s.desk, paid)
 
-	cancelled := s.order("my-second", "u-7", line("sku-1", 3))
-	second := declineAtTheCashier(t, s.desk, cancelled)
-	var o api.Order
-	s.want(http.StatusOK, &o, "POST", "/v1/orders/"+cancelled.OrderNo+"/cancel", api.Reason{Reason: "changed my mind"})
-	if o.Status != api.OrderCancelled || o.CloseReason == nil || *o.CloseReason != "changed my mind" || o.ClosedAt == nil {
-		t.Errorf("cancelled: got %+v", o)
-	}
-	if a := s.ask("POST", "/v1/orders/"+cancelled.OrderNo+"/cancel", nil); a.problem().Code != api.CodeOrderNotCancellable {
-		t.Errorf("cancel again: got %v, want 409 order_not_cancellable", a)
-	}
+		cancelled := s.order("my-second", "u-7", line("sku-1", 3))
+		second := declineAtTheCashier(t, s.desk, cancelled)
+		var o api.Order
+		s.want(http.StatusOK, &o, "POST", "/v1/orders/"+cancelled.OrderNo+"/cancel", api.Reason{Reason: "changed my mind"})
+		if o.Status != api.OrderCancelled || o.CloseReason == nil || *o.CloseReason != "changed my mind" || o.ClosedAt == nil {
+			t.Errorf("cancelled: got %+v", o)
+		}
+		if a := s.ask("POST", "/v1/orders/"+cancelled.OrderNo+"/cancel", nil); a.problem().Code != api.CodeOrderNotCancellable {
+			t.Errorf("cancel again: got %v, want 409 order_not_cancellable", a)
+		}
 
-	if s.want(http.StatusOK, &second, "GET", "/v1/payments/"+second.PaymentID, nil); second.Status != api.PaymentClosed || second.PayURL != nil {
-		t.Errorf("the payment of a cancelled order: got %+v, want it closed", second)
-	}
+		if s.want(http.StatusOK, &second, "GET", "/v1/payments/"+second.PaymentID, nil); second.Status != api.PaymentClosed || second.PayURL != nil {
+			t.Errorf("the payment of a cancelled order: got %+v, want it closed", second)
+		}
 
-	expired := s.order("my-third", "u-7", line("sku-quick", 1))
-	until(t, 10*time.Second, "the order to expire", func() bool { return s.look(expired.OrderNo).Status == api.OrderExpired })
-	if o := s.look(expired.OrderNo); o.ClosedAt == nil || o.ClosedAt.Before(o.PayBy) {
-		t.Errorf("expired: got closed_at %v, want it not before %v", o.ClosedAt, o.PayBy)
-	}
-	if a := s.ask("POST", "/v1/orders/"+expired.OrderNo+"/payments", api.CreatePayment{Provider: "sandbox"}); a.problem().Code != api.CodeOrderNotPayable {
-		t.Errorf("pay what has expired: got %v, want 409 order_not_payable", a)
-	}
+		expired := s.order("my-third", "u-7", line("sku-quick", 1))
+		until(t, 10*time.Second, "the order to expire", func() bool { return s.look(expired.OrderNo).Status == api.OrderExpired })
+		if o := s.look(expired.OrderNo); o.ClosedAt == nil || o.ClosedAt.Before(o.PayBy) {
+			t.Errorf("expired: got closed_at %v, want it not before %v", o.ClosedAt, o.PayBy)
+		}
+		if a := s.ask("POST", "/v1/orders/"+expired.OrderNo+"/payments", api.CreatePayment{Provider: "sandbox"}); a.problem().Code != api.CodeOrderNotPayable {
+			t.Errorf("pay what has expired: got %v, want 409 order_not_payable", a)
+		}
 
-	var fulfilled struct {
-		api.Order
-		User api.User `json:"user"`
-	}
-	s.want(http.StatusOK, nil, "POST", "/v1/orders/"+paid.OrderNo+"/fulfil", nil)
-	s.want(http.StatusOK, &fulfilled, "GET", "/v1/orders/"+paid.OrderNo+"?expand=user", nil)
-	if fulfilled.Status != api.OrderFulfilled || fulfilled.User.Name == nil || *fulfilled.User.Name != "Ada" {
-		t.Errorf("fulfilled: got %+v", fulfilled)
-	}
-	if found := s.orders("user_id", "u-7"); len(found) != 3 || found[0].OrderNo != expired.OrderNo {
-		t.Errorf("the user's orders: got %+v, want 3, the newest first", found)
-	}
-	wantStory(t, s.desk, paid.OrderNo, "order.placed", "order.paid", "order.fulfilled")
-	wantStory(t, s.desk, cancelled.OrderNo, "order.placed", "order.cancelled")
-	wantStory(t, s.desk, expired.OrderNo, "order.placed", "order.expired")
-	if got, want := s.stock("sku-1"), (api.Stock{ProductID: "sku-1", Received: 10, Available: 8, Sold: 2, Version: s.stock("sku-1").Version}); got != want {
-		t.Errorf("stock: got %+v, want %+v", got, want)
-	}
-	wantHeld(s.desk, "sku-quick", 10, 0)
-	s.auditClean()
-	auditClean(t, db)
-	s.stop()
+		var fulfilled struct {
+			api.Order
+			User api.User `json:"user"`
+		}
+		s.want(http.StatusOK, nil, "POST", "/v1/orders/"+paid.OrderNo+"/fulfil", nil)
+		s.want(http.StatusOK, &fulfilled, "GET", "/v1/orders/"+paid.OrderNo+"?expand=user", nil)
+		if fulfilled.Status != api.OrderFulfilled || fulfilled.User.Name == nil || *fulfilled.User.Name != "Ada" {
+			t.Errorf("fulfilled: got %+v", fulfilled)
+		}
+		if found := s.orders("user_id", "u-7"); len(found) != 3 || found[0].OrderNo != expired.OrderNo {
+			t.Errorf("the user's orders: got %+v, want 3, the newest first", found)
+		}
+		wantStory(t, s.desk, paid.OrderNo, "order.placed", "order.paid", "order.fulfilled")
+		wantStory(t, s.desk, cancelled.OrderNo, "order.placed", "order.cancelled")
+		wantStory(t, s.desk, expired.OrderNo, "order.placed", "order.expired")
+		if got, want := s.stock("sku-1"), (api.Stock{ProductID: "sku-1", Received: 10, Available: 8, Sold: 2, Version: s.stock("sku-1").Version}); got != want {
+			t.Errorf("stock: got %+v, want %+v", got, want)
+		}
+		wantHeld(s.desk, "sku-quick", 10, 0)
+		s.auditClean()
+		auditClean(t, db)
+		fleet.stop()
+	})
 }
 
 // payAtTheCashier goes where a buyer's browser goes.

@@ -1,7 +1,10 @@
 package redisfront
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
+	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -35,25 +38,43 @@ func parse(address string) (rueidis.ClientOption, error) {
 	if err != nil || u.Host == "" && u.Path == "" {
 		return option, ErrAddress
 	}
-	if option.Sentinel.MasterSet != "" {
-		option.Sentinel.TLSConfig = option.TLSConfig
-		option.Sentinel.TopologyRefreshInterval = 5 * time.Second
-		if u.Query().Get("sentinel_auth") == "same" {
-			option.Sentinel.Username, option.Sentinel.Password = option.Username, option.Password
-		}
-	}
 	option.DisableCache = true // nothing is tracked: what is believed here is believed for a time only
 	option.DisableRetry = true // whoever asks decides whether to ask again
 	option.AlwaysPipelining = true
 	option.ClientSetInfo = rueidis.DisableClientSetInfo // one permission less, and Redis 7.0 does not know it
-	option.Dialer.Timeout = dialMax
+	option.Dialer.Timeout, option.Dialer.KeepAlive = dialMax, rueidis.DefaultTCPKeepAlive
 	option.ConnWriteTimeout = silenceMax
 	option.ReadBufferEachConn, option.WriteBufferEachConn = 64<<10, 64<<10
 	option.ClusterOption.ShardsRefreshInterval = refresh
 	if option.ClientName == "" {
 		option.ClientName = "holdfast"
 	}
+	if option.TLSConfig != nil {
+		option.DialCtxFn = dialTLS
+	}
+	if option.Sentinel.MasterSet != "" {
+		option.Sentinel.TLSConfig, option.Sentinel.ClientName = option.TLSConfig, option.ClientName
+		option.Sentinel.Dialer = option.Dialer // without its limits a sentinel that hangs hides every failover from then on
+		option.Sentinel.TopologyRefreshInterval = 5 * time.Second
+		if u.Query().Get("sentinel_auth") == "same" {
+			option.Sentinel.Username, option.Sentinel.Password = option.Username, option.Password
+		}
+	}
 	return option, nil
+}
+
+// dialTLS wants the certificate of the name that a server is asked by. One that is known by a number only, as nodes of a cluster are to
+// each other, shows that of the first name in the address.
+func dialTLS(ctx context.Context, server string, d *net.Dialer, t *tls.Config) (net.Conn, error) {
+	host, _, err := net.SplitHostPort(server)
+	if err != nil {
+		return nil, err
+	}
+	if net.ParseIP(host) == nil || net.ParseIP(t.ServerName) != nil {
+		t = t.Clone()
+		t.ServerName = host
+	}
+	return (&tls.Dialer{NetDialer: d, Config: t}).DialContext(ctx, "tcp", server)
 }
 
 // withoutSecrets takes a password out of what a library says.

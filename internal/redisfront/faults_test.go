@@ -172,7 +172,7 @@ func TestASaleGoesOnThroughFaultsOfRedis(t *testing.T) {
 		{"a reply that never comes", nil, (*mishaps).replyHangs},
 	} {
 		t.Run(c.fault, func(t *testing.T) {
-			t.Parallel()
+			t.Parallel() // most of the time is waiting for Redis
 			m := &mishaps{t: t, server: testenv.StartRedis(t, testenv.Options{Settings: c.settings})}
 			var address string
 			m.proxy, address = overProxy(t, m.server)
@@ -190,12 +190,7 @@ func TestASaleGoesOnThroughFaultsOfRedis(t *testing.T) {
 					m.sale.works()
 				}
 			})
-			if gap := time.Duration(m.sale.longestGap.Load()) * time.Millisecond; gap > 3*time.Second {
-				t.Errorf("for %v no order was placed though there was stock, want about a second at most", gap)
-			}
-			if told := time.Duration(m.sale.longestFalse.Load()) * time.Millisecond; told > 3*time.Second {
-				t.Errorf("somebody was told sold out %v after there was stock, want two seconds at most", told)
-			}
+			m.sale.goesOn()
 			c := direct(t, m.server.URL())
 			for _, id := range m.sale.products {
 				shelf, err := m.sale.processes[0].store.Shelf(t.Context(), id)

@@ -135,12 +135,9 @@ func New(record Record, opt Options) (*Front, error) {
 	f.option.ClientSetInfo = rueidis.DisableClientSetInfo // Redis before 7.2 does not know it, and so cannot permit it
 	dialer := option.DialCtxFn
 	f.option.DialCtxFn = func(ctx context.Context, to string, d *net.Dialer, t *tls.Config) (conn net.Conn, err error) {
-		switch {
-		case dialer != nil:
+		if dialer != nil {
 			conn, err = dialer(ctx, to, d, t)
-		case t != nil:
-			conn, err = (&tls.Dialer{NetDialer: d, Config: t}).DialContext(ctx, "tcp", to)
-		default:
+		} else {
 			conn, err = d.DialContext(ctx, "tcp", to)
 		}
 		if err == nil { // whoever is met there has to be looked at before he is asked

@@ -16,14 +16,14 @@ func TestALockIsHeldWhileItIsRenewedAndNoLonger(t *testing.T) {
 	const lasts = 1500 * time.Millisecond
 	s := testenv.StartRedis(t, testenv.Options{})
 	c := direct(t, s.URL())
-	do(t, c, append([]string{"ACL", "SETUSER", "desk", "on", ">secret-of-the-desk"}, permissions...)...)
-	u, err := url.Parse(s.URL())
+	always, _ := documentedUser(t)
+	u, err := url.Parse(asDesk(t, s.URL(), []*testenv.Server{s}, always))
 	if err != nil {
 		t.Fatal(err)
 	}
 	proxy := testenv.NewProxy(t, u.Host)
 	lockOf := func(host string) *redisfront.Numbers {
-		u.Host, u.User = host, url.UserPassword("desk", "secret-of-the-desk")
+		u.Host = host
 		o := quick(u.String())
 		o.LockLasts = lasts
 		return redisfront.NewNumbers(working(t, newRecord(), o).front, nil)

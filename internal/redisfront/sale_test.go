@@ -39,6 +39,7 @@ type sale struct {
 	longestGap                                atomic.Int64 // milliseconds without an order, while there was stock
 	stockSince                                sync.Map     // product.ID → time.Time since when there has been stock; absent: there is none
 	longestFalse                              atomic.Int64 // milliseconds into stock at which somebody was told there is none
+	stalled                                   atomic.Int64 // milliseconds at once for which the machine was busy with something else
 }
 
 type salesProcess struct {
@@ -58,6 +59,11 @@ const (
 	saleProcesses = 3
 	saleBuyers    = 40
 	salePause     = 15 * time.Millisecond // between two orders of a buyer
+	watchEvery    = 20 * time.Millisecond
+
+	orderPauseMax = time.Second      // without an order, whatever becomes of Redis
+	falseMax      = 2 * time.Second  // somebody is told sold out of what there is
+	fullSpeedMax  = 15 * time.Second // after Redis is back
 )
 
 // openSale opens a sale of some units of two products. address is that of Redis as each process sees it.
@@ -130,9 +136,9 @@ func newSalesProcess(t *testing.T, url, address string, mood func(checkout.Gate)
 func (s *sale) works() {
 	s.t.Helper()
 	for _, p := range s.processes {
-		for end := time.Now().Add(patience); !p.front.State().Working; pause(5 * time.Millisecond) {
+		for end := time.Now().Add(fullSpeedMax); !p.front.State().Working; pause(5 * time.Millisecond) {
 			if time.Now().After(end) {
-				s.t.Fatalf("a front does not work after %v: %+v", patience, p.front.State())
+				s.t.Fatalf("a front does not work after %v: %+v", fullSpeedMax, p.front.State())
 			}
 		}
 	}
@@ -152,9 +158,21 @@ func (s *sale) run(disturb func()) {
 	s.sellOut()
 	stop()
 	all.Wait()
-	s.t.Logf("%d placed, %d refused, %d unknown at first, %d cancelled, %d paid; longest without an order %d ms, longest told sold out %d ms",
-		s.placed.Load(), s.refused.Load(), s.unknown.Load(), s.cancelled.Load(), s.paid.Load(), s.longestGap.Load(), s.longestFalse.Load())
+	s.t.Logf("%d placed, %d refused, %d unknown at first, %d cancelled, %d paid; longest without an order %d ms, longest told sold out %d ms, stalled %d ms",
+		s.placed.Load(), s.refused.Load(), s.unknown.Load(), s.cancelled.Load(), s.paid.Load(), s.longestGap.Load(), s.longestFalse.Load(), s.stalled.Load())
 	s.check()
+}
+
+// goesOn looks whether Redis being lost has cost speed only, beside what the machine has cost.
+func (s *sale) goesOn() {
+	s.t.Helper()
+	stalled := time.Duration(s.stalled.Load()) * time.Millisecond
+	if gap := time.Duration(s.longestGap.Load()) * time.Millisecond; gap > orderPauseMax+stalled {
+		s.t.Errorf("for %v no order was placed though there was stock, want %v at most and %v of a busy machine", gap, orderPauseMax, stalled)
+	}
+	if told := time.Duration(s.longestFalse.Load()) * time.Millisecond; told > falseMax+stalled {
+		s.t.Errorf("somebody was told sold out %v after there was stock, want %v at most and %v of a busy machine", told, falseMax, stalled)
+	}
 }
 
 // sellOut waits until every unit is gone: for as long as the machine needs, if only it goes on.
@@ -216,7 +234,9 @@ func (s *sale) watch(ctx context.Context) {
 		if _, there := s.stockSince.Load(s.products[0]); there && ctx.Err() == nil {
 			raise(&s.longestGap, time.Now().UnixMilli()-s.lastPlaced.Load())
 		}
-		time.Sleep(20 * time.Millisecond) //nolint:forbidigo // it looks again and again
+		slept := time.Now()
+		time.Sleep(watchEvery) //nolint:forbidigo // it looks again and again
+		raise(&s.stalled, (time.Since(slept) - watchEvery).Milliseconds())
 	}
 }
 

@@ -3,6 +3,8 @@ package redisfront_test
 import (
 	"fmt"
 	"net/url"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -16,27 +18,74 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
-// permissions are what docs/operate.md gives the desk's own user.
-var permissions = []string{
-	"~inventory:*", "~limits:*", "~used:*", "~order:*", "~user:*", "~product:*", "~payment:*", "~quota:*", "~holdfast:*", "&holdfast:*", "-@all",
-	"+evalsha", "+eval", "+time", "+hgetall", "+hmget", "+hget", "+hset", "+hdel", "+hlen", "+get", "+set", "+del", "+unlink", "+expire", "+pexpire", "+pexpireat", "+pttl",
-	"+setbit", "+bitfield", "+bitfield_ro", "+publish", "+subscribe", "+unsubscribe", "+pubsub|numsub", "+pubsub|numpat",
-	"+info", "+ping", "+hello", "+client|setname", "+cluster|slots", "+cluster|shards",
+// documentedUser are the lines of docs/operate.md that make the desk's user: what it always needs, and what deadlines and numbers need
+// besides.
+func documentedUser(t *testing.T) (always, more []string) {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/operate.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := regexp.MustCompile(`(?m)^ACL SETUSER desk .*(\n {4}.*)*`).FindAllString(string(text), -1)
+	if len(lines) != 2 {
+		t.Fatalf("docs/operate.md has %d lines for the desk's user, want 2: %q", len(lines), lines)
+	}
+	return strings.Fields(lines[0]), strings.Fields(lines[1])
+}
+
+// documentedSentinelUser is the line for a user of that name on sentinels.
+func documentedSentinelUser(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/operate.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(text), "With sentinels, ")
+	line := regexp.MustCompile("ACL SETUSER [^`]*").FindString(rest)
+	if !found || line == "" {
+		t.Fatal("docs/operate.md has no line for the user on sentinels")
+	}
+	return strings.Fields(line)
+}
+
+// asDesk makes a user on servers, and gives an address as that of the user.
+func asDesk(t *testing.T, address string, servers []*testenv.Server, lines ...[]string) string {
+	t.Helper()
+	for _, s := range servers {
+		for _, line := range lines {
+			do(t, direct(t, s.URL()), line...)
+		}
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword("desk", "password")
+	return u.String()
+}
+
+// notRefused looks whether a server has refused anything.
+func notRefused(t *testing.T, s *testenv.Server) {
+	t.Helper()
+	refused, err := do(t, direct(t, s.URL()), "ACL", "LOG").ToArray()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range refused {
+		m, _ := entry.AsStrMap()
+		t.Errorf("refused: %s %s", m["reason"], m["object"])
+	}
 }
 
 func TestTheDeskDoesWithFewPermissions(t *testing.T) {
 	s := testenv.StartRedis(t, testenv.Options{})
 	c := direct(t, s.URL())
-	do(t, c, append([]string{"ACL", "SETUSER", "desk", "on", ">secret-of-the-desk"}, permissions...)...)
-	u, err := url.Parse(s.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.User = url.UserPassword("desk", "secret-of-the-desk")
+	always, _ := documentedUser(t)
+	address := asDesk(t, s.URL(), []*testenv.Server{s}, always)
 	r, log := newRecord(), &eventLog{}
 	r.use(keys(0, 100)...)
 	r.put("sku-1", 1, func(p *product.Product) { p.MaxPerUser = 1 })
-	p := working(t, r, quick(u.String()))
+	p := working(t, r, quick(address))
 	d, grown := feeding(t, p, log)
 	heard := hear(t, c)
 	p.front.Using(keys(100, 10))
@@ -59,15 +108,8 @@ func TestTheDeskDoesWithFewPermissions(t *testing.T) {
 	})
 	remembers(t, p, p)
 	pause(300 * time.Millisecond) // what runs in the background has had its turn
-	refused, err := do(t, c, "ACL", "LOG").ToArray()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, entry := range refused {
-		m, _ := entry.AsStrMap()
-		t.Errorf("refused: %s %s", m["reason"], m["object"])
-	}
-	desk := direct(t, u.String())
+	notRefused(t, s)
+	desk := direct(t, address)
 	for _, command := range []string{"FLUSHALL", "KEYS *", "CONFIG GET *", "SCRIPT FLUSH", "FUNCTION LIST", "GET elsewhere", "PUBLISH elsewhere x"} {
 		err := desk.Do(t.Context(), desk.B().Arbitrary(strings.Fields(command)...).Build()).Error()
 		if err == nil || !strings.HasPrefix(err.Error(), "NOPERM") {
@@ -152,9 +194,7 @@ func TestASaleOnAClusterLosesAMasterAndGoesOn(t *testing.T) {
 		holder.Start()
 		sale.works()
 	})
-	if gap := time.Duration(sale.longestGap.Load()) * time.Millisecond; gap > 3*time.Second {
-		t.Errorf("for %v no order was placed though there was stock, want about a second at most", gap)
-	}
+	sale.goesOn()
 }
 
 // masterOf gives the node that serves a key.

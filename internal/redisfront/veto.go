@@ -15,6 +15,7 @@ import (
 const (
 	markMax   = 100 * time.Millisecond // for one try
 	markTries = 3
+	marksMax  = 200 * time.Millisecond // for all of them: with the lease and the way to the record, orders pause for less than a second
 	vetoTries = 5
 	vetoAfter = 300 * time.Millisecond // without an answer from Redis
 )
@@ -47,6 +48,8 @@ func (f *Front) announce(tell func(ctx context.Context, c rueidis.Client, epoch 
 	if f.opt.Alone {
 		return
 	}
+	all, done := context.WithTimeout(context.Background(), marksMax)
+	defer done()
 	for range markTries {
 		k := f.known.Load()
 		if k == nil || time.Now().After(k.until) {
@@ -56,10 +59,10 @@ func (f *Front) announce(tell func(ctx context.Context, c rueidis.Client, epoch 
 			return
 		}
 		c, epoch := f.reachable()
-		if c == nil {
+		if c == nil || all.Err() != nil {
 			break
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), markMax)
+		ctx, cancel := context.WithTimeout(all, markMax)
 		err := tell(ctx, c, epoch)
 		cancel()
 		if err == nil {

@@ -61,6 +61,10 @@ func exchange(addr, say string, n int) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return exchangeOver(conn, say, n)
+}
+
+func exchangeOver(conn net.Conn, say string, n int) (string, error) {
 	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(answerMax)); err != nil {
 		return "", err

@@ -44,9 +44,14 @@ func (redis) command(s *Server) (command, error) {
 	return command{binary: binary, args: args}, err
 }
 
-func (redis) ask(s *Server) error {
+func (e redis) ask(s *Server) error {
+	return e.greet(s, func(say string, n int) (string, error) { return exchange(s.Addr(), say, n) })
+}
+
+// greet answers nil when the server answers a greeting.
+func (redis) greet(s *Server, exchange func(say string, n int) (string, error)) error {
 	const want = "+OK\r\n+PONG\r\n"
-	got, err := exchange(s.Addr(), "AUTH "+s.password+"\r\nPING\r\n", len(want))
+	got, err := exchange("AUTH "+s.password+"\r\nPING\r\n", len(want))
 	if err == nil && got != want {
 		err = fmt.Errorf("to PING it said %q", strings.TrimSpace(got)) // it may still be loading its data
 	}
