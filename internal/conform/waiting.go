@@ -63,6 +63,15 @@ func (q *queue) add(name string, c asked) {
 	}
 }
 
+// gone waits until all who were added have gone, though the door is held.
+func (q *queue) gone() {
+	for gone := 0; gone < q.waiting; runtime.Gosched() {
+		q.mu.Lock()
+		gone = len(q.order)
+		q.mu.Unlock()
+	}
+}
+
 // release opens the door and waits for all answers.
 func (q *queue) release() {
 	close(q.gate.open)
@@ -223,6 +232,7 @@ func whoLeft(d *desk) {
 		return ledger.Submit(ctx, l, ledger.Command[ledger.PayOutcome](pay))
 	})
 	leave()
+	q.gone() // or an answer that is there would count
 	q.release()
 	q.want("place", context.Canceled)
 	q.want("pay", context.Canceled) // but it was taken in
