@@ -203,10 +203,17 @@ func TestAGivenUpRequestArrivesAfterTheBlackHole(t *testing.T) {
 		t.Run(e.name, func(t *testing.T) {
 			p, far, near := through(t, e)
 			conn := connect(t, far)
-			p.Blackhole(true)
-			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-			defer cancel()
-			if _, err := conn.ExecContext(ctx, "INSERT INTO orders VALUES (1)"); err == nil {
+			begun := p.BlackholeRequest(testenv.Saying("insert"))
+			ctx, giveUp := context.WithCancel(t.Context())
+			defer giveUp()
+			outcome := make(chan error, 1)
+			go func() {
+				_, err := conn.ExecContext(ctx, "INSERT INTO orders VALUES (1)")
+				outcome <- err
+			}()
+			within(t, begun)
+			giveUp()
+			if err := within(t, outcome); err == nil {
 				t.Fatal("an insert came through the black hole")
 			}
 			p.Blackhole(false)

@@ -88,6 +88,7 @@ func startFor(tb testing.TB, e engine, o Options) *Server {
 
 // measures is whether a server's work is measured: then it is done where it usually is.
 func measures(tb testing.TB) bool {
+	tb.Helper()
 	_, is := tb.(*testing.B)
 	return is
 }
