@@ -135,6 +135,9 @@ func TestWhoSendsWhatCannotBeReadIsLimitedToo(t *testing.T) {
 	for about, send := range map[string]func(d *desk) answer{
 		"no JSON": func(d *desk) answer { return d.place("k", `{"broken`) },
 		"no key":  func(d *desk) answer { return d.send("POST", "/v1/orders", oneTicket, apikey.OrdersWrite) },
+		"an unreadable query": func(d *desk) answer {
+			return d.send("POST", "/v1/orders?x=%zz", oneTicket, apikey.OrdersWrite, "Idempotency-Key", "k")
+		},
 		"an unknown query": func(d *desk) answer {
 			return d.send("POST", "/v1/orders?x=1", oneTicket, apikey.OrdersWrite, "Idempotency-Key", "k")
 		},
