@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/holdfast-oms/holdfast/internal/checkout"
 	"github.com/holdfast-oms/holdfast/internal/fault"
@@ -415,12 +416,15 @@ func TestNoReaderGoesBackInTime(t *testing.T) {
 				for was := seen.Load(); was < upTo && !seen.CompareAndSwap(was, upTo); was = seen.Load() {
 				}
 			}
+			record := redisfront.NewCache(begin(t, newRecord(), quick("redis://127.0.0.1:1")).front, book)
 			var writers, readers sync.WaitGroup
 			var over atomic.Bool
 			for i, c := range caches {
 				writers.Go(func() {
 					for n := range 60 {
 						k.change(book, c, (n+i)%7 != 0)
+						_, made, _ := k.read(book, record)
+						see(made)                        // it was answered
 						time.Sleep(2 * time.Millisecond) //nolint:forbidigo // readers are to meet it at rest, too
 					}
 				})
@@ -735,6 +739,103 @@ func TestALateWarmUpLeavesNothing(t *testing.T) {
 	for _, c := range []*redisfront.Cache{two.a, two.b} {
 		if s, err := c.Shelf(t.Context(), bookedProduct); err != nil || s.Stock.Version != 2 {
 			t.Errorf("got %+v, %v, want version 2", s.Stock, err)
+		}
+	}
+}
+
+// What a real ledger tells of its commits is remembered at another process, and is what the record has.
+func TestWhatALedgerTellsIsWhatTheRecordHas(t *testing.T) {
+	redis := testenv.StartRedis(t, testenv.Options{})
+	s := openSale(t, 20, func(int) string { return redis.URL() }, func(g checkout.Gate) checkout.Gate { return g })
+	s.works()
+	l, record, other := s.processes[0].desk.Ledger, s.processes[1].store, s.processes[1].cache
+	placed, err := ledger.Submit(t.Context(), l, ledger.Place{Key: key(1), UserID: "u-1", Lines: want("hot", 2)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	no, total := placed.Number, money.Money{Amount: 200, Currency: "CNY"}
+	notice := func(id string, succeeded bool) payment.Notice {
+		return payment.Notice{Provider: "sandbox", OrderNumber: no, TransactionID: id, Amount: total, Succeeded: succeeded}
+	}
+	var payments []string
+	for _, step := range []struct {
+		what string
+		do   func() error
+	}{
+		{"placed", func() error { return nil }},
+		{"a user is told", func() error {
+			_, err := ledger.Submit(t.Context(), l, ledger.PutUser{ID: "u-1", Name: ledger.Patch[string]{Set: true, Value: "Ada"}})
+			return err
+		}},
+		{"a payment is opened", func() error {
+			payments = append(payments, "pay_1")
+			_, err := ledger.Submit(t.Context(), l, ledger.CreatePayment{Number: no, Provider: "sandbox", PaymentID: "pay_1"})
+			return err
+		}},
+		{"it fails", func() error {
+			_, err := ledger.Submit(t.Context(), l, ledger.FailPayment{Notice: notice("t-1", false), PaymentID: "pay_x"})
+			return err
+		}},
+		{"another is opened at another provider", func() error {
+			payments = append(payments, "pay_2")
+			_, err := ledger.Submit(t.Context(), l, ledger.CreatePayment{Number: no, Provider: "bank", PaymentID: "pay_2"})
+			return err
+		}},
+		{"the first succeeds after all", func() error {
+			_, err := ledger.Submit(t.Context(), l, ledger.Pay{Notice: notice("t-1", true), PaymentID: "pay_x"})
+			return err
+		}},
+		{"it is paid twice", func() error {
+			payments = append(payments, "pay_3")
+			_, err := ledger.Submit(t.Context(), l, ledger.Pay{Notice: notice("t-2", true), PaymentID: "pay_3"})
+			return err
+		}},
+		{"a delivery comes", func() error {
+			_, err := ledger.Submit(t.Context(), l, ledger.AdjustStock{ProductID: "hot", Delta: 5})
+			return err
+		}},
+		{"the price changes", func() error {
+			_, err := ledger.Submit(t.Context(), l, ledger.PutProduct{ID: "hot", Price: ledger.Patch[money.Money]{Set: true, Value: money.Money{Amount: 300, Currency: "CNY"}}})
+			return err
+		}},
+	} {
+		if err := step.do(); err != nil {
+			t.Fatalf("%s: %v", step.what, err)
+		}
+		everything := func(r checkout.Reads) (all []any) {
+			keep := func(value any, err error) {
+				if err != nil && !errors.Is(err, fault.ErrNotFound) {
+					t.Fatal(err)
+				}
+				all = append(all, value)
+			}
+			o, err := r.Order(t.Context(), no)
+			keep(o, err)
+			list, err := r.PaymentsOf(t.Context(), no)
+			keep(list, err)
+			u, err := r.User(t.Context(), "u-1")
+			keep(u, err)
+			shelf, err := r.Shelf(t.Context(), "hot")
+			keep(shelf, err)
+			for _, id := range payments {
+				p, err := r.Payment(t.Context(), id)
+				keep(p, err)
+			}
+			return all
+		}
+		want := everything(record)
+		if diff := cmp.Diff(want, everything(other), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s: another process says at once (-record +says):\n%s", step.what, diff)
+		}
+		var told []any
+		until(t, "all of it is remembered", func() bool {
+			before := other.Counts()
+			told = everything(other)
+			after := other.Counts()
+			return before.Orders.Record == after.Orders.Record && before.Products.Record == after.Products.Record && before.Users.Record == after.Users.Record
+		})
+		if diff := cmp.Diff(want, told, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s: it is remembered otherwise (-record +remembered):\n%s", step.what, diff)
 		}
 	}
 }

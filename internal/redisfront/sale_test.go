@@ -46,6 +46,7 @@ type salesProcess struct {
 	desk  *checkout.Desk
 	store *sqlstore.Store
 	front *redisfront.Front
+	cache *redisfront.Cache
 }
 
 // storeRecord is the read side of a store.
@@ -113,15 +114,16 @@ func newSalesProcess(t *testing.T, url, address string, mood func(checkout.Gate)
 		t.Fatal(err)
 	}
 	gate := redisfront.NewGate(front, own, time.Now)
-	orders := inproc.NewOrders()
+	cache := redisfront.NewCache(front, store)
 	l := ledger.New(store, ledger.Options{
-		Using:   func(keys []ledger.Key) { own.Using(keys); front.Using(keys) },
-		Applied: func(a *ledger.Applied) { own.Applied(a); gate.Applied(a) },
+		Using: own.Using, Changing: cache.Changing,
+		Applied: func(a *ledger.Applied) { own.Applied(a); gate.Applied(a); cache.Applied(a) },
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	all.Go(func() { front.Run(ctx) })
 	all.Go(func() { gate.Run(ctx) })
+	all.Go(func() { cache.Run(ctx) })
 	t.Cleanup(func() {
 		_ = l.Close(context.Background())
 		cancel()
@@ -129,7 +131,8 @@ func newSalesProcess(t *testing.T, url, address string, mood func(checkout.Gate)
 		_ = store.Close()
 	})
 	return &salesProcess{
-		&checkout.Desk{Ledger: l, Record: storeRecord{store}, Gate: mood(gate), Orders: orders, Clock: time.Now}, store, front,
+		&checkout.Desk{Ledger: l, Record: storeRecord{store}, Gate: mood(gate), Orders: inproc.Uncached{}, Memory: cache, Clock: time.Now},
+		store, front, cache,
 	}
 }
 
