@@ -114,12 +114,12 @@ var errOverBefore = errors.New("the storm was over before")
 
 // asksAgain waits until all is sold, and asks again and again: once in the storm at least.
 func (u *unlucky) asksAgain(ctx context.Context, shop *shop, product string) error {
-	pause := func() error {
+	pause := func() (goesOn bool) {
 		select {
 		case <-ctx.Done():
-			return errOverBefore
+			return false
 		case <-time.After(stormPause):
-			return nil
+			return true
 		}
 	}
 	for {
@@ -133,8 +133,8 @@ func (u *unlucky) asksAgain(ctx context.Context, shop *shop, product string) err
 		if level.Available == 0 {
 			break
 		}
-		if err := pause(); err != nil {
-			return err
+		if !pause() {
+			return errOverBefore
 		}
 	}
 	for range repeats {
@@ -146,7 +146,7 @@ func (u *unlucky) asksAgain(ctx context.Context, shop *shop, product string) err
 			return fmt.Errorf("he was answered %d %.300s", status, body)
 		}
 		u.same++
-		if pause() != nil {
+		if !pause() {
 			break
 		}
 	}
