@@ -85,8 +85,12 @@ func (r *runner) asynq(ctx context.Context) (*Result, error) {
 		return nil, fmt.Errorf("asynq: %w: %s", err, problem.String())
 	}
 	var said struct {
-		Handled, Early, Bytes float64
-		P50, P99, Max         time.Duration
+		Handled float64       `json:"handled"`
+		Early   float64       `json:"early"`
+		Bytes   float64       `json:"bytes_each"`
+		P50     time.Duration `json:"p50_ns"`
+		P99     time.Duration `json:"p99_ns"`
+		Max     time.Duration `json:"max_ns"`
 	}
 	if err := json.Unmarshal(out, &said); err != nil {
 		return nil, fmt.Errorf("asynq said %.300q: %w", out, err)

@@ -52,7 +52,7 @@ func TestScenariosRunWithRedisInFront(t *testing.T) {
 	}
 	o := Options{
 		DatabaseURL: testenv.StartPostgres(t, testenv.Options{}).AdminURL(), RedisURL: testenv.StartRedis(t, testenv.Options{}).URL(),
-		Executable: executable, Duration: 300 * time.Millisecond, Connections: 16,
+		Executable: executable, Duration: 300 * time.Millisecond, Connections: 16, Units: 100,
 	}
 	for _, o.Scenario = range []string{mixedScenario, stormScenario} {
 		report := runJSON(t, o)

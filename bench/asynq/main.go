@@ -143,10 +143,12 @@ func handle(ctx context.Context, opt asynq.RedisConnOpt, o *options, ends time.T
 
 // outcome is what it prints, as JSON.
 type outcome struct {
-	Handled       int           // of those that came due
-	Early         int           // of these, before their time
-	Bytes         float64       // of Redis, for each pending one
-	P50, P99, Max time.Duration // how late
+	Handled int           `json:"handled"`    // of those that came due
+	Early   int           `json:"early"`      // of these, before their time
+	Bytes   float64       `json:"bytes_each"` // of Redis, for each pending one
+	P50     time.Duration `json:"p50_ns"`     // how late
+	P99     time.Duration `json:"p99_ns"`
+	Max     time.Duration `json:"max_ns"`
 }
 
 func report(lags []time.Duration, bytes float64) error {
