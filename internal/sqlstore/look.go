@@ -255,16 +255,25 @@ func (s *Store) PaymentsOf(ctx context.Context, no order.Number) ([]*payment.Pay
 // of the others are counted now.
 func (s *Store) NumberDays(ctx context.Context, before order.Day, limit int) ([]checkout.NumberDay, error) {
 	var found []checkout.NumberDay
-	rows, err := s.query(ctx, `SELECT d.day, d.next - 1, COALESCE(d.used,
-		(SELECT COUNT(*) FROM orders WHERE order_no > d.day * 10000000000 AND order_no < (d.day + 1) * 10000000000)),
-		(SELECT COALESCE(MAX(order_no), 0) FROM orders WHERE order_no > d.day * 10000000000 AND order_no < (d.day + 1) * 10000000000)
-		FROM number_days d WHERE d.day < ? ORDER BY d.day DESC LIMIT ?`, int64(before), limit)
+	var used []sql.NullInt64
+	rows, err := s.query(ctx, `SELECT day, next - 1, used FROM number_days WHERE day < ? ORDER BY day DESC LIMIT ?`, int64(before), limit)
 	err = scan(rows, err, func(r *sql.Rows) error {
 		var n checkout.NumberDay
-		err := r.Scan(&n.Day, &n.Granted, &n.Used, &n.Last)
-		found = append(found, n)
+		var counted sql.NullInt64
+		err := r.Scan(&n.Day, &n.Granted, &counted)
+		found, used = append(found, n), append(used, counted)
 		return err
 	})
+	// Each day for itself: MariaDB goes through all orders for bounds that come from another row.
+	const of = ` FROM orders WHERE order_no > ? AND order_no < ?`
+	for i := 0; i < len(found) && err == nil; i++ {
+		n := &found[i]
+		first, end := int64(order.NumberOf(n.Day, 0)), int64(order.NumberOf(n.Day+1, 0))
+		err = s.queryRow(ctx, `SELECT COALESCE(MAX(order_no), 0)`+of, first, end).Scan(&n.Last)
+		if n.Used = used[i].Int64; err == nil && !used[i].Valid {
+			err = s.queryRow(ctx, `SELECT COUNT(*)`+of, first, end).Scan(&n.Used)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list numbers: %w", err)
 	}
