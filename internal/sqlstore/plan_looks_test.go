@@ -30,7 +30,7 @@ var (
 		"orders before one":                nil,
 		"orders since a day":               nil,
 		"pending orders":                   {pendingOnes},
-		"paid orders before one":           {byStatus},
+		"expired orders before one":        {byStatus},
 		"refunded orders":                  {byStatus},
 		"cancelled orders since a day":     {byStatus},
 		"orders of a user":                 {byUser},

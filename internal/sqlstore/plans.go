@@ -49,7 +49,7 @@ func looks(now time.Time) []looked {
 		orders("orders before one", checkout.OrderFilter{Before: no}),
 		orders("orders since a day", checkout.OrderFilter{CreatedAfter: since}),
 		orders("pending orders", checkout.OrderFilter{Status: order.Pending}),
-		orders("paid orders before one", checkout.OrderFilter{Status: order.Paid, Before: no}),
+		orders("expired orders before one", checkout.OrderFilter{Status: order.Expired, Before: no}),
 		orders("refunded orders", checkout.OrderFilter{Status: order.Refunded}),
 		orders("cancelled orders since a day", checkout.OrderFilter{Status: order.Cancelled, CreatedAfter: since}),
 		orders("orders of a user", checkout.OrderFilter{UserID: "u-1"}),
