@@ -404,6 +404,31 @@ func TestAnOrderIsKeptAsLongAsItCanBePaidAndALittle(t *testing.T) {
 	}
 }
 
+// Of most orders of a sale nobody reads anything before they change: they take no room.
+func TestANewOrderIsRememberedOnceSomebodyReadsIt(t *testing.T) {
+	book := newBooks()
+	two := twoCaches(t, book, nil)
+	o, u := book.order, *book.user
+	two.a.Changing(&ledger.Changes{NewOrders: []*order.Order{&o}, Users: []*user.User{&u}})
+	two.a.Applied(&ledger.Applied{Orders: []*order.Order{&o}, Users: []*user.User{&u}})
+	c := direct(t, two.server.URL())
+	until(t, "the batch is told", func() bool {
+		keys, err := do(t, c, "KEYS", "user:*").AsStrSlice()
+		return err == nil && len(keys) == 1 && hash(t, c, keys[0])["version"] != ""
+	})
+	if keys, err := do(t, c, "KEYS", "order:*").AsStrSlice(); err != nil || len(keys) != 0 {
+		t.Errorf("got %q, %v, want nothing of an order that nobody has read", keys, err)
+	}
+	for _, cache := range []*redisfront.Cache{two.a, two.b, two.a} {
+		if got, err := cache.Order(t.Context(), o.Number); err != nil || got.Events != 1 {
+			t.Errorf("got %v, %v", got, err)
+		}
+	}
+	if got := book.lookedAt("order"); got != 1 {
+		t.Errorf("the record was asked %d times, want once", got)
+	}
+}
+
 // Readers go to any of two processes while both change a value: what was seen anywhere is never unseen.
 func TestNoReaderGoesBackInTime(t *testing.T) {
 	for _, k := range everythingRemembered() {

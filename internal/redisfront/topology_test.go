@@ -88,7 +88,7 @@ func TestTheDeskDoesWithFewPermissions(t *testing.T) {
 	p := working(t, r, quick(address))
 	d, grown := feeding(t, p, log)
 	heard := hear(t, c)
-	p.front.Using(keys(100, 10))
+	p.using(keys(100, 10))
 	if err := p.Admit(t.Context(), "u-1", want("sku-1", 1)); err != nil {
 		t.Error(err)
 	}
@@ -133,7 +133,7 @@ func TestAClusterServes(t *testing.T) {
 			}
 		}
 	}
-	a.front.Using(keys(1000, 500))
+	a.using(keys(1000, 500))
 	for i, k := range keys(0, 1500) {
 		if !b.MayHaveUsed(t.Context(), k) {
 			t.Fatalf("key %d is unused for certain", i)
