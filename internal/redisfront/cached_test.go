@@ -518,7 +518,11 @@ func TestALateFillerLeavesNothing(t *testing.T) {
 				}
 			})
 			<-loaded
-			k.change(book, two.b, false)
+			k.change(book, two.b, true)
+			until(t, "the change is in Redis", func() bool {
+				before := book.lookedAt(k.look)
+				return k.up(t, book, two.b) == 2 && book.lookedAt(k.look) == before
+			})
 			close(goOn)
 			late.Wait()
 			for _, c := range []*redisfront.Cache{two.a, two.b} {
