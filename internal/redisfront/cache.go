@@ -245,7 +245,11 @@ func (c *Cache) Applied(a *ledger.Applied) {
 	}
 	for _, orders := range [][]*order.Order{a.Orders, a.Paying} {
 		for _, o := range orders {
-			payments := slices.SortedFunc(slices.Values(a.Payments[o.Number]), oldestFirst)
+			payments, changed := a.Payments[o.Number]
+			if !changed {
+				continue // it is new: whoever reads it first fills it in, and of most orders nobody does before they change
+			}
+			payments = slices.SortedFunc(slices.Values(payments), oldestFirst)
 			c.waiting = append(c.waiting, c.dockets.changed(o.Number, &Docket{o, payments}, batch, epoch))
 		}
 	}

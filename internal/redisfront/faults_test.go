@@ -140,7 +140,7 @@ func TestARedisThatIsFullBusyOrReadOnlyIsNoReasonToRefuse(t *testing.T) {
 				return asked() > 0
 			})
 			began := time.Now()
-			p.front.Using(keys(1, 1))
+			p.using(keys(1, 1))
 			if took := time.Since(began); took > 5*time.Second {
 				t.Errorf("a batch waited %v for marks, want a second or so", took)
 			}

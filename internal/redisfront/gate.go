@@ -206,13 +206,13 @@ func (g *Gate) judge(ctx context.Context, a *ask) error {
 	var refusal error
 	switch a.verdict {
 	case outOfStock:
-		if a.quantity < a.line.Quantity { // else it is only that many are in flight
-			g.keepNear(a.line.ProductID, &nearRefusal{available: a.quantity})
-		}
 		refusal = fault.ErrOutOfStock.With("product_id", id).With("available", a.quantity)
+		if a.quantity < a.line.Quantity { // else it is only that many are in flight
+			g.keepNear(a.line.ProductID, &nearRefusal{refusal: refusal, upTo: a.quantity})
+		}
 	case notOnSale:
-		g.keepNear(a.line.ProductID, &nearRefusal{closed: true})
 		refusal = fault.ErrNotOnSale.With("product_id", id)
+		g.keepNear(a.line.ProductID, &nearRefusal{refusal: refusal})
 	case overLimit:
 		refusal = fault.ErrPurchaseLimit.With("product_id", id).With("max_per_user", a.limit)
 	case askRecord:
@@ -383,9 +383,9 @@ func (g *Gate) take(asks []*ask, answers []int64) {
 
 // nearRefusal is what Redis refused just now.
 type nearRefusal struct {
-	closed    bool
-	available int64
-	until     time.Time
+	refusal error
+	upTo    int64 // how many it is not for
+	until   time.Time
 }
 
 func (g *Gate) nearRefusal(l *ledger.PlaceLine) error {
@@ -394,15 +394,10 @@ func (g *Gate) nearRefusal(l *ledger.PlaceLine) error {
 		return nil
 	}
 	n, _ := found.(*nearRefusal)
-	switch {
-	case time.Now().After(n.until):
+	if l.Quantity <= n.upTo || time.Now().After(n.until) {
 		return nil
-	case n.closed:
-		return fault.ErrNotOnSale.With("product_id", string(l.ProductID))
-	case l.Quantity > n.available:
-		return fault.ErrOutOfStock.With("product_id", string(l.ProductID)).With("available", n.available)
 	}
-	return nil
+	return n.refusal
 }
 
 func (g *Gate) keepNear(id product.ID, n *nearRefusal) {

@@ -8,7 +8,6 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/holdfast-oms/holdfast/internal/failpoint"
-	"github.com/holdfast-oms/holdfast/internal/ledger"
 )
 
 // Limits of marking keys before a commit.
@@ -36,14 +35,9 @@ func (v *veto) reached() {
 	v.mu.Unlock()
 }
 
-// Using marks the keys of a batch before it is committed, so that whatever process a buyer asks again knows that his key may have
-// been used. What cannot be marked is committed only once nobody believes the marks any more: the record gets another epoch, and
-// after a lease all processes have seen it. That costs one pause, when Redis is lost; none while it is away.
-func (f *Front) Using(keys []ledger.Key) {
-	f.announce(func(ctx context.Context, c rueidis.Client, epoch string) error { return f.mark(ctx, c, epoch, keys) })
-}
-
-// announce tells all processes, before a batch is committed, what will not be so any more.
+// announce tells all processes, before a batch is committed, what will not be so any more: which keys may have been used from now on,
+// and which values change. What cannot be told is committed only once nobody believes the epoch any more: the record gets another
+// one, and after a lease all processes have seen it. That costs one pause, when Redis is lost; none while it is away.
 func (f *Front) announce(tell func(ctx context.Context, c rueidis.Client, epoch string) error) {
 	if f.opt.Alone {
 		return
