@@ -129,7 +129,9 @@ func (f *Front) readEpoch(ctx context.Context) {
 
 // learn keeps what was read of the record at a time, unless something later is known.
 func (f *Front) learn(epoch string, asked time.Time) {
-	f.veto.inForce(epoch, asked)
+	if isVeto(epoch) {
+		f.veto.inForce(asked, f.opt.Lease, f.opt.Settle)
+	}
 	fresh := &known{epoch, asked.Add(f.opt.Lease)}
 	for {
 		k := f.known.Load()
