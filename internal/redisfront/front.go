@@ -50,6 +50,7 @@ type Options struct {
 	Alone   bool          // no other process writes the record: what was used is known here
 	Lease   time.Duration // how long an epoch is believed after it was read: 500 ms. The same for all processes
 	Settle  time.Duration // for batches under way when an epoch is made: 2 s
+	Grace   time.Duration // added to how long Redis may take, where the machine is known to be busy with something else
 
 	LockLasts time.Duration // when it is not renewed: 5 s
 	QuotaMax  time.Duration // for one round trip for the quotas of a request: 25 ms

@@ -20,7 +20,7 @@ func (f *Front) look(ctx context.Context) {
 		return
 	}
 	dials := f.dials.Load()
-	within, cancel := context.WithTimeout(ctx, lookMax)
+	within, cancel := context.WithTimeout(ctx, lookMax+f.opt.Grace)
 	defer cancel()
 	servers, err := f.servers(within, *c)
 	var opened opening

@@ -9,7 +9,6 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/holdfast-oms/holdfast/internal/failpoint"
-	"github.com/holdfast-oms/holdfast/internal/ledger"
 )
 
 // Limits of marking keys before a commit.
@@ -41,20 +40,15 @@ func (v *veto) reached() {
 	v.mu.Unlock()
 }
 
-// Using marks the keys of a batch before it is committed, so that whatever process a buyer asks again knows that his key may have
-// been used. What cannot be marked is committed only once nobody believes the marks any more: the record gets another epoch, and
-// after a lease all processes have seen it. That costs one pause, when Redis is lost; none while it is away, and none of the processes
-// that find a veto there.
-func (f *Front) Using(keys []ledger.Key) {
-	f.announce(func(ctx context.Context, c rueidis.Client, epoch string) error { return f.mark(ctx, c, epoch, keys) })
-}
-
-// announce tells all processes, before a batch is committed, what will not be so any more.
+// announce tells all processes, before a batch is committed, what will not be so any more: which keys may have been used from now on,
+// and which values change. What cannot be told is committed only once nobody believes the epoch any more: the record gets another
+// one, and after a lease all processes have seen it. That costs one pause, when Redis is lost; none while it is away, and the processes
+// that find a veto there wait for the same lease only.
 func (f *Front) announce(tell func(ctx context.Context, c rueidis.Client, epoch string) error) {
 	if f.opt.Alone {
 		return
 	}
-	all, done := context.WithTimeout(context.Background(), marksMax)
+	all, done := context.WithTimeout(context.Background(), marksMax+f.opt.Grace)
 	defer done()
 	for range markTries {
 		k := f.believed()
@@ -72,7 +66,7 @@ func (f *Front) announce(tell func(ctx context.Context, c rueidis.Client, epoch 
 		if c == nil || all.Err() != nil {
 			break
 		}
-		ctx, cancel := context.WithTimeout(all, markMax)
+		ctx, cancel := context.WithTimeout(all, markMax+f.opt.Grace)
 		err := tell(ctx, c, k.epoch)
 		cancel()
 		if err == nil {
