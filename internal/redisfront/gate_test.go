@@ -366,3 +366,16 @@ func (r *heldRecord) Shelf(ctx context.Context, id product.ID) (checkout.Shelf, 
 	}
 	return r.record.Shelf(ctx, id)
 }
+
+// What was just refused to one who wants much is still there for one who wants less.
+func TestARefusalIsForAsManyAsThereAreNot(t *testing.T) {
+	r := newRecord()
+	r.put("last", 1, nil)
+	p := working(t, r, quick(testenv.StartRedis(t, testenv.Options{}).URL()))
+	if err := p.Admit(t.Context(), "u-1", want("last", 2)); !errors.Is(err, fault.ErrOutOfStock) {
+		t.Errorf("two of one: got %v, want out of stock", err)
+	}
+	if err := p.Admit(t.Context(), "u-2", want("last", 1)); err != nil {
+		t.Errorf("the last one: got %v, want admitted", err)
+	}
+}
