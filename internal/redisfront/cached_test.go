@@ -316,7 +316,7 @@ func twoCaches(t *testing.T, b *books, settings map[string]string) *twoProcesses
 	var address string
 	two.proxy, address = overProxy(t, two.server)
 	r := newRecord()
-	two.ps = [2]*process{working(t, r, quick(address)), working(t, r, quick(two.server.URL()))}
+	two.ps = [2]*process{working(t, r, strict(address)), working(t, r, strict(two.server.URL()))}
 	shelves := b.shelves
 	b.shelves = nil
 	two.a, two.b = cachedBy(t, two.ps[0], b), cachedBy(t, two.ps[1], b)

@@ -120,7 +120,7 @@ func TestARedisThatIsFullBusyOrReadOnlyIsNoReasonToRefuse(t *testing.T) {
 			r := newRecord()
 			r.put("sku-1", 100, nil)
 			s := testenv.StartRedis(t, testenv.Options{})
-			p := working(t, r, quick(s.URL()))
+			p := working(t, r, strict(s.URL()))
 			asked := func() int {
 				p.own.mu.Lock()
 				defer p.own.mu.Unlock()

@@ -183,8 +183,15 @@ func (b *lockedBuffer) String() string {
 	return b.b.String()
 }
 
-// quick are the options of a test: an epoch settles in no time.
+// quick are the options of a test: an epoch settles in no time, and Redis may be late, for the machine is busy with other tests.
 func quick(address string) redisfront.Options {
+	o := strict(address)
+	o.Grace = 2 * time.Second
+	return o
+}
+
+// strict are the options of a test in which Redis is late, or does not answer at all.
+func strict(address string) redisfront.Options {
 	return redisfront.Options{Address: address, Settle: 10 * time.Millisecond}
 }
 

@@ -51,7 +51,7 @@ func (g *Gate) sendLooks(batch []*keyLook) {
 	for i, l := range batch {
 		markings[i] = l.at
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), admitMax)
+	ctx, cancel := context.WithTimeout(context.Background(), admitMax+g.front.opt.Grace)
 	defer cancel()
 	commands, counts := looks(t.client.B, t.epoch, markings)
 	at := 0

@@ -84,7 +84,7 @@ func TestWhatCannotBeMarkedIsCommittedOnlyWhenNobodyBelievesTheMarks(t *testing.
 	r := newRecord()
 	s := testenv.StartRedis(t, testenv.Options{})
 	proxy, address := overProxy(t, s)
-	off, on := working(t, r, quick(address)), working(t, r, quick(s.URL()))
+	off, on := working(t, r, strict(address)), working(t, r, strict(s.URL()))
 	if on.MayHaveUsed(t.Context(), key(1)) {
 		t.Fatal("an unused key may have been used: the test proves nothing")
 	}
@@ -120,5 +120,30 @@ func TestWhatCannotBeMarkedIsCommittedOnlyWhenNobodyBelievesTheMarks(t *testing.
 	}
 	if on.MayHaveUsed(t.Context(), key(100)) {
 		t.Error("an unused key may have been used, though the front works")
+	}
+}
+
+// Each further veto would cost its process a pause in which it holds the rows of its batch, and the other processes another.
+func TestOneVetoIsEnoughForAllProcesses(t *testing.T) {
+	s := testenv.StartRedis(t, testenv.Options{})
+	r := newRecord()
+	a, b := working(t, r, quick(s.URL())), working(t, r, quick(s.URL()))
+	proxied, address := overProxy(t, s)
+	c := working(t, r, strict(address))
+	before := r.epoch()
+	do(t, direct(t, s.URL()), "CONFIG", "SET", "maxmemory", "1") // it answers, and cannot be told anything
+	a.using(keys(0, 1))
+	veto := r.epoch()
+	if veto == before {
+		t.Fatal("the epoch is the same: the test proves nothing")
+	}
+	proxied.Blackhole(true)
+	until(t, "a process does not reach it", func() bool { return !c.front.State().Connected })
+	for n, p := range []*process{b, c, a, b, c} {
+		p.using(keys(1+n, 1))
+	}
+	pause(500 * time.Millisecond) // in which a look that is in vain would veto
+	if got := r.epoch(); got != veto {
+		t.Errorf("the epoch is %s, want the veto %s", got, veto)
 	}
 }
