@@ -265,13 +265,12 @@ func (s *Store) NumberDays(ctx context.Context, before order.Day, limit int) ([]
 		return err
 	})
 	// Each day for itself: MariaDB goes through all orders for bounds that come from another row.
-	const of = ` FROM orders WHERE order_no > ? AND order_no < ?`
 	for i := 0; i < len(found) && err == nil; i++ {
 		n := &found[i]
-		first, end := int64(order.NumberOf(n.Day, 0)), int64(order.NumberOf(n.Day+1, 0))
-		err = s.queryRow(ctx, `SELECT COALESCE(MAX(order_no), 0)`+of, first, end).Scan(&n.Last)
+		err = s.queryRow(ctx, `SELECT COALESCE(MAX(order_no), 0) FROM orders WHERE order_no > ? AND order_no < ?`,
+			int64(order.NumberOf(n.Day, 0)), int64(order.NumberOf(n.Day+1, 0))).Scan(&n.Last)
 		if n.Used = used[i].Int64; err == nil && !used[i].Valid {
-			err = s.queryRow(ctx, `SELECT COUNT(*)`+of, first, end).Scan(&n.Used)
+			n.Used, err = s.countOrders(ctx, n.Day, n.Granted)
 		}
 	}
 	if err != nil {
@@ -289,8 +288,7 @@ func (s *Store) CountDay(ctx context.Context, before order.Day) (counted bool, e
 		return false, nil
 	}
 	if err == nil {
-		err = s.queryRow(ctx, `SELECT COUNT(*) FROM orders WHERE order_no > ? AND order_no < ?`,
-			int64(order.NumberOf(order.Day(day), 0)), int64(order.NumberOf(order.Day(day+1), 0))).Scan(&used)
+		used, err = s.countOrders(ctx, order.Day(day), next-1)
 	}
 	if err == nil {
 		_, err = s.exec(ctx, `UPDATE number_days SET used = ? WHERE day = ? AND next = ?`, used, day, next)
@@ -299,6 +297,20 @@ func (s *Store) CountDay(ctx context.Context, before order.Day) (counted bool, e
 		return false, fmt.Errorf("count the numbers of a day: %w", classify(err))
 	}
 	return true, nil
+}
+
+// countedMax bounds the order numbers that one statement goes through: a day may have more orders than can be counted in its time.
+const countedMax = 1_000_000
+
+// countOrders counts the orders of a day of which so many numbers were granted.
+func (s *Store) countOrders(ctx context.Context, day order.Day, granted int64) (n int64, err error) {
+	for counted := int64(0); counted < granted && err == nil; counted += countedMax {
+		var some int64
+		err = s.queryRow(ctx, `SELECT COUNT(*) FROM orders WHERE order_no > ? AND order_no <= ?`,
+			int64(order.NumberOf(day, counted)), int64(order.NumberOf(day, min(counted+countedMax, granted)))).Scan(&some)
+		n += some
+	}
+	return n, err
 }
 
 const eventColumns = `e.type, e.subject_kind, e.subject, e.sequence, e.at, e.data, l.position`
