@@ -39,6 +39,19 @@ func (s *Server) ended(ctx context.Context, sessions []apikey.Hash) {
 	if s.opt.Ended == nil || s.opt.Ended.Tell(ctx, sessions) {
 		return
 	}
+	outlast(ctx)
+}
+
+// endedBefore is for sessions that somebody else has ended: who may have been killed before he told anybody which, or is about to.
+func (s *Server) endedBefore(ctx context.Context) {
+	s.sessions.forgetAll()
+	if s.opt.Ended != nil {
+		outlast(ctx)
+	}
+}
+
+// outlast waits until no process remembers what the record does not have any more.
+func outlast(ctx context.Context) {
 	select {
 	case <-ctx.Done():
 	case <-time.After(sessionStale):
@@ -120,7 +133,9 @@ func (s *Server) endSessions(x *exchange) error {
 	if err != nil {
 		return notWritten(err)
 	}
-	s.ended(x.ctx, ended)
+	if s.ended(x.ctx, ended); len(ended) == 0 {
+		s.endedBefore(x.ctx)
+	}
 	b := wire.AppendString(append(x.out[:0], `{"user_id":`...), id)
 	b = strconv.AppendInt(append(b, `,"ended":`...), int64(len(ended)), 10)
 	b = append(b, '}')

@@ -159,6 +159,22 @@ func TestASessionThatWasEndedIsDeadAtOnceEverywhere(t *testing.T) {
 	}
 }
 
+// Whoever ended them may have been killed before he told anybody, and whoever asked him asks again.
+func TestSessionsThatSomebodyElseHasEndedAreDeadWhenEndingThemIsAnswered(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, func(o *Options, _ *ledger.Options) { o.Ended = &word{} })
+	s := d.loggedIn("u-1")
+	d.wantsStatus(d.as(s.Token, "GET", "/v1/orders", ""), 200)
+	_, err := d.store.EndSessionsOf(t.Context(), "u-1")
+	d.must(err)
+	began := time.Now()
+	d.wantsStatus(d.send("DELETE", "/v1/users/u-1/sessions", "", apikey.SessionsWrite), 200)
+	if took := time.Since(began); took < sessionStale {
+		t.Errorf("answered after %s, while other processes may remember them for %s", took, sessionStale)
+	}
+	d.wantsStatus(d.as(s.Token, "GET", "/v1/orders", ""), 401)
+}
+
 func TestAUserHasSoManySessionsAndTheLeastUsedGoFirst(t *testing.T) {
 	d := newDesk(t)
 	var all []api.CreatedSession

@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/inproc"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/money"
+	"github.com/holdfast-oms/holdfast/internal/order"
 	"github.com/holdfast-oms/holdfast/internal/payment"
 	"github.com/holdfast-oms/holdfast/internal/sqlstore"
 	"github.com/holdfast-oms/holdfast/internal/user"
@@ -497,6 +498,27 @@ func (k *stuckKeys) PruneBatches(ctx context.Context, before time.Time, limit in
 	k.batches++
 	return k.Rooms.PruneBatches(ctx, before, limit)
 }
+
+// A day may have more orders than the database counts in time.
+func TestDaysAreForgottenThoughOneCannotBeCounted(t *testing.T) {
+	s := newShop(t, databases[0], 7*24*time.Hour)
+	s.places(1)
+	s.clock.Step(1000 * 24 * time.Hour)
+	s.places(1)
+	j := worker.NewJanitor(uncountable{s.store}, worker.JanitorOptions{EventsKept: 7 * 24 * time.Hour, Steady: s.steady})
+	if _, err := j.RunOnce(t.Context()); !errors.Is(err, errUncountable) {
+		t.Errorf("got %v, want %v", err, errUncountable)
+	}
+	if n := s.rows("number_days"); n != 1 {
+		t.Errorf("%d days are left, want the last", n)
+	}
+}
+
+var errUncountable = errors.New("it takes too long")
+
+type uncountable struct{ worker.Rooms }
+
+func (uncountable) CountDay(context.Context, order.Day) (bool, error) { return false, errUncountable }
 
 // Two processes keep one house, and each is stopped in the middle of its work.
 func TestTwoJanitorsAndOneThatIsStoppedDoNoHarm(t *testing.T) {

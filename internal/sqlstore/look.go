@@ -336,8 +336,7 @@ func (s *Store) CountDay(ctx context.Context, before order.Day) (counted bool, e
 		return false, nil
 	}
 	if err == nil {
-		err = s.queryRow(ctx, `SELECT COUNT(*) FROM orders WHERE order_no > ? AND order_no < ?`,
-			int64(order.NumberOf(order.Day(day), 0)), int64(order.NumberOf(order.Day(day+1), 0))).Scan(&used)
+		used, err = s.usedNumbers(ctx, order.Day(day), order.NumberOf(order.Day(day), next-1))
 	}
 	if err == nil {
 		_, err = s.exec(ctx, `UPDATE number_days SET used = ? WHERE day = ? AND next = ?`, used, day, next)

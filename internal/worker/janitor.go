@@ -247,12 +247,12 @@ func (j *Janitor) events(ctx context.Context, now time.Time) (int64, bool, error
 // days are those of the desk's time zone, which does not matter here. What became of the numbers of one that is over is counted before it
 // is forgotten long after, so that nobody has to count it each time he asks.
 func (j *Janitor) days(ctx context.Context, now time.Time) (int64, bool, error) {
-	counted, err := j.rooms.CountDay(ctx, order.DayOf(now.UTC().Add(-janitorOver)))
-	if err != nil || counted {
-		return 0, counted, err
+	counted, uncounted := j.rooms.CountDay(ctx, order.DayOf(now.UTC().Add(-janitorOver)))
+	if counted {
+		return 0, true, nil
 	}
 	n, err := j.rooms.PruneDays(ctx, order.DayOf(now.UTC().AddDate(0, 0, -daysKept)), janitorPage)
-	return n, n == janitorPage, err
+	return n, n == janitorPage, errors.Join(uncounted, err)
 }
 
 func (j *Janitor) apiKeys(ctx context.Context, now time.Time) (int64, bool, error) {
