@@ -267,3 +267,34 @@ func TestARebuildSaysWhatTheLiveFrontSaysAtRest(t *testing.T) {
 		t.Errorf("live and rebuilt differ (-live +rebuilt):\n%s", diff)
 	}
 }
+
+// vetoedRecord has its epoch replaced by another process, once, while it is being read.
+type vetoedRecord struct {
+	*record
+	once sync.Once
+}
+
+func (r *vetoedRecord) Shelves(ctx context.Context, after product.ID, limit int) ([]checkout.Shelf, error) {
+	r.once.Do(func() { _, _ = r.ReplaceShared(ctx, "front_epoch", r.epoch(), "another's veto") })
+	return r.record.Shelves(ctx, after, limit)
+}
+
+// A process that cannot reach Redis vetoes every epoch that another one begins: if each left its marks, Redis would soon be full.
+func TestAnEpochThatWasVetoedLeavesNoMarks(t *testing.T) {
+	r := newRecord()
+	s := testenv.StartRedis(t, testenv.Options{})
+	p := beginOver(t, &vetoedRecord{record: r}, quick(s.URL()))
+	p.works(t)
+	if !strings.Contains(p.log.String(), "another epoch has begun") {
+		t.Fatalf("no epoch was vetoed, the test proves nothing:\n%s", p.log)
+	}
+	keys, err := do(t, direct(t, s.URL()), "KEYS", "used:*").AsStrSlice()
+	if err != nil || len(keys) == 0 {
+		t.Fatalf("got %d shards of marks: %v", len(keys), err)
+	}
+	for _, key := range keys {
+		if !strings.HasPrefix(key, "used:{"+r.epoch()+":") {
+			t.Fatalf("%s is still there, the epoch is %s", key, r.epoch())
+		}
+	}
+}

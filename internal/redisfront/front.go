@@ -73,6 +73,7 @@ type Front struct {
 
 	rebuilding atomic.Bool
 	rest       time.Duration // after a rebuild that failed; its goroutine's only
+	dead       []string      // epochs whose rebuild failed, and whose marks are still there; its goroutine's only
 	rebuilds   atomic.Int64
 	failures   atomic.Int64
 	loops      sync.WaitGroup
