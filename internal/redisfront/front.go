@@ -94,8 +94,9 @@ type trust struct {
 
 // known is the epoch that the record had at a time.
 type known struct {
-	epoch string
-	until time.Time // it is believed
+	epoch  string
+	until  time.Time // it is believed
+	before []known   // epochs that others, who have not read of this one yet, may believe until then
 }
 
 // State is how the front is doing.

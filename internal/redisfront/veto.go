@@ -58,12 +58,17 @@ func (f *Front) announce(tell func(ctx context.Context, c rueidis.Client, epoch 
 		if f.vetoed(k.epoch) {
 			return
 		}
-		c, epoch := f.reachable()
+		c := f.connected()
 		if c == nil || all.Err() != nil {
 			break
 		}
 		ctx, cancel := context.WithTimeout(all, markMax)
-		err := tell(ctx, c, epoch)
+		err := tell(ctx, c, k.epoch)
+		for _, b := range k.before {
+			if err == nil && time.Now().Before(b.until) {
+				err = tell(ctx, c, b.epoch)
+			}
+		}
 		cancel()
 		if err == nil {
 			return
