@@ -133,8 +133,7 @@ func New(record Record, opt Options) (*Front, error) {
 		opt: opt, option: option, record: record, log: opt.Log, self: randomName(8), wake: make(chan struct{}, 1),
 		state: State{Reason: notYet}, locks: locks{address: opt.Address, lasts: opt.LockLasts},
 	}
-	f.option.PipelineMultiplex = -1                       // one connection to a server: commands of this process stay in their order
-	f.option.ClientSetInfo = rueidis.DisableClientSetInfo // Redis before 7.2 does not know it, and so cannot permit it
+	f.option.PipelineMultiplex = -1 // one connection to a server: commands of this process stay in their order
 	dialer := option.DialCtxFn
 	f.option.DialCtxFn = func(ctx context.Context, to string, d *net.Dialer, t *tls.Config) (conn net.Conn, err error) {
 		if dialer != nil {
