@@ -7,7 +7,7 @@
 local key = KEYS[1]
 local time = redis.call('TIME')
 redis.call('HDEL', key, 'fill')
-redis.call('HSET', key, 'd:' .. ARGV[1], ARGV[2], 'marked', time[1])
+redis.call('HSET', key, 'd:' .. ARGV[1], ARGV[2] .. ' ' .. time[1], 'marked', time[1])
 if redis.call('PTTL', key) < 120000 then
   redis.call('PEXPIRE', key, 120000)
 end

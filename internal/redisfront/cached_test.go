@@ -598,6 +598,31 @@ func TestNobodyReadsAnOldValueFromARedisThatCameBackWithASnapshot(t *testing.T) 
 	}
 }
 
+func TestAMarkWhoseProcessIsGoneCountsForAMinuteOnlyHoweverOftenOthersChangeTheValue(t *testing.T) {
+	for _, k := range everythingRemembered() {
+		t.Run(k.kind, func(t *testing.T) {
+			book := newBooks()
+			two := twoCaches(t, book, nil)
+			k.up(t, book, two.b)
+			k.change(book, two.a, false) // and it is gone
+			c := direct(t, two.server.URL())
+			do(t, c, "EVAL", `for _, k in ipairs(redis.call('KEYS', '*}:*')) do
+				local all = redis.call('TYPE', k).ok == 'hash' and redis.call('HGETALL', k) or {}
+				for i = 1, #all, 2 do
+					if all[i] == 'marked' then redis.call('HINCRBY', k, 'marked', -61) end
+					local batch, at = all[i + 1]:match('^(%d+) (%d+)$')
+					if all[i]:sub(1, 2) == 'd:' and at then redis.call('HSET', k, all[i], batch .. ' ' .. (at - 61)) end
+				end
+			end`, "0")
+			k.change(book, two.b, true)
+			until(t, "it is read in Redis again", func() bool {
+				before := book.lookedAt(k.look)
+				return k.up(t, book, two.b) >= 2 && book.lookedAt(k.look) == before
+			})
+		})
+	}
+}
+
 func TestAfterAFlushWhatWasRememberedIsReadAnew(t *testing.T) {
 	book := newBooks()
 	two := twoCaches(t, book, nil)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -265,5 +266,74 @@ func TestARebuildSaysWhatTheLiveFrontSaysAtRest(t *testing.T) {
 	}
 	if diff := cmp.Diff(live, dump(t, c)); diff != "" {
 		t.Errorf("live and rebuilt differ (-live +rebuilt):\n%s", diff)
+	}
+}
+
+// vetoedRecord has its epoch replaced by another process, once, while it is being read.
+type vetoedRecord struct {
+	*record
+	once sync.Once
+}
+
+func (r *vetoedRecord) Shelves(ctx context.Context, after product.ID, limit int) ([]checkout.Shelf, error) {
+	r.once.Do(func() { _, _ = r.ReplaceShared(ctx, "front_epoch", r.epoch(), "another's veto") })
+	return r.record.Shelves(ctx, after, limit)
+}
+
+// A process that cannot reach Redis vetoes every epoch that another one begins: if each left its marks, Redis would soon be full.
+func TestAnEpochThatWasVetoedLeavesNoMarks(t *testing.T) {
+	r := newRecord()
+	s := testenv.StartRedis(t, testenv.Options{})
+	p := beginOver(t, &vetoedRecord{record: r}, quick(s.URL()))
+	p.works(t)
+	if !strings.Contains(p.log.String(), "another epoch has begun") {
+		t.Fatalf("no epoch was vetoed, the test proves nothing:\n%s", p.log)
+	}
+	keys, err := do(t, direct(t, s.URL()), "KEYS", "used:*").AsStrSlice()
+	if err != nil || len(keys) == 0 {
+		t.Fatalf("got %d shards of marks: %v", len(keys), err)
+	}
+	for _, key := range keys {
+		if !strings.HasPrefix(key, "used:{"+r.epoch()+":") {
+			t.Fatalf("%s is still there, the epoch is %s", key, r.epoch())
+		}
+	}
+}
+
+// lateRecord does not tell its reader of an epoch from some moment on, as one that is slow.
+type lateRecord struct {
+	*record
+	late atomic.Bool
+}
+
+func (r *lateRecord) SharedSecret(ctx context.Context, name, value string) (string, error) {
+	if r.late.Load() {
+		<-ctx.Done()
+		return "", ctx.Err()
+	}
+	return r.record.SharedSecret(ctx, name, value)
+}
+
+func TestWhileAnEpochIsReplacedKeysAreMarkedForThoseWhoStillBelieveTheOneBefore(t *testing.T) {
+	r := newRecord()
+	s := testenv.StartRedis(t, testenv.Options{})
+	o := quick(s.URL())
+	a := working(t, r, o)
+	o.Lease = time.Minute
+	late := &lateRecord{record: r}
+	b := beginOver(t, late, o)
+	b.works(t)
+	late.late.Store(true)
+	before := r.epoch()
+	if _, err := r.ReplaceShared(t.Context(), "front_epoch", before, "another's veto"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "one process knows of it", func() bool { return !a.front.State().Working })
+	redisfront.NewCache(a.front, newBooks()).Changing(&ledger.Changes{Keys: map[ledger.Key]ledger.Answered{key(1): {}}})
+	if b.MayHaveUsed(t.Context(), key(2)) {
+		t.Fatal("the other process does not believe the epoch before any more, the test proves nothing")
+	}
+	if !b.MayHaveUsed(t.Context(), key(1)) {
+		t.Error("a used key is unused for certain, to a process that still believes the epoch before")
 	}
 }

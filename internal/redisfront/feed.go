@@ -110,7 +110,7 @@ func (d *Feed) publishPage(ctx context.Context) (more bool, err error) {
 		}
 	}
 	if d.unheard(ctx, c) {
-		return false, d.skip(ctx, c)
+		return d.skip(ctx, c)
 	}
 	events, err := d.log.Events(ctx, checkout.EventFilter{After: d.last, Anew: true, Limit: feedPage})
 	if err != nil || len(events) == 0 {
@@ -176,11 +176,15 @@ func (d *Feed) unheard(ctx context.Context, c rueidis.Client) bool {
 	return errors.Join(err1, err2, err3) == nil && onChannel == 0 && byPattern == 0 && parseInfo(info)["connected_slaves"] == "0"
 }
 
-// skip goes to the end of the log, and tells only that it has grown: the events need not be read.
-func (d *Feed) skip(ctx context.Context, c rueidis.Client) error {
+// skip goes to the end of the log, and tells only that it has grown: the events need not be read. heard: somebody began to listen before
+// the end was known, so they must be.
+func (d *Feed) skip(ctx context.Context, c rueidis.Client) (heard bool, err error) {
 	end, err := d.log.LogEnd(ctx)
 	if err != nil || end <= d.last {
-		return err
+		return false, err
 	}
-	return d.send(ctx, c, []string{eventsChannel, grownChannel, strconv.FormatInt(end, 10), ""})
+	if !d.unheard(ctx, c) {
+		return true, nil
+	}
+	return false, d.send(ctx, c, []string{eventsChannel, grownChannel, strconv.FormatInt(end, 10), ""})
 }

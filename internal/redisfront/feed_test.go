@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +25,7 @@ type eventLog struct {
 	mu     sync.Mutex
 	events []event.Event
 	reads  int
+	atEnd  func() // called before its end is told
 }
 
 func (l *eventLog) grow(n int) {
@@ -47,6 +49,12 @@ func (l *eventLog) Events(_ context.Context, f checkout.EventFilter) ([]event.Ev
 
 func (l *eventLog) LogEnd(context.Context) (int64, error) {
 	l.mu.Lock()
+	if atEnd := l.atEnd; atEnd != nil {
+		l.atEnd = nil
+		l.mu.Unlock()
+		atEnd()
+		l.mu.Lock()
+	}
 	defer l.mu.Unlock()
 	return int64(len(l.events)), nil
 }
@@ -158,6 +166,33 @@ func TestNobodyReadsTheLogForAChannelThatNobodyHears(t *testing.T) {
 }
 
 // Of these two the server's count of the channel's subscribers says nothing.
+func TestWhoBeginsToListenMissesNothingThatHappensAfterwards(t *testing.T) {
+	s := testenv.StartRedis(t, testenv.Options{})
+	c := direct(t, s.URL())
+	log := &eventLog{}
+	d, _ := feeding(t, working(t, newRecord(), quick(s.URL())), log)
+	until(t, "it has begun", func() bool {
+		m, _ := do(t, c, "PUBSUB", "NUMSUB", "holdfast:log").AsIntMap()
+		return m["holdfast:log"] == 1
+	})
+	heard := make(chan func() []int64, 1)
+	log.mu.Lock()
+	log.atEnd = func() { // it was found that nobody listens
+		hears := hear(t, c)
+		until(t, "somebody listens", func() bool {
+			n, _ := do(t, c, "PUBSUB", "NUMSUB", "holdfast:events").AsIntMap()
+			return n["holdfast:events"] == 1
+		})
+		log.grow(1)
+		heard <- hears
+	}
+	log.mu.Unlock()
+	log.grow(1)
+	d.Wake()
+	hears := <-heard
+	until(t, "he hears what happened then", func() bool { return slices.Contains(hears(), 2) })
+}
+
 func TestEventsAreHeardByPatternAndAtAReplica(t *testing.T) {
 	s, replica := testenv.StartRedis(t, testenv.Options{}), testenv.StartRedis(t, testenv.Options{})
 	c, atReplica := direct(t, s.URL()), direct(t, replica.URL())

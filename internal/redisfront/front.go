@@ -74,6 +74,7 @@ type Front struct {
 
 	rebuilding atomic.Bool
 	rest       time.Duration // after a rebuild that failed; its goroutine's only
+	dead       []string      // epochs whose rebuild failed, and whose marks are still there; its goroutine's only
 	rebuilds   atomic.Int64
 	failures   atomic.Int64
 	loops      sync.WaitGroup
@@ -94,8 +95,9 @@ type trust struct {
 
 // known is the epoch that the record had at a time.
 type known struct {
-	epoch string
-	until time.Time // it is believed
+	epoch  string
+	until  time.Time // it is believed
+	before []known   // epochs that others, who have not read of this one yet, may believe until then
 }
 
 // State is how the front is doing.
@@ -132,8 +134,7 @@ func New(record Record, opt Options) (*Front, error) {
 		opt: opt, option: option, record: record, log: opt.Log, self: randomName(8), wake: make(chan struct{}, 1),
 		state: State{Reason: notYet}, locks: locks{address: opt.Address, lasts: opt.LockLasts},
 	}
-	f.option.PipelineMultiplex = -1                       // one connection to a server: commands of this process stay in their order
-	f.option.ClientSetInfo = rueidis.DisableClientSetInfo // Redis before 7.2 does not know it, and so cannot permit it
+	f.option.PipelineMultiplex = -1 // one connection to a server: commands of this process stay in their order
 	dialer := option.DialCtxFn
 	f.option.DialCtxFn = func(ctx context.Context, to string, d *net.Dialer, t *tls.Config) (conn net.Conn, err error) {
 		if dialer != nil {

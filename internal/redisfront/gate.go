@@ -19,13 +19,12 @@ import (
 
 // Limits of the gate.
 const (
-	admitMax   = 50 * time.Millisecond  // for one round trip
-	asksMax    = 500                    // orders of one product in one script
-	nearFor    = 100 * time.Millisecond // a refusal of Redis is repeated without asking it again
-	nearMax    = 100_000                // products refused just now; beyond it all are forgotten
-	slack      = 512                    // units in flight beyond what is available: a batch of the ledger
-	saleSlack  = 2 * time.Second        // around a sale's opening and end, which the record's clock decides
-	limitsKept = 4096                   // refusals by limit that wait to be told
+	admitMax  = 50 * time.Millisecond  // for one round trip
+	asksMax   = 500                    // orders of one product in one script
+	nearFor   = 100 * time.Millisecond // a refusal of Redis is repeated without asking it again
+	nearMax   = 100_000                // products refused just now; beyond it all are forgotten
+	slack     = 512                    // units in flight beyond what is available: a batch of the ledger
+	saleSlack = 2 * time.Second        // around a sale's opening and end, which the record's clock decides
 )
 
 // Gate refuses what cannot succeed, by what all processes know together. Without Redis it is the gate of this process, which

@@ -132,11 +132,27 @@ func (f *Front) learn(epoch string, asked time.Time) {
 	if isVeto(epoch) {
 		f.veto.inForce(asked, f.opt.Lease, f.opt.Settle)
 	}
-	fresh := &known{epoch, asked.Add(f.opt.Lease)}
 	for {
 		k := f.known.Load()
+		fresh := &known{epoch: epoch, until: asked.Add(f.opt.Lease), before: k.othersThan(epoch, time.Now().Add(f.opt.Lease))}
 		if k != nil && k.until.After(fresh.until) || f.known.CompareAndSwap(k, fresh) {
 			return
 		}
 	}
+}
+
+// othersThan gives the epochs that others may still believe when an epoch is read in the record, if the last of them until a time.
+func (k *known) othersThan(epoch string, until time.Time) (before []known) {
+	if k == nil {
+		return nil
+	}
+	for _, b := range k.before {
+		if time.Now().Before(b.until) {
+			before = append(before, b)
+		}
+	}
+	if k.epoch != epoch {
+		before = append(before, known{epoch: k.epoch, until: until})
+	}
+	return before
 }

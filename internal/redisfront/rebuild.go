@@ -126,6 +126,11 @@ func (f *Front) rebuild(ctx context.Context, c rueidis.Client, was string, opene
 	if kept, err := f.record.SharedSecret(ctx, epochName, was); err != nil || kept != was {
 		return errors.Join(errBusy, err) // somebody was quicker
 	}
+	dead := f.dead
+	if err := b.forget(ctx, dead...); err != nil {
+		return fmt.Errorf("forget: %w", err)
+	}
+	f.dead = []string{b.epoch} // unless it is opened
 	if err := b.prepare(ctx); err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
@@ -145,14 +150,14 @@ func (f *Front) rebuild(ctx context.Context, c rueidis.Client, was string, opene
 		return ctx.Err()
 	case <-time.After(time.Until(begun.Add(f.opt.Lease + f.opt.Settle))):
 	}
+	if err := b.forget(ctx, append(dead, was, opened.epoch)...); err != nil { // the dead again: somebody may still have marked keys in them
+		return fmt.Errorf("forget: %w", err)
+	}
 	if err := b.fillShelves(ctx); err != nil {
 		return fmt.Errorf("products: %w", err)
 	}
 	failpoint.Hit("rebuild.half")
 	if !f.opt.Alone {
-		if err := b.forget(ctx, was, opened.epoch); err != nil {
-			return fmt.Errorf("forget: %w", err)
-		}
 		if err := b.fillMarks(ctx); err != nil {
 			return fmt.Errorf("used keys: %w", err)
 		}
@@ -161,6 +166,7 @@ func (f *Front) rebuild(ctx context.Context, c rueidis.Client, was string, opene
 	if err := b.open(ctx); err != nil {
 		return err
 	}
+	f.dead = nil
 	f.rebuilds.Add(1)
 	f.log.Info("redis: rebuilt from the record", "count", b.products)
 	return nil
@@ -193,6 +199,9 @@ func (b *build) prepare(ctx context.Context) error {
 
 // forget drops the marks of epochs that nobody believes, or marks keys in, any more.
 func (b *build) forget(ctx context.Context, epochs ...string) error {
+	if b.opt.Alone {
+		return nil
+	}
 	var commands rueidis.Commands
 	for _, epoch := range epochs {
 		for shard := range markShards {

@@ -68,6 +68,11 @@ func (f *Front) announce(tell func(ctx context.Context, c rueidis.Client, epoch 
 		}
 		ctx, cancel := context.WithTimeout(all, markMax+f.opt.Grace)
 		err := tell(ctx, c, k.epoch)
+		for _, b := range k.before {
+			if err == nil && time.Now().Before(b.until) {
+				err = tell(ctx, c, b.epoch)
+			}
+		}
 		cancel()
 		if err == nil {
 			return
