@@ -176,9 +176,13 @@ func (emptyRecord) NumberDays(context.Context, order.Day, int) ([]checkout.Numbe
 func (emptyRecord) AddSession(context.Context, *apikey.Session, int) ([]apikey.Hash, error) {
 	return nil, fault.ErrUnavailable
 }
+
 func (emptyRecord) EndSessionsOf(context.Context, user.ID) ([]apikey.Hash, error) { return nil, nil }
-func (emptyRecord) AddKey(context.Context, *apikey.Key) error                     { return fault.ErrUnavailable }
-func (emptyRecord) Keys(context.Context, string, int) ([]*apikey.Key, error)      { return nil, nil }
+
+func (emptyRecord) AddKey(context.Context, *apikey.Key) error { return fault.ErrUnavailable }
+
+func (emptyRecord) Keys(context.Context, string, int) ([]*apikey.Key, error) { return nil, nil }
+
 func (emptyRecord) RevokeKey(context.Context, string) (*apikey.Key, error) {
 	return nil, fault.ErrNotFound
 }

@@ -181,7 +181,7 @@ func questions(t *testing.T, v *life) (asked []func(s *sqlstore.Store) []any, pr
 		func(s store) []any { return all(s.PruneKeys(ctx, old, ledger.Key{255}, 100)) },
 		func(s store) []any { return all(s.CountDay(ctx, day)) }, // it is not over
 		func(s store) []any { return all(s.CountDay(ctx, day+1)) },
-		func(s store) []any { return all(s.CountDay(ctx, day+1)) },
+		func(s store) []any { return all(s.CountDay(ctx, day+2)) }, // it was counted
 		func(s store) []any { return all(s.NumberDays(ctx, day+1, 10)) },
 		func(s store) []any { return all(s.PruneDays(ctx, day-1, 5)) },
 		func(s store) []any { return all(s.PruneEvents(ctx, old, 0)) },

@@ -155,12 +155,12 @@ func (d *dialect) ordersBy(f checkout.OrderFilter) (text string, args []any) {
 		a.and(`COALESCE(status, '') = ?`, string(f.Status)) // not by the index on statuses, of which he has few
 	}
 	newest := ` ORDER BY ` + a.newestFirst + ` LIMIT ?`
-	args = append(a.args, f.Limit)
+	a.args = append(a.args, f.Limit)
 	if pending {
 		return `SELECT ` + orderColumns + ` FROM orders WHERE order_no IN
-			(SELECT order_no FROM orders` + d.indexedBy("orders_due") + a.text() + newest + `)` + newest, append(args, f.Limit)
+			(SELECT order_no FROM orders` + d.indexedBy("orders_due") + a.text() + newest + `)` + newest, append(a.args, f.Limit)
 	}
-	return a.with + `SELECT ` + orderColumns + ` FROM ` + a.from + a.text() + newest, args
+	return a.with + `SELECT ` + orderColumns + ` FROM ` + a.from + a.text() + newest, a.args
 }
 
 // endBy goes through some of what an index finds of a filter, and gives how many there are and the last one's number.

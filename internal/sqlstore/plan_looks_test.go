@@ -86,8 +86,12 @@ func TestListsAndTheAuditorsLookGoByIndexes(t *testing.T) {
 				}
 			}
 			for _, index := range [][2]string{
-				{"orders", "orders_user"}, {"orders", "orders_status"}, {"orders", "orders_due"}, {"payments", "payments_order"},
-				{"outbox", "outbox_subject"}, {"products", "products_quarantined"},
+				{"orders", "orders_user"},
+				{"orders", "orders_status"},
+				{"orders", "orders_due"},
+				{"payments", "payments_order"},
+				{"outbox", "outbox_subject"},
+				{"products", "products_quarantined"},
 			} {
 				s.mustExec(t, fmt.Sprintf(on.drop, index[0], index[1]))
 			}
