@@ -24,7 +24,8 @@ func TestADaysOrdersAreCountedByStatementsThatCountSoManyAtMost(t *testing.T) {
 			return
 		}
 		counts++
-		after, to := args[0].(int64), args[1].(int64)
+		after, _ := args[0].(int64)
+		to, _ := args[1].(int64)
 		if to-after > countedMax {
 			t.Errorf("numbers after %d up to %d are counted by one statement", after, to)
 		}
