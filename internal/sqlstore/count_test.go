@@ -24,7 +24,8 @@ func TestADaysOrdersAreCountedByStatementsThatCountSoManyAtMost(t *testing.T) {
 			return
 		}
 		counts++
-		from, to := args[0].(int64), args[1].(int64)
+		from, _ := args[0].(int64)
+		to, _ := args[1].(int64)
 		if to-from > numbersPiece {
 			t.Errorf("numbers from %d to before %d are counted by one statement", from, to)
 		}
