@@ -164,6 +164,16 @@ func (d *desk) place(key, user string, lines ...api.PlaceLine) (answer, error) {
 	return d.send("POST", "/v1/orders", api.PlaceOrder{UserID: user, Lines: lines}, "Idempotency-Key", key)
 }
 
+// placeAgain asks for an order until there is room for it: whoever is told to come back does. It tells how often he was.
+func (d *desk) placeAgain(key, user string, lines ...api.PlaceLine) (a answer, sentAway int64, err error) {
+	for ; ; sentAway++ {
+		if a, err = d.place(key, user, lines...); err != nil || a.status != http.StatusServiceUnavailable {
+			return a, sentAway, err
+		}
+		pass(100 * time.Millisecond) // he was told to: Retry-After
+	}
+}
+
 func line(product string, quantity int64) api.PlaceLine {
 	return api.PlaceLine{ProductID: product, Quantity: quantity}
 }
@@ -171,7 +181,7 @@ func line(product string, quantity int64) api.PlaceLine {
 // order places an order that has to be accepted.
 func (d *desk) order(key, user string, lines ...api.PlaceLine) (o api.Order) {
 	d.t.Helper()
-	a, err := d.place(key, user, lines...)
+	a, _, err := d.placeAgain(key, user, lines...)
 	if err != nil || a.status != http.StatusCreated {
 		d.t.Fatalf("place %s: got %v, %v, want 201", key, a, err)
 	}

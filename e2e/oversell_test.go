@@ -29,18 +29,13 @@ func rush(d *desk, buyers []*buyer, connections int, refusal string) (accepted [
 	atOnce(connections, func(int) {
 		for i := next.Add(1) - 1; i < int64(len(buyers)); i = next.Add(1) - 1 {
 			b := buyers[i]
-			for {
-				a, err := d.place(fmt.Sprintf("%s-%d", d.t.Name(), i), b.user, b.lines...)
-				if err != nil {
-					d.t.Errorf("buyer %d: %v", i, err)
-					return
-				}
-				if b.answer = a; a.status != http.StatusServiceUnavailable {
-					break
-				}
-				sentAway.Add(1)
-				pass(100 * time.Millisecond) // he was told to: Retry-After
+			a, times, err := d.placeAgain(fmt.Sprintf("%s-%d", d.t.Name(), i), b.user, b.lines...)
+			if err != nil {
+				d.t.Errorf("buyer %d: %v", i, err)
+				return
 			}
+			b.answer = a
+			sentAway.Add(times)
 		}
 	})
 	if n := sentAway.Load(); n > 0 {

@@ -55,13 +55,7 @@ func (d *Desk) Place(ctx context.Context, want Order) (ledger.Placed, error) {
 	if err != nil {
 		return ledger.Placed{}, err
 	}
-	c := ledger.Place{
-		Key:         keyOf(want.Scope, want.IdempotencyKey),
-		Fingerprint: fingerprint(want.UserID, lines, want.Metadata),
-		UserID:      want.UserID,
-		Lines:       lines,
-		Metadata:    want.Metadata,
-	}
+	c := ledger.Place{Key: keyOf(want.Scope, want.IdempotencyKey), UserID: want.UserID, Lines: lines, Metadata: want.Metadata}
 	refusal := d.refusal(ctx, &c)
 	if refusal != nil && (planted.Bug(planted.KeyForgottenAtGate) || !d.Gate.MayHaveUsed(ctx, c.Key)) {
 		failpoint.Hit("gate.refused")
@@ -73,6 +67,7 @@ func (d *Desk) Place(ctx context.Context, want Order) (ledger.Placed, error) {
 			return ledger.Placed{}, err
 		}
 	}
+	c.Fingerprint = fingerprint(want.UserID, lines, want.Metadata)
 	placed, err := ledger.Submit(ctx, d.Ledger, c)
 	if refusal == nil {
 		d.Gate.Answered(want.UserID, lines, err)

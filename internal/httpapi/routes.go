@@ -146,8 +146,8 @@ func routes() []route {
 		{
 			method: "GET", pattern: "/v1/orders", id: "listOrders", scope: apikey.OrdersRead, buyers: true, list: true,
 			summary: "List orders, newest first",
-			about: "With a buyer's session, his own. With created_after, or with a status of one user's orders, a page looks through 10000 orders " +
-				"at most, of one user 1000, so it may be short or empty before the end is reached: go on as long as there is a next_cursor.",
+			about: "With a buyer's session, his own. With created_after, or with a status of one user's orders, a page looks through 2000 orders " +
+				"at most, of one user 200, so it may be short or empty before the end is reached: go on as long as there is a next_cursor.",
 			query: []param{
 				{"user_id", "Of this user.", ""},
 				{"status", "In this status.", ""},

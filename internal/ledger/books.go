@@ -30,6 +30,13 @@ type Books struct {
 }
 
 func newBooks(rows *Rows, numbers lease, payWindow time.Duration, guards Guards) *Books {
+	for transaction, p := range rows.Transactions { // found in two ways it is one payment all the same: what changes one changes both
+		for _, same := range rows.Payments[p.OrderNumber] {
+			if same.ID == p.ID {
+				rows.Transactions[transaction] = same
+			}
+		}
+	}
 	return &Books{
 		Rows:      rows,
 		numbers:   numbers,

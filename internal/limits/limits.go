@@ -31,8 +31,8 @@ const (
 	PageDefault       = 50
 	PageMax           = 200
 	EventsScanned     = 10_000 // positions of the log that one page may look through
-	OrdersScanned     = 10_000 // orders that one page of a list of lately may look through …
-	UserOrdersScanned = 1000   // … and of one user's
+	OrdersScanned     = 2000   // orders that one page of a list of lately may look through …
+	UserOrdersScanned = 200    // … and of one user's
 	PaymentsOfOrder   = 50     // attempts to pay one order, open and failed
 	APIKeys           = 1000   // that open something
 	SessionsOfUser    = 20     // that are good; a new one ends the one used longest ago

@@ -70,9 +70,9 @@ func BenchmarkGate(b *testing.B) {
 		})
 	})
 	b.Run("marking 512 keys", func(b *testing.B) {
-		batch := keys(0, 512)
+		cache, batch := redisfront.NewCache(front, newBooks()), usedBy(keys(0, 512))
 		for b.Loop() {
-			front.Using(batch)
+			cache.Changing(batch)
 		}
 	})
 }

@@ -217,16 +217,37 @@ func (c *Cache) Changing(ch *ledger.Changes) {
 			keys = append(keys, c.users.keyOf(u.ID))
 		}
 	}
+	less := lessRuns(ch)
+	if c.front.opt.Alone {
+		c.front.tellLess(less)
+		return
+	}
 	if len(keys)+len(used) == 0 {
 		return
 	}
 	c.front.announce(func(ctx context.Context, client rueidis.Client, epoch string) error {
-		runs := make([]run, len(keys))
-		for i, key := range keys {
-			runs[i] = run{&cachedChangingScript, []string{key(epoch)}, []string{c.front.self, batch}}
+		runs := slices.Clone(less)
+		for _, key := range keys {
+			runs = append(runs, run{&cachedChangingScript, []string{key(epoch)}, []string{c.front.self, batch}})
 		}
 		return firstError(runAll(ctx, client, runs, marksOf(client.B, epoch, used)...))
 	})
+}
+
+// lessRuns say of whom a batch ends an order that counted for a purchase limit: he may buy again as soon as it is committed.
+func lessRuns(ch *ledger.Changes) (runs []run) {
+	for _, o := range ch.Orders {
+		if o.Status.CountsForLimit() {
+			continue
+		}
+		for i := range o.Lines {
+			id := o.Lines[i].ProductID
+			if _, counted := ch.Units[ledger.Buyer{ProductID: id, UserID: o.UserID}]; counted {
+				runs = append(runs, limitRun(id, o.UserID, 0))
+			}
+		}
+	}
+	return runs
 }
 
 // Applied learns from the batch announced last and carries it to Redis, in the background. What is lost stays marked, and is read in
@@ -245,7 +266,11 @@ func (c *Cache) Applied(a *ledger.Applied) {
 	}
 	for _, orders := range [][]*order.Order{a.Orders, a.Paying} {
 		for _, o := range orders {
-			payments := slices.SortedFunc(slices.Values(a.Payments[o.Number]), oldestFirst)
+			payments, changed := a.Payments[o.Number]
+			if !changed {
+				continue // it is new: whoever reads it first fills it in, and of most orders nobody does before they change
+			}
+			payments = slices.SortedFunc(slices.Values(payments), oldestFirst)
 			c.waiting = append(c.waiting, c.dockets.changed(o.Number, &Docket{o, payments}, batch, epoch))
 		}
 	}

@@ -174,7 +174,7 @@ func (c *cached[K, T]) fromRecord(ctx context.Context, id K) (*T, error) {
 
 // ask gives the value when it is here, or what is to be done to have it.
 func (c *cached[K, T]) ask(ctx context.Context, t *trust, id K, filler string) (*T, string) {
-	ctx, cancel := context.WithTimeout(ctx, readMax)
+	ctx, cancel := context.WithTimeout(ctx, readMax+c.front.opt.Grace)
 	defer cancel()
 	key := c.key(t.epoch, id)
 	if near, ok := c.near.GetIfPresent(id); ok && near.epoch == t.epoch {
@@ -231,7 +231,7 @@ func (c *cached[K, T]) fill(ctx context.Context, t *trust, id K, filler string) 
 	value, err := c.fromRecord(ctx, id)
 	failpoint.Hit("cache.loaded")
 	f := c.filling(c.key(t.epoch, id), filler, value, errors.Is(err, fault.ErrNotFound))
-	within, cancel := context.WithTimeout(ctx, readMax)
+	within, cancel := context.WithTimeout(ctx, readMax+c.front.opt.Grace)
 	defer cancel()
 	c.filled(t, id, f, value, runAll(within, t.client, []run{f})[0])
 	return value, err

@@ -39,7 +39,7 @@ func countDownAndGive(t *testing.T, address string) {
 	t.Helper()
 	g := newGrants()
 	for driver, by := range map[string]newCountdown{"redis": redisfront.NewSortedCountdown, "keyspace": redisfront.NewKeyspaceCountdown} {
-		c := counting(t, working(t, g.record, quick(address)), by, driver)
+		c := counting(t, working(t, g.record, strict(address)), by, driver)
 		all := numbers(100)
 		var got []order.Number
 		until(t, "all are named by "+driver, func() bool { // an event that nobody listened to yet is lost

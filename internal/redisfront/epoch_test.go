@@ -112,7 +112,7 @@ func TestAServerThatCameBackWithAnOldSnapshotIsNotBelieved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.front.Using([]ledger.Key{key(1)})
+	p.using([]ledger.Key{key(1)})
 	r.use(key(1))
 	p.Gate.Applied(r.put("sku-1", 0, nil))
 	until(t, "the news is there", func() bool { return hash(t, c, "inventory:{sku-1}")["quantity"] == "0" })

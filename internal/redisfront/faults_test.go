@@ -120,7 +120,7 @@ func TestARedisThatIsFullBusyOrReadOnlyIsNoReasonToRefuse(t *testing.T) {
 			r := newRecord()
 			r.put("sku-1", 100, nil)
 			s := testenv.StartRedis(t, testenv.Options{})
-			p := working(t, r, quick(s.URL()))
+			p := working(t, r, strict(s.URL()))
 			asked := func() int {
 				p.own.mu.Lock()
 				defer p.own.mu.Unlock()
@@ -140,7 +140,7 @@ func TestARedisThatIsFullBusyOrReadOnlyIsNoReasonToRefuse(t *testing.T) {
 				return asked() > 0
 			})
 			began := time.Now()
-			p.front.Using(keys(1, 1))
+			p.using(keys(1, 1))
 			if took := time.Since(began); took > 5*time.Second {
 				t.Errorf("a batch waited %v for marks, want a second or so", took)
 			}

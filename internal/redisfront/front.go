@@ -50,6 +50,7 @@ type Options struct {
 	Alone   bool          // no other process writes the record: what was used is known here
 	Lease   time.Duration // how long an epoch is believed after it was read: 500 ms. The same for all processes
 	Settle  time.Duration // for batches under way when an epoch is made: 2 s
+	Grace   time.Duration // added to how long Redis may take, where the machine is known to be busy with something else
 
 	LockLasts time.Duration // when it is not renewed: 5 s
 	QuotaMax  time.Duration // for one round trip for the quotas of a request: 25 ms
@@ -205,7 +206,7 @@ func (f *Front) open() *trust {
 	if t == nil || t.dials != f.dials.Load() {
 		return nil
 	}
-	if k := f.known.Load(); k == nil || k.epoch != t.epoch || time.Now().After(k.until) {
+	if k := f.believed(); k == nil || k.epoch != t.epoch {
 		return nil
 	}
 	return t
@@ -213,11 +214,19 @@ func (f *Front) open() *trust {
 
 // reachable gives the client and the epoch that is to be written to, whether it can be believed yet or not.
 func (f *Front) reachable() (rueidis.Client, string) {
-	c, k := f.connected(), f.known.Load()
-	if c == nil || k == nil || time.Now().After(k.until) {
+	c, k := f.connected(), f.believed()
+	if c == nil || k == nil {
 		return nil, ""
 	}
 	return c, k.epoch
+}
+
+// believed is the epoch of the record while it is believed to have it, or nil.
+func (f *Front) believed() *known {
+	if k := f.known.Load(); k != nil && !time.Now().After(k.until) {
+		return k
+	}
+	return nil
 }
 
 // connected gives the client while Redis answers, whatever it holds.

@@ -138,6 +138,7 @@ func (r *record) epoch() string {
 type process struct {
 	*redisfront.Gate
 	front *redisfront.Front
+	cache *redisfront.Cache
 	own   *ownGate
 	log   *lockedBuffer
 	stop  func()
@@ -182,8 +183,15 @@ func (b *lockedBuffer) String() string {
 	return b.b.String()
 }
 
-// quick are the options of a test: an epoch settles in no time.
+// quick are the options of a test: an epoch settles in no time, and Redis may be late, for the machine is busy with other tests.
 func quick(address string) redisfront.Options {
+	o := strict(address)
+	o.Grace = 2 * time.Second
+	return o
+}
+
+// strict are the options of a test in which Redis is late, or does not answer at all.
+func strict(address string) redisfront.Options {
 	return redisfront.Options{Address: address, Settle: 10 * time.Millisecond}
 }
 
@@ -201,7 +209,7 @@ func beginOver(t *testing.T, r redisfront.Record, o redisfront.Options) *process
 	if p.front, err = redisfront.New(r, o); err != nil {
 		t.Fatal(err)
 	}
-	p.Gate = redisfront.NewGate(p.front, p.own, time.Now)
+	p.Gate, p.cache = redisfront.NewGate(p.front, p.own, time.Now), redisfront.NewCache(p.front, newBooks())
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	all.Go(func() { p.front.Run(ctx) })
@@ -225,6 +233,18 @@ func working(t *testing.T, r *record, o redisfront.Options) *process {
 func (p *process) works(t *testing.T) {
 	t.Helper()
 	until(t, "the front works", func() bool { return p.front.State().Working })
+}
+
+// using announces a batch that uses keys: once it returns, the batch may be committed.
+func (p *process) using(keys []ledger.Key) { p.cache.Changing(usedBy(keys)) }
+
+// usedBy is what a batch writes of the keys it uses.
+func usedBy(keys []ledger.Key) *ledger.Changes {
+	ch := &ledger.Changes{Keys: map[ledger.Key]ledger.Answered{}}
+	for _, k := range keys {
+		ch.Keys[k] = ledger.Answered{}
+	}
+	return ch
 }
 
 const patience = 20 * time.Second

@@ -92,8 +92,7 @@ const (
 	unsaid     verdict = -2 // Redis did not answer
 )
 
-// ask is one line of an order, on its way to Redis and back; with forget it only ends that a user's limit is believed, with refused
-// it begins.
+// ask is one line of an order, on its way to Redis and back; with a hint it only says that the record refused a user.
 type ask struct {
 	by       user.ID
 	line     *ledger.PlaceLine
@@ -105,7 +104,7 @@ type ask struct {
 	answered chan struct{}
 }
 
-// hint is that the record refused a user a quantity, or, with 0, that it may not any more.
+// hint is that the record refused a user a quantity.
 type hint struct {
 	product  product.ID
 	by       user.ID
@@ -206,13 +205,13 @@ func (g *Gate) judge(ctx context.Context, a *ask) error {
 	var refusal error
 	switch a.verdict {
 	case outOfStock:
-		if a.quantity < a.line.Quantity { // else it is only that many are in flight
-			g.keepNear(a.line.ProductID, &nearRefusal{available: a.quantity})
-		}
 		refusal = fault.ErrOutOfStock.With("product_id", id).With("available", a.quantity)
+		if a.quantity < a.line.Quantity { // else it is only that many are in flight
+			g.keepNear(a.line.ProductID, &nearRefusal{refusal: refusal, upTo: a.quantity})
+		}
 	case notOnSale:
-		g.keepNear(a.line.ProductID, &nearRefusal{closed: true})
 		refusal = fault.ErrNotOnSale.With("product_id", id)
+		g.keepNear(a.line.ProductID, &nearRefusal{refusal: refusal})
 	case overLimit:
 		refusal = fault.ErrPurchaseLimit.With("product_id", id).With("max_per_user", a.limit)
 	case askRecord:
@@ -265,7 +264,6 @@ func (g *Gate) Answered(by user.ID, lines []ledger.PlaceLine, err error) {
 
 // Applied learns from a commit and carries it to Redis, in the background: what is lost is found by version later, or by a probe.
 func (g *Gate) Applied(a *ledger.Applied) {
-	limited := map[product.ID]bool{}
 	for i, p := range a.Products {
 		if p == nil || a.Stock[i] == nil {
 			continue
@@ -273,24 +271,7 @@ func (g *Gate) Applied(a *ledger.Applied) {
 		if a.Stock[i].Available() > 0 {
 			g.near.Delete(p.ID)
 		}
-		if p.MaxPerUser > 0 {
-			limited[p.ID] = true
-		}
 		g.news.tell(p, a.Stock[i])
-	}
-	if len(limited) == 0 || g.front.open() == nil {
-		return
-	}
-	for _, o := range a.Orders {
-		if o.Status.CountsForLimit() {
-			continue
-		}
-		for i := range o.Lines {
-			if limited[o.Lines[i].ProductID] {
-				// Before whatever is asked after this commit was answered: all go the same way, in their order.
-				g.asks.add(&ask{hint: &hint{o.Lines[i].ProductID, o.UserID, 0}})
-			}
-		}
 	}
 }
 
@@ -308,7 +289,7 @@ func (g *Gate) sendAsks(batch []*ask) {
 		return
 	}
 	runs, of := g.runsOf(t.epoch, batch)
-	ctx, cancel := context.WithTimeout(context.Background(), admitMax)
+	ctx, cancel := context.WithTimeout(context.Background(), admitMax+g.front.opt.Grace)
 	defer cancel()
 	for i, r := range runAll(ctx, t.client, runs) {
 		answers, err := r.AsIntSlice()
@@ -328,7 +309,7 @@ func (g *Gate) runsOf(epoch string, batch []*ask) (runs []run, of [][]*ask) {
 	at := map[product.ID]int{}
 	for _, a := range batch {
 		if h := a.hint; h != nil {
-			runs = append(runs, run{&limitScript, []string{limitsKey(h.product)}, []string{string(h.by), strconv.FormatInt(h.quantity, 10)}})
+			runs = append(runs, limitRun(h.product, h.by, h.quantity))
 			of = append(of, nil)
 		}
 	}
@@ -353,6 +334,24 @@ func (g *Gate) runsOf(epoch string, batch []*ask) (runs []run, of [][]*ask) {
 		of[i] = append(of[i], a)
 	}
 	return runs, of
+}
+
+// limitRun says that the record refused a user a quantity, or, with 0, that an order of his ends and it may not any more.
+func limitRun(id product.ID, by user.ID, quantity int64) run {
+	return run{&limitScript, []string{limitsKey(id), lessKey(id, by)}, []string{string(by), strconv.FormatInt(quantity, 10)}}
+}
+
+// tellLess runs what lessRuns made where no epoch is announced: should it fail, a buyer is refused for a second.
+func (f *Front) tellLess(runs []run) {
+	t := f.open()
+	if t == nil || len(runs) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), admitMax+f.opt.Grace)
+	defer cancel()
+	if err := firstError(runAll(ctx, t.client, runs)); err != nil {
+		f.failed(t)
+	}
 }
 
 // take gives each order its verdict.
@@ -383,9 +382,9 @@ func (g *Gate) take(asks []*ask, answers []int64) {
 
 // nearRefusal is what Redis refused just now.
 type nearRefusal struct {
-	closed    bool
-	available int64
-	until     time.Time
+	refusal error
+	upTo    int64 // how many it is not for
+	until   time.Time
 }
 
 func (g *Gate) nearRefusal(l *ledger.PlaceLine) error {
@@ -394,15 +393,10 @@ func (g *Gate) nearRefusal(l *ledger.PlaceLine) error {
 		return nil
 	}
 	n, _ := found.(*nearRefusal)
-	switch {
-	case time.Now().After(n.until):
+	if l.Quantity <= n.upTo || time.Now().After(n.until) {
 		return nil
-	case n.closed:
-		return fault.ErrNotOnSale.With("product_id", string(l.ProductID))
-	case l.Quantity > n.available:
-		return fault.ErrOutOfStock.With("product_id", string(l.ProductID)).With("available", n.available)
 	}
-	return nil
+	return n.refusal
 }
 
 func (g *Gate) keepNear(id product.ID, n *nearRefusal) {

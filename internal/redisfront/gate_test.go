@@ -11,6 +11,7 @@ import (
 
 	"github.com/holdfast-oms/holdfast/internal/checkout"
 	"github.com/holdfast-oms/holdfast/internal/fault"
+	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/order"
 	"github.com/holdfast-oms/holdfast/internal/product"
 	"github.com/holdfast-oms/holdfast/internal/testenv"
@@ -163,7 +164,7 @@ func TestStampsOfATimeToComeAreNotBelieved(t *testing.T) {
 
 func TestARefusalByLimitIsToldByTheGateForASecond(t *testing.T) {
 	r := newRecord()
-	told := r.put("sku-1", 100, func(p *product.Product) { p.MaxPerUser = 2 })
+	r.put("sku-1", 100, func(p *product.Product) { p.MaxPerUser = 2 })
 	s := testenv.StartRedis(t, testenv.Options{})
 	a, b := working(t, r, quick(s.URL())), working(t, r, quick(s.URL()))
 	refused := func(p *process, quantity int64) bool {
@@ -183,11 +184,48 @@ func TestARefusalByLimitIsToldByTheGateForASecond(t *testing.T) {
 	}
 	until(t, "it is over", func() bool { return !refused(b, 2) })
 
-	a.Answered("u-1", want("sku-1", 2), fault.ErrPurchaseLimit)
-	told.Orders = []*order.Order{{UserID: "u-1", Status: order.Cancelled, Lines: []order.Line{{ProductID: "sku-1", Quantity: 2}}}}
-	a.Gate.Applied(told)
-	if refused(a, 2) {
-		t.Error("refused right after his order was cancelled")
+	until(t, "the other process refuses again", func() bool {
+		a.Answered("u-1", want("sku-1", 2), fault.ErrPurchaseLimit)
+		return refused(b, 2)
+	})
+	a.cache.Changing(&ledger.Changes{
+		Orders: []ledger.OrderChange{{Order: &order.Order{
+			UserID: "u-1", Status: order.Cancelled, Lines: []order.Line{{ProductID: "sku-1", Quantity: 2}},
+		}}},
+		Units: map[ledger.Buyer]int64{{ProductID: "sku-1", UserID: "u-1"}: 0},
+	})
+	if refused(b, 2) {
+		t.Error("refused by another process right after his order was cancelled")
+	}
+	b.Answered("u-1", want("sku-1", 2), fault.ErrPurchaseLimit) // by the record, before
+	for range 20 {
+		if refused(a, 2) || refused(b, 2) {
+			t.Fatal("refused by what was true before his order was cancelled")
+		}
+		pause(5 * time.Millisecond)
+	}
+}
+
+// On SQLite nobody is told of keys and values, for nobody else reads them; who may buy again is told all the same.
+func TestTheOnlyProcessForgetsARefusalByLimitWhenAnOrderEnds(t *testing.T) {
+	r := newRecord()
+	r.put("sku-1", 100, func(p *product.Product) { p.MaxPerUser = 2 })
+	o := quick(testenv.StartRedis(t, testenv.Options{}).URL())
+	o.Alone = true
+	p := working(t, r, o)
+	refused := func() bool { return p.Admit(t.Context(), "u-1", want("sku-1", 2)) != nil }
+	until(t, "it refuses", func() bool {
+		p.Answered("u-1", want("sku-1", 2), fault.ErrPurchaseLimit)
+		return refused()
+	})
+	p.cache.Changing(&ledger.Changes{
+		Orders: []ledger.OrderChange{{Order: &order.Order{
+			UserID: "u-1", Status: order.Expired, Lines: []order.Line{{ProductID: "sku-1", Quantity: 2}},
+		}}},
+		Units: map[ledger.Buyer]int64{{ProductID: "sku-1", UserID: "u-1"}: 0},
+	})
+	if refused() {
+		t.Error("refused right after his order has expired")
 	}
 }
 
@@ -225,7 +263,7 @@ func TestRedisAwayIsNoReasonToRefuse(t *testing.T) {
 	r.put("sku-1", 0, nil)
 	s := testenv.StartRedis(t, testenv.Options{})
 	proxy, address := overProxy(t, s)
-	p := working(t, r, quick(address))
+	p := working(t, r, strict(address))
 	if err := p.Admit(t.Context(), "u-1", want("sku-1", 1)); err == nil {
 		t.Fatal("admitted while Redis works: the test proves nothing")
 	}
@@ -253,7 +291,7 @@ func TestACallerWhoHasLeftWaitsForNoRoundTripAndHasNothingInFlight(t *testing.T)
 	r.put("sku-1", 1, nil)
 	s := testenv.StartRedis(t, testenv.Options{})
 	proxy, address := overProxy(t, s)
-	p := working(t, r, quick(address))
+	p := working(t, r, strict(address))
 	left, leave := context.WithCancel(t.Context())
 	leave()
 	for what, asks := range map[string]func() bool{
@@ -327,4 +365,17 @@ func (r *heldRecord) Shelf(ctx context.Context, id product.ID) (checkout.Shelf, 
 		return checkout.Shelf{}, ctx.Err()
 	}
 	return r.record.Shelf(ctx, id)
+}
+
+// What was just refused to one who wants much is still there for one who wants less.
+func TestARefusalIsForAsManyAsThereAreNot(t *testing.T) {
+	r := newRecord()
+	r.put("last", 1, nil)
+	p := working(t, r, quick(testenv.StartRedis(t, testenv.Options{}).URL()))
+	if err := p.Admit(t.Context(), "u-1", want("last", 2)); !errors.Is(err, fault.ErrOutOfStock) {
+		t.Errorf("two of one: got %v, want out of stock", err)
+	}
+	if err := p.Admit(t.Context(), "u-2", want("last", 1)); err != nil {
+		t.Errorf("the last one: got %v, want admitted", err)
+	}
 }

@@ -26,6 +26,9 @@ func inventoryKey(id product.ID) string { return "inventory:{" + tag(id) + "}" }
 // limitsKey is the hash of the users who were just refused more of a product.
 func limitsKey(id product.ID) string { return "limits:{" + tag(id) + "}" }
 
+// lessKey says that a user has less of a product than he had just now, so that he may have more.
+func lessKey(id product.ID, by user.ID) string { return limitsKey(id) + ":" + string(by) }
+
 // marksKey is one shard of the used keys that an epoch knows.
 func marksKey(epoch string, shard int) string {
 	return "used:{" + epoch + ":" + strconv.Itoa(shard) + "}"

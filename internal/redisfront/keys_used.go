@@ -51,18 +51,19 @@ func (g *Gate) sendLooks(batch []*keyLook) {
 	for i, l := range batch {
 		markings[i] = l.at
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), admitMax)
+	ctx, cancel := context.WithTimeout(context.Background(), admitMax+g.front.opt.Grace)
 	defer cancel()
 	commands, counts := looks(t.client.B, t.epoch, markings)
 	at := 0
 	for i, r := range t.client.DoMulti(ctx, commands...) {
-		bits, err := r.AsIntSlice()
-		if err != nil {
+		words, err := r.AsIntSlice()
+		if err != nil || len(words) != 1+counts[i] {
 			g.front.failed(t)
 			return
 		}
-		for k := range counts[i] {
-			batch[at].used, batch[at].ok = hasAll(bits, k), true
+		for _, word := range words[1:] {
+			l := batch[at]
+			l.used, l.ok = words[0] == 0 || l.at.in(word), true // a shard that is not whole does not know every key
 			at++
 		}
 	}

@@ -20,7 +20,7 @@ func (f *Front) look(ctx context.Context) {
 		return
 	}
 	dials := f.dials.Load()
-	within, cancel := context.WithTimeout(ctx, lookMax)
+	within, cancel := context.WithTimeout(ctx, lookMax+f.opt.Grace)
 	defer cancel()
 	servers, err := f.servers(within, *c)
 	var opened opening
@@ -129,7 +129,9 @@ func (f *Front) readEpoch(ctx context.Context) {
 
 // learn keeps what was read of the record at a time, unless something later is known.
 func (f *Front) learn(epoch string, asked time.Time) {
-	f.veto.inForce(epoch, asked)
+	if isVeto(epoch) {
+		f.veto.inForce(asked, f.opt.Lease, f.opt.Settle)
+	}
 	fresh := &known{epoch, asked.Add(f.opt.Lease)}
 	for {
 		k := f.known.Load()

@@ -22,7 +22,7 @@ func TestAKeyUsedOnOneProcessIsKnownToAll(t *testing.T) {
 	s := testenv.StartRedis(t, testenv.Options{})
 	a, b := working(t, r, quick(s.URL())), working(t, r, quick(s.URL()))
 	for from := 10_000; from < 12_000; from += 500 {
-		a.front.Using(keys(from, 500))
+		a.using(keys(from, 500))
 	}
 	for i, k := range keys(8_000, 4_000) {
 		if !b.MayHaveUsed(t.Context(), k) {
@@ -43,7 +43,9 @@ func TestAKeyUsedOnOneProcessIsKnownToAll(t *testing.T) {
 func TestMarksTakeTheRoomThatOperatorsCountOn(t *testing.T) {
 	s := testenv.StartRedis(t, testenv.Options{})
 	p := working(t, newRecord(), quick(s.URL()))
-	p.front.Using(keys(0, 20_000))
+	for from := 0; from < 20_000; from += 500 {
+		p.using(keys(from, 500))
+	}
 	c := direct(t, s.URL())
 	shards, err := do(t, c, "KEYS", "used:*").AsStrSlice()
 	if err != nil || len(shards) == 0 {
@@ -66,7 +68,7 @@ func TestAfterAFlushNoKeyIsUnusedForCertain(t *testing.T) {
 	r := newRecord()
 	s := testenv.StartRedis(t, testenv.Options{})
 	p := working(t, r, quick(s.URL()))
-	p.front.Using(keys(0, 100))
+	p.using(keys(0, 100))
 	c := direct(t, s.URL())
 	r.use(keys(0, 100)...)
 	do(t, c, "FLUSHALL")
@@ -82,13 +84,13 @@ func TestWhatCannotBeMarkedIsCommittedOnlyWhenNobodyBelievesTheMarks(t *testing.
 	r := newRecord()
 	s := testenv.StartRedis(t, testenv.Options{})
 	proxy, address := overProxy(t, s)
-	off, on := working(t, r, quick(address)), working(t, r, quick(s.URL()))
+	off, on := working(t, r, strict(address)), working(t, r, strict(s.URL()))
 	if on.MayHaveUsed(t.Context(), key(1)) {
 		t.Fatal("an unused key may have been used: the test proves nothing")
 	}
 	proxy.Blackhole(true)
 	began := time.Now()
-	off.front.Using(keys(1, 1)) // from here on it may be committed
+	off.using(keys(1, 1)) // from here on it may be committed
 	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("a batch waited %v, want a second or so", took)
 	}
@@ -98,7 +100,7 @@ func TestWhatCannotBeMarkedIsCommittedOnlyWhenNobodyBelievesTheMarks(t *testing.
 	r.use(keys(1, 1)...)
 	for n := 2; n < 30; n++ { // others try to rebuild meanwhile
 		began = time.Now()
-		off.front.Using(keys(n, 1))
+		off.using(keys(n, 1))
 		if took := time.Since(began); took > 300*time.Millisecond {
 			t.Errorf("batch %d waited %v though Redis was given up before", n, took)
 		}
@@ -118,5 +120,30 @@ func TestWhatCannotBeMarkedIsCommittedOnlyWhenNobodyBelievesTheMarks(t *testing.
 	}
 	if on.MayHaveUsed(t.Context(), key(100)) {
 		t.Error("an unused key may have been used, though the front works")
+	}
+}
+
+// Each further veto would cost its process a pause in which it holds the rows of its batch, and the other processes another.
+func TestOneVetoIsEnoughForAllProcesses(t *testing.T) {
+	s := testenv.StartRedis(t, testenv.Options{})
+	r := newRecord()
+	a, b := working(t, r, quick(s.URL())), working(t, r, quick(s.URL()))
+	proxied, address := overProxy(t, s)
+	c := working(t, r, strict(address))
+	before := r.epoch()
+	do(t, direct(t, s.URL()), "CONFIG", "SET", "maxmemory", "1") // it answers, and cannot be told anything
+	a.using(keys(0, 1))
+	veto := r.epoch()
+	if veto == before {
+		t.Fatal("the epoch is the same: the test proves nothing")
+	}
+	proxied.Blackhole(true)
+	until(t, "a process does not reach it", func() bool { return !c.front.State().Connected })
+	for n, p := range []*process{b, c, a, b, c} {
+		p.using(keys(1+n, 1))
+	}
+	pause(500 * time.Millisecond) // in which a look that is in vain would veto
+	if got := r.epoch(); got != veto {
+		t.Errorf("the epoch is %s, want the veto %s", got, veto)
 	}
 }

@@ -20,7 +20,7 @@ func TestSentinelsNameTheMaster(t *testing.T) {
 	}
 	r := newRecord()
 	r.put("sku-1", 1, nil)
-	p := working(t, r, quick(address))
+	p := working(t, r, strict(address))
 	if err := p.Admit(t.Context(), "u-1", want("sku-1", 2)); err == nil {
 		t.Error("two of one were admitted")
 	}
@@ -49,10 +49,10 @@ func TestASentinelThatHangsIsPassedOver(t *testing.T) {
 		t.Fatalf("the first sentinel of %s is not %s: %v", u.Redacted(), hanging.Addr(), err)
 	}
 	r := newRecord()
-	before := working(t, r, quick(group.URL()))
+	before := working(t, r, strict(group.URL()))
 	hanging.Pause()
 	t.Cleanup(hanging.Resume)
-	working(t, r, quick(group.URL()))
+	working(t, r, strict(group.URL()))
 	epoch := r.epoch()
 	group.Master.Kill()
 	until(t, "the failover is seen by who listened to the sentinel that hangs", func() bool {

@@ -88,7 +88,7 @@ func TestTheDeskDoesWithFewPermissions(t *testing.T) {
 	p := working(t, r, quick(address))
 	d, grown := feeding(t, p, log)
 	heard := hear(t, c)
-	p.front.Using(keys(100, 10))
+	p.using(keys(100, 10))
 	if err := p.Admit(t.Context(), "u-1", want("sku-1", 1)); err != nil {
 		t.Error(err)
 	}
@@ -128,12 +128,18 @@ func TestAClusterServes(t *testing.T) {
 	a, b := working(t, r, quick(cluster.URL())), working(t, r, quick(cluster.URL()))
 	for i := range 200 {
 		for _, p := range []*process{a, b} {
-			if err := p.Admit(t.Context(), "u-1", want(product.ID(fmt.Sprintf("sku-%d", i)), 1)); (err == nil) != (i%2 == 1) {
+			var err error
+			for fell := int64(-1); fell != p.Counts().FellBack; { // a machine too busy for Redis to answer in time is no verdict of it
+				fell = p.Counts().FellBack
+				p.works(t)
+				err = p.Admit(t.Context(), "u-1", want(product.ID(fmt.Sprintf("sku-%d", i)), 1))
+			}
+			if (err == nil) != (i%2 == 1) {
 				t.Fatalf("sku-%d, of which there are %d: got %v", i, i%2, err)
 			}
 		}
 	}
-	a.front.Using(keys(1000, 500))
+	a.using(keys(1000, 500))
 	for i, k := range keys(0, 1500) {
 		if !b.MayHaveUsed(t.Context(), k) {
 			t.Fatalf("key %d is unused for certain", i)

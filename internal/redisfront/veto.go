@@ -2,13 +2,13 @@ package redisfront
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
 
 	"github.com/holdfast-oms/holdfast/internal/failpoint"
-	"github.com/holdfast-oms/holdfast/internal/ledger"
 )
 
 // Limits of marking keys before a commit.
@@ -20,12 +20,16 @@ const (
 	vetoAfter = 300 * time.Millisecond // without an answer from Redis
 )
 
-// veto is an epoch that this process put in the place of one that it could not mark keys in. Nobody opens it.
+// vetoPrefix tells an epoch that nobody opens from others. It was put in the place of one in which a process could not mark keys.
+const vetoPrefix = "veto-"
+
+func isVeto(epoch string) bool { return strings.HasPrefix(epoch, vetoPrefix) }
+
+// veto is what this process knows of vetoes, its own and those of others.
 type veto struct {
 	mu        sync.Mutex
-	epoch     string
-	free      time.Time // from then on nobody believes the epoch before
-	seen      time.Time // the record still had it then
+	free      time.Time // from then on nobody believes an epoch from before the veto
+	seen      time.Time // the record had a veto then, or later
 	awaySince time.Time
 }
 
@@ -36,34 +40,34 @@ func (v *veto) reached() {
 	v.mu.Unlock()
 }
 
-// Using marks the keys of a batch before it is committed, so that whatever process a buyer asks again knows that his key may have
-// been used. What cannot be marked is committed only once nobody believes the marks any more: the record gets another epoch, and
-// after a lease all processes have seen it. That costs one pause, when Redis is lost; none while it is away.
-func (f *Front) Using(keys []ledger.Key) {
-	f.announce(func(ctx context.Context, c rueidis.Client, epoch string) error { return f.mark(ctx, c, epoch, keys) })
-}
-
-// announce tells all processes, before a batch is committed, what will not be so any more.
+// announce tells all processes, before a batch is committed, what will not be so any more: which keys may have been used from now on,
+// and which values change. What cannot be told is committed only once nobody believes the epoch any more: the record gets another
+// one, and after a lease all processes have seen it. That costs one pause, when Redis is lost; none while it is away, and the processes
+// that find a veto there wait for the same lease only.
 func (f *Front) announce(tell func(ctx context.Context, c rueidis.Client, epoch string) error) {
 	if f.opt.Alone {
 		return
 	}
-	all, done := context.WithTimeout(context.Background(), marksMax)
+	all, done := context.WithTimeout(context.Background(), marksMax+f.opt.Grace)
 	defer done()
 	for range markTries {
-		k := f.known.Load()
-		if k == nil || time.Now().After(k.until) {
+		k := f.believed()
+		if k == nil { // the machine was busy with something else: a late look is no reason for a veto
+			f.readEpoch(all)
+			k = f.believed()
+		}
+		if k == nil {
 			break
 		}
 		if f.vetoed(k.epoch) {
 			return
 		}
-		c, epoch := f.reachable()
+		c := f.connected()
 		if c == nil || all.Err() != nil {
 			break
 		}
-		ctx, cancel := context.WithTimeout(all, markMax)
-		err := tell(ctx, c, epoch)
+		ctx, cancel := context.WithTimeout(all, markMax+f.opt.Grace)
+		err := tell(ctx, c, k.epoch)
 		cancel()
 		if err == nil {
 			return
@@ -74,24 +78,30 @@ func (f *Front) announce(tell func(ctx context.Context, c rueidis.Client, epoch 
 	f.forbid()
 }
 
-// inForce takes note that the record had an epoch at a time.
-func (v *veto) inForce(epoch string, asked time.Time) {
+// inForce takes note that the record, asked at a time, had a veto. Unless it had one a short while before, what was put in the place of
+// that one may have been opened since: it is believed for a lease after it has gone.
+func (v *veto) inForce(asked time.Time, lease, settle time.Duration) {
 	v.mu.Lock()
-	if v.epoch == epoch {
+	defer v.mu.Unlock()
+	now := time.Now()
+	if now.Sub(v.seen) > lease+settle {
+		v.free = now.Add(lease)
+	}
+	if asked.After(v.seen) {
 		v.seen = asked
 	}
-	v.mu.Unlock()
 }
 
-// vetoed reports whether an epoch is this process' veto, and waits until the epoch before is believed by nobody.
+// vetoed reports whether an epoch is a veto, and waits until the epoch before is believed by nobody.
 func (f *Front) vetoed(epoch string) bool {
-	f.veto.mu.Lock()
-	mine, free := f.veto.epoch == epoch, f.veto.free
-	f.veto.mu.Unlock()
-	if mine {
-		time.Sleep(time.Until(free))
+	if !isVeto(epoch) {
+		return false
 	}
-	return mine
+	f.veto.mu.Lock()
+	free := f.veto.free
+	f.veto.mu.Unlock()
+	time.Sleep(time.Until(free))
+	return true
 }
 
 // forbid gives the record an epoch that nobody opens, and returns when nobody believes another. When the record does not answer
@@ -105,30 +115,20 @@ func (f *Front) forbid() {
 			f.readEpoch(ctx)
 			continue
 		}
-		if f.replace(ctx, k.epoch) && f.vetoed(f.known.Load().epoch) {
+		if kept, err := f.replace(ctx, k.epoch); err == nil && f.vetoed(kept) {
 			return
 		}
 	}
 	f.log.Error("redis: marks could not be given up", "err", ctx.Err())
 }
 
-// replace puts a veto in the place of an epoch, and reports whether the record has it.
-func (f *Front) replace(ctx context.Context, was string) bool {
-	asked, fresh := time.Now(), randomName(16)
-	kept, err := f.record.ReplaceShared(ctx, epochName, was, fresh)
-	if err != nil {
-		return false
+// replace puts a veto in the place of an epoch, unless the record has another by now, and gives what it has.
+func (f *Front) replace(ctx context.Context, was string) (kept string, err error) {
+	asked := time.Now()
+	if kept, err = f.record.ReplaceShared(ctx, epochName, was, vetoPrefix+randomName(16)); err == nil {
+		f.learn(kept, asked)
 	}
-	if kept == fresh {
-		f.veto.mu.Lock()
-		if asked.Sub(f.veto.seen) > f.opt.Lease+f.opt.Settle { // else what was put in its place cannot have been opened yet
-			f.veto.free = time.Now().Add(f.opt.Lease)
-		}
-		f.veto.epoch = fresh
-		f.veto.mu.Unlock()
-	}
-	f.learn(kept, asked)
-	return kept == fresh
+	return kept, err
 }
 
 // unreachable is called whenever Redis was looked at in vain. After a while the epoch is vetoed, also when somebody who does reach it
@@ -142,11 +142,11 @@ func (f *Front) unreachable(ctx context.Context) {
 	if f.veto.awaySince.IsZero() {
 		f.veto.awaySince = now
 	}
-	away, mine := now.Sub(f.veto.awaySince), f.veto.epoch
+	away := now.Sub(f.veto.awaySince)
 	f.veto.mu.Unlock()
-	if k := f.known.Load(); away > vetoAfter && k != nil && k.epoch != mine {
+	if k := f.known.Load(); away > vetoAfter && k != nil && !isVeto(k.epoch) {
 		within, cancel := context.WithTimeout(ctx, recordMax)
 		defer cancel()
-		f.replace(within, k.epoch)
+		_, _ = f.replace(within, k.epoch) // else the next look does
 	}
 }

@@ -117,7 +117,7 @@ func (w *writer) tellPage(ctx context.Context) bool {
 	for i, n := range page {
 		runs[i] = learnRun(epoch, w.gate.front.self, n.product, n.stock, w.gate.flights.of(n.product.ID))
 	}
-	ctx, cancel := context.WithTimeout(ctx, newsWait)
+	ctx, cancel := context.WithTimeout(ctx, newsWait+w.gate.front.opt.Grace)
 	defer cancel()
 	for _, r := range runAll(ctx, c, runs) {
 		if r.Error() != nil {
@@ -138,7 +138,7 @@ func (w *writer) tellLanded(ctx context.Context) {
 	if c == nil || len(still) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, newsWait)
+	ctx, cancel := context.WithTimeout(ctx, newsWait+w.gate.front.opt.Grace)
 	defer cancel()
 	for id := range still {
 		if w.gate.flights.of(id) == 0 {

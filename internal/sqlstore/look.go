@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/holdfast-oms/holdfast/internal/checkout"
 	"github.com/holdfast-oms/holdfast/internal/event"
@@ -265,19 +266,65 @@ func (s *Store) NumberDays(ctx context.Context, before order.Day, limit int) ([]
 		return err
 	})
 	// Each day for itself: MariaDB goes through all orders for bounds that come from another row.
-	const of = ` FROM orders WHERE order_no > ? AND order_no < ?`
 	for i := 0; i < len(found) && err == nil; i++ {
 		n := &found[i]
-		first, end := int64(order.NumberOf(n.Day, 0)), int64(order.NumberOf(n.Day+1, 0))
-		err = s.queryRow(ctx, `SELECT COALESCE(MAX(order_no), 0)`+of, first, end).Scan(&n.Last)
+		err = s.queryRow(ctx, `SELECT COALESCE(MAX(order_no), 0) FROM orders WHERE order_no > ? AND order_no < ?`,
+			int64(order.NumberOf(n.Day, 0)), int64(order.NumberOf(n.Day+1, 0))).Scan(&n.Last)
 		if n.Used = used[i].Int64; err == nil && !used[i].Valid {
-			err = s.queryRow(ctx, `SELECT COUNT(*)`+of, first, end).Scan(&n.Used)
+			n.Used, err = s.usedNumbers(ctx, n.Day, n.Last)
 		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list numbers: %w", err)
 	}
 	return found, nil
+}
+
+// Numbers are counted so many at a time, and of so many such pieces it is known that orders have them all.
+const (
+	numbersPiece  = 10_000
+	numbersPieces = 4096
+)
+
+// usedPieces are the pieces of numbers, by the first of each, of which orders have all: as no order goes away, nobody has to count
+// these again.
+type usedPieces struct {
+	mu  sync.Mutex
+	all map[order.Number]bool
+}
+
+func (u *usedPieces) has(first order.Number) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.all[first]
+}
+
+func (u *usedPieces) add(first order.Number) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.all == nil || len(u.all) == numbersPieces {
+		u.all = map[order.Number]bool{} // of days long gone, most of them
+	}
+	u.all[first] = true
+}
+
+// usedNumbers is how many of a day's numbers orders have, up to the last one that one has.
+func (s *Store) usedNumbers(ctx context.Context, day order.Day, last order.Number) (used int64, err error) {
+	for first := order.NumberOf(day, 1); first <= last; first += numbersPiece {
+		n := int64(numbersPiece)
+		if !s.used.has(first) {
+			err = s.queryRow(ctx, `SELECT COUNT(*) FROM orders WHERE order_no >= ? AND order_no < ?`,
+				int64(first), int64(first+numbersPiece)).Scan(&n)
+			if err != nil {
+				return 0, err
+			}
+			if n == numbersPiece {
+				s.used.add(first)
+			}
+		}
+		used += n
+	}
+	return used, nil
 }
 
 // CountDay counts the orders of the newest day before one of which they were not counted, so that nobody has to again. It reports

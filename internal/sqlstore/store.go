@@ -40,6 +40,7 @@ type Store struct {
 	spelled    spellings
 	writer     *writer
 	looking    prepared // on read
+	used       usedPieces
 
 	watched func(ctx context.Context, on explainer, query string, args []any) // told of each look before it is made; nil: nobody is
 }

@@ -16,7 +16,7 @@ import (
 
 // Limits of one look. Together they keep it well below 100 ms, whatever lies behind it.
 const (
-	windowEntries  = 5000  // of the stock ledger
+	windowEntries  = 2500  // of the stock ledger
 	windowEvents   = 400   // and as many orders at most
 	windowProducts = 400   // compared because something had happened to them
 	windowRound    = 100   // compared because it was their turn

@@ -106,15 +106,20 @@ DROP DATABASE %[1]s//
 
 // execute runs statements as the administrator.
 func (e mariadb) execute(s *Server, statements string) error {
-	if !portTaken(s.Addr()) {
-		return fmt.Errorf("nobody listens on %s", s.Addr())
-	}
 	client, err := e.find("mariadb")
 	if err != nil {
 		return err
 	}
+	return s.feed(client, statements)
+}
+
+// feed has statements run by a client of MariaDB or MySQL.
+func (s *Server) feed(client, statements string) error {
+	if !portTaken(s.Addr()) {
+		return fmt.Errorf("nobody listens on %s", s.Addr())
+	}
 	return runClient(statements, []string{"MYSQL_PWD=" + s.password}, client, "--no-defaults", "--batch", "--connect-timeout=10",
-		"--host=127.0.0.1", "--port="+strconv.Itoa(s.port), "--user="+e.admin())
+		"--host=127.0.0.1", "--port="+strconv.Itoa(s.port), "--user="+s.engine.admin())
 }
 
 func (mariadb) find(program string) (string, error) {

@@ -86,15 +86,11 @@ func (e mysql) dropDatabase(s *Server, name string) error {
 }
 
 func (e mysql) execute(s *Server, statements string) error {
-	if !portTaken(s.Addr()) {
-		return fmt.Errorf("nobody listens on %s", s.Addr())
-	}
 	client, err := e.find("mysql")
 	if err != nil {
 		return err
 	}
-	return runClient(statements, []string{"MYSQL_PWD=" + s.password}, client, "--no-defaults", "--batch", "--connect-timeout=10",
-		"--host=127.0.0.1", "--port="+strconv.Itoa(s.port), "--user="+e.admin())
+	return s.feed(client, statements)
 }
 
 func (mysql) find(program string) (string, error) {

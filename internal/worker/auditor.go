@@ -16,10 +16,10 @@ import (
 
 // Limits of the auditor.
 const (
-	auditorLook    = time.Second            // between two looks
-	auditorRestMin = 100 * time.Millisecond // between two looks when there is more to look at
-	auditorRestFor = 9                      // times as long as a look took: at most a tenth of one reader's time
-	unexplainedFor = 5 * time.Second        // before the sale of a product that does not add up is stopped
+	auditorLook    = time.Second           // between two looks
+	auditorRestMin = 50 * time.Millisecond // between two looks when there is more to look at
+	auditorRestFor = 9                     // times as long as a look took: at most a tenth of one reader's time
+	unexplainedFor = 5 * time.Second       // before the sale of a product that does not add up is stopped
 )
 
 // Window is an audit that goes along with the record, a small look at a time.
