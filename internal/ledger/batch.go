@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sort"
+	"sync"
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/failpoint"
@@ -98,6 +99,7 @@ func (l *Ledger) carry(batch []job, settling int) {
 	batch = l.dropAbandoned(batch, stats.Began)
 	stats.Commands, stats.Settling, stats.Abandoned = len(batch), settling, asked-len(batch)
 	if len(batch) == 0 {
+		l.answerNow()
 		l.opt.Observe(stats)
 		return
 	}
@@ -231,9 +233,32 @@ func (l *Ledger) settled(books *Books, batch []job) {
 	l.collided = false
 	failpoint.Hit("batch.after_commit")
 	l.opt.Applied(books.applied())
-	answer(batch, nil)
-	failpoint.Hit("batch.after_answer")
+	if len(l.open)+len(l.settle) > 0 {
+		l.answerSoon(batch)
+	} else {
+		answer(batch, nil)
+		failpoint.Hit("batch.after_answer")
+	}
 	l.refill()
+}
+
+// answerMax is how long those whose batch is committed may wait for the next one to have loaded its rows.
+const answerMax = 5 * time.Millisecond
+
+// answerSoon has a committed batch answered once the next one, whose commands wait already, has loaded its rows. Some hundred callers
+// who go on all at once keep the processors busy, and the database's answer to a look is heard behind them; now they go on while it
+// writes.
+func (l *Ledger) answerSoon(batch []job) {
+	now := sync.OnceFunc(func() {
+		answer(batch, nil)
+		failpoint.Hit("batch.after_answer")
+	})
+	late := time.AfterFunc(answerMax, now)
+	l.answerNow = func() {
+		late.Stop()
+		now()
+		l.answerNow = func() {}
+	}
 }
 
 // once runs the batch's transaction one time. Its books are valid if it was committed, or if the error is errInDoubt.
@@ -242,6 +267,7 @@ func (l *Ledger) once(ctx context.Context, id BatchID, batch []job, stats *Batch
 	for _, j := range batch {
 		j.wants(&want)
 	}
+	defer l.answerNow() // whatever becomes of this batch
 	l.makeReady(int64(len(want.Keys)))
 	clock := stopwatch(time.Now())
 	tx, err := l.store.Begin(ctx)
@@ -262,6 +288,7 @@ func (l *Ledger) once(ctx context.Context, id BatchID, batch []job, stats *Batch
 		return nil, fmt.Errorf("grant numbers: %w", err)
 	}
 	clock.lap(&stats.Load)
+	l.answerNow()
 	books := newBooks(rows, numbers, l.opt.PayWindow, l.opt.Guards)
 	if err := decide(batch, books); err != nil {
 		return nil, err

@@ -172,11 +172,12 @@ type Ledger struct {
 	openWaited atomic.Int64 // nanoseconds that the oldest command of the open lane had waited when the last batch took it
 
 	// Of the batch loop only:
-	numbers  lease
-	wanted   int64 // of numbers, by the last batch
-	asked    bool  // blocks are being taken; they come by taken
-	collided bool  // the numbers were taken away, and the record is to grant others
-	taken    chan taken
+	answerNow func() // answers the last batch, should it not be yet
+	numbers   lease
+	wanted    int64 // of numbers, by the last batch
+	asked     bool  // blocks are being taken; they come by taken
+	collided  bool  // the numbers were taken away, and the record is to grant others
+	taken     chan taken
 
 	numbersDay, numbersLeft atomic.Int64 // of numbers, for others to see
 }
@@ -193,6 +194,8 @@ func New(store Store, opt Options) *Ledger {
 		closing: make(chan struct{}),
 		done:    make(chan struct{}),
 		taken:   make(chan taken, 1),
+
+		answerNow: func() {},
 	}
 	go l.run()
 	return l

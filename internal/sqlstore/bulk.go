@@ -12,7 +12,7 @@ import (
 const listMax = 512
 
 // lists cuts values into lists of at most listMax and runs each with its condition, "IN (?,?,…)" or "= ANY (?)". A list of single
-// values is filled up to a power of two by repeating its last one, so that few statements serve all sizes.
+// values is filled up to a power of two by repeating its last one, so that few statements serve all sizes, where they are prepared.
 func lists[T, V any](q querier, values []T, arg func(T) V, run func(in string, args []any) error) error {
 	for len(values) > 0 {
 		n := min(len(values), listMax)
@@ -25,15 +25,17 @@ func lists[T, V any](q querier, values []T, arg func(T) V, run func(in string, a
 			}
 			in, args = " = ANY (?)", []any{array}
 		} else {
-			size := 1
-			for size < n {
-				size *= 2
+			size := n
+			if q.speaks().prepares {
+				for size = 1; size < n; {
+					size *= 2
+				}
 			}
 			args = make([]any, size)
 			for i := range args {
 				args[i] = arg(values[min(i, n-1)])
 			}
-			in = inLists[size]
+			in = "IN (" + marks(size) + ")"
 		}
 		if err := run(in, args); err != nil {
 			return err
@@ -42,14 +44,6 @@ func lists[T, V any](q querier, values []T, arg func(T) V, run func(in string, a
 	}
 	return nil
 }
-
-var inLists = func() map[int]string {
-	m := map[int]string{}
-	for size := 1; size <= listMax; size *= 2 {
-		m[size] = "IN (" + marks(size) + ")"
-	}
-	return m
-}()
 
 func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?,", n), ",") }
 

@@ -258,7 +258,7 @@ func commitMySQL(ctx context.Context, t *tx) error {
 	t.waiting = nil
 	_, err := t.sendAll(ctx, statements)
 	switch mysqlKindOf(err) {
-	case mysqlReadOnly, mysqlRetry, mysqlDuplicate, mysqlRefused:
+	case mysqlReadOnly, mysqlRetry, mysqlChanged, mysqlDuplicate, mysqlRefused:
 		return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, err)
 	default:
 		return err
@@ -326,10 +326,14 @@ func sendMySQL(ctx context.Context, one *session, statements []statement) (answe
 
 // insertRowsMySQL writes rows as lists of literals.
 func insertRowsMySQL(ctx context.Context, t *tx, ins *inserter, n int, row func(args []any, i int) []any) error {
-	before, after := t.s.spelt(ins.literals[0]), t.s.spelt(ins.literals[2])
 	return t.byTheStatement(ctx, n, row, func(rows int, args []any) error {
-		return t.later(ctx, statement{query: before + strings.TrimSuffix(strings.Repeat(ins.literals[1], rows), ",") + after, args: args, rows: rows})
+		return t.later(ctx, t.rowsMySQL(ins, rows, args))
 	})
+}
+
+func (t *tx) rowsMySQL(ins *inserter, rows int, args []any) statement {
+	before, one, after := t.s.spelt(ins.literals[0]), ins.literals[1], t.s.spelt(ins.literals[2])
+	return statement{query: before + strings.TrimSuffix(strings.Repeat(one, rows), ",") + after, args: args, rows: rows}
 }
 
 // updateRowsMySQL changes rows by joining a table of literals.
@@ -339,14 +343,14 @@ func updateRowsMySQL(ctx context.Context, t *tx, up *updater, n int, row func(ar
 		if err != nil {
 			return err
 		}
-		return t.look(ctx, `SELECT ROW_COUNT()`, nil, func(r scanner) error {
-			var changed int
-			if err := r.Scan(&changed); err != nil {
-				return err
-			}
-			return allOf(rows, changed)
-		})
+		return t.wrote(ctx, rows)
 	})
+}
+
+// wrote has the transaction fail unless the statement before it has written so many rows: nobody compares them before the transaction
+// is committed, so the server does, which takes no two rows for one value. (DO would take them.)
+func (t *tx) wrote(ctx context.Context, rows int) error {
+	return t.later(ctx, statement{query: `SET @wrote = (SELECT 1 UNION ALL SELECT 2 FROM DUAL WHERE ROW_COUNT() <> ?)`, args: []any{int64(rows)}})
 }
 
 // byTheStatement gathers the values of as many rows as one statement takes, and has them sent. What waits to be sent together is
@@ -386,45 +390,31 @@ func (t *tx) byTheStatement(ctx context.Context, n int, row func(args []any, i i
 // intoOutboxMySQL leaves the ids to the server.
 var intoOutboxMySQL = into(`outbox`, `subject_kind text, subject text, sequence int, type text, at int, data text`)
 
-func insertEventsMySQL(ctx context.Context, t *tx, events []event.Event) error {
-	ids, err := insertOutboxMySQL(ctx, t, events)
-	if err != nil {
-		return err
-	}
-	return t.insertWaiting(ctx, events, ids)
-}
+// waitingMySQL has the events that the statement before it has written wait, each in the shard that a text of digits says for it. How
+// many rows come is known to the server when it hands out their ids, so these are one after another, whatever else is written meanwhile.
+const waitingMySQL = `INSERT INTO outbox_waiting (shard, event_id)
+	SELECT ORD(SUBSTRING(?, 1 + (id - LAST_INSERT_ID()) DIV @@auto_increment_increment)) - ORD('0'), id FROM outbox FORCE INDEX (PRIMARY)
+	WHERE id >= LAST_INSERT_ID() AND id < LAST_INSERT_ID() + ? * @@auto_increment_increment`
 
-// insertOutboxMySQL writes events, some to a statement, and reads them back for their ids: whether the rows of one statement have
-// consecutive ones depends on the server's settings. The server hands them out as rows come, so a subject's rise with its
-// sequence; that the batch's events were all found in the order in which they were written is checked, and fails it if not.
-func insertOutboxMySQL(ctx context.Context, t *tx, events []event.Event) ([]int64, error) {
-	err := insertRowsMySQL(ctx, t, &intoOutboxMySQL, len(events), func(a []any, i int) []any {
+// insertEventsMySQL writes events, some to a statement, and that they wait. A subject's ids rise with its sequence, for the server hands
+// them out as rows come.
+func insertEventsMySQL(ctx context.Context, t *tx, events []event.Event) error {
+	left := events
+	return t.byTheStatement(ctx, len(events), func(a []any, i int) []any {
 		e := &events[i]
 		return append(a, string(e.Subject.Kind), e.Subject.ID, e.Sequence, string(e.Type), ms(e.Time), string(e.Data))
+	}, func(rows int, args []any) error {
+		shards := make([]byte, rows)
+		for i := range shards {
+			shards[i] = '0' + byte(left[i].Subject.Shard())
+		}
+		left = left[rows:]
+		if err := t.later(ctx, t.rowsMySQL(&intoOutboxMySQL, rows, args)); err != nil {
+			return err
+		}
+		if err := t.later(ctx, statement{query: waitingMySQL, args: []any{string(shards), int64(rows)}, rows: rows}); err != nil {
+			return err
+		}
+		return t.wrote(ctx, rows)
 	})
-	if err != nil {
-		return nil, err
-	}
-	ids := make([]int64, 0, len(events))
-	first := &events[0]
-	err = t.look(ctx, `SELECT id, subject_kind, subject, sequence FROM outbox WHERE id >=
-		(SELECT id FROM outbox WHERE subject_kind = ? AND subject = ? AND sequence = ?) ORDER BY id`,
-		[]any{string(first.Subject.Kind), first.Subject.ID, first.Sequence}, func(r scanner) error {
-			var id, sequence int64
-			var kind, subject sql.RawBytes
-			if err := r.Scan(&id, &kind, &subject, &sequence); err != nil || len(ids) == len(events) {
-				return err
-			}
-			if e := &events[len(ids)]; e.Sequence == sequence && e.Subject.ID == string(subject) && string(e.Subject.Kind) == string(kind) {
-				ids = append(ids, id)
-			}
-			return nil
-		})
-	if err == nil {
-		err = t.flush(ctx)
-	}
-	if err == nil && len(ids) < len(events) {
-		err = fmt.Errorf("%d of %d events have ids in the order in which they were written", len(ids), len(events))
-	}
-	return ids, err
 }

@@ -21,6 +21,8 @@ var mysqlKinds = func() map[uint16]mysqlKind {
 		// A deadlock, a lock not got in time (which by itself ends the statement only), a record changed since the snapshot, a table
 		// that was altered meanwhile, a statement to be prepared anew, and a group that chose another transaction at its commit.
 		mysqlRetry: {1020, 1205, 1213, 1412, 1615, 3101},
+		// A subquery with more than one row, see wrote.
+		mysqlChanged: {1242},
 		// A CHECK (3819 MySQL, 4025 MariaDB); NULL, a packet too large, out of range, cut off, wrong text, too long, arithmetic out of range.
 		mysqlRefused: {1048, 1153, 1264, 1265, 1292, 1366, 1406, 1690, 3819, 4025},
 		// The disk is full, or so is a table; an error of the storage; a statement that took too long (1969 MariaDB, 3024 MySQL) or
@@ -49,6 +51,7 @@ const (
 	mysqlOther mysqlKind = iota
 	mysqlDuplicate
 	mysqlRetry
+	mysqlChanged
 	mysqlRefused
 	mysqlUnavailable
 	mysqlReadOnly
@@ -85,6 +88,8 @@ func classifyMySQL(err error) error {
 		return fmt.Errorf("%w: %w", ledger.ErrDuplicate, err)
 	case mysqlRetry:
 		return fmt.Errorf("%w: %w", ledger.ErrRetry, err)
+	case mysqlChanged:
+		return fmt.Errorf("%w: %w", errChanged, err)
 	case mysqlRefused:
 		return fmt.Errorf("%w: %w", ledger.ErrRefused, err)
 	case mysqlUnavailable, mysqlReadOnly, mysqlBroken:

@@ -149,8 +149,6 @@ func TestMariaDBSessionsSetThemselvesUp(t *testing.T) {
 	if now, err := s.Now(t.Context()); err != nil || time.Until(now).Abs() > time.Minute {
 		t.Errorf("the clock says %v (%v)", now, err)
 	}
-	tx := begin(t, s)
-	defer tx.Rollback()
 	var events []event.Event
 	for i := range int64(200) {
 		events = append(events, event.Event{Subject: event.Subject{Kind: "order", ID: fmt.Sprint("o", i%3)}, Sequence: i/3 + 1, Type: event.OrderPlaced, Data: []byte(`"` + "\U0001F39F" + `"`)})
@@ -159,18 +157,65 @@ func TestMariaDBSessionsSetThemselvesUp(t *testing.T) {
 	for i := range int64(60) {
 		events = append(events, event.Event{Subject: event.Subject{Kind: "order", ID: "large"}, Sequence: i + 1, Type: event.OrderPlaced, Data: large})
 	}
-	ids, err := insertOutboxMySQL(t.Context(), tx, events)
-	if err != nil || len(ids) != len(events) || ids[1] != ids[0]+7 {
-		t.Fatalf("got ids %v (%v)", ids, err)
+	s.writeEvents(t, events)
+	ids := s.waitInOrder(t, events)
+	if ids[1] != ids[0]+7 {
+		t.Errorf("ids %d and %d, want them to be 7 apart", ids[0], ids[1])
 	}
 	for i := range events {
-		rows, err := tx.query(t.Context(), `SELECT sequence FROM outbox WHERE id = ? AND subject = ? AND data = ?`, ids[i], events[i].Subject.ID, string(events[i].Data))
-		var sequence int64
-		err = scan(rows, err, func(r *sql.Rows) error { return r.Scan(&sequence) })
-		if err != nil || sequence != events[i].Sequence {
-			t.Fatalf("event %d: id %d is of sequence %d (%v)", i, ids[i], sequence, err)
+		if got := s.number(t, `SELECT COUNT(*) FROM outbox WHERE id = ? AND data = ?`, ids[i], string(events[i].Data)); got != 1 {
+			t.Fatalf("event %d is not as it was written", i)
 		}
 	}
+}
+
+// The server hands out ids while others write, too; each event waits under its own, in its own shard.
+func TestEventsWaitInTheOrderInWhichTheyWereWritten(t *testing.T) {
+	t.Parallel()
+	s := openMariaDB(t)
+	var wg sync.WaitGroup
+	of := make([][]event.Event, 4)
+	for w := range of {
+		for i := range int64(3 * mysqlRowsMax) {
+			of[w] = append(of[w], event.Event{Subject: event.Subject{Kind: "order", ID: fmt.Sprint(w, "-", i%50)}, Sequence: i/50 + 1, Type: event.OrderPlaced, Data: []byte(`{}`)})
+		}
+		wg.Go(func() { s.writeEvents(t, of[w]) })
+	}
+	wg.Wait()
+	for w := range of {
+		s.waitInOrder(t, of[w])
+	}
+	if got, want := s.number(t, `SELECT COUNT(*) FROM outbox_waiting`), int64(len(of)*len(of[0])); got != want {
+		t.Errorf("%d events wait, want %d", got, want)
+	}
+}
+
+func (s *Store) writeEvents(t *testing.T, events []event.Event) {
+	t.Helper()
+	tx := begin(t, s)
+	defer tx.Rollback()
+	err := insertEventsMySQL(t.Context(), tx, events)
+	if err == nil {
+		err = tx.Commit(t.Context())
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// waitInOrder gives the ids under which events wait, which must rise.
+func (s *Store) waitInOrder(t *testing.T, events []event.Event) []int64 {
+	t.Helper()
+	ids := make([]int64, len(events))
+	for i, e := range events {
+		found, err := s.query(t.Context(), `SELECT w.event_id FROM outbox e JOIN outbox_waiting w ON w.event_id = e.id
+			WHERE e.subject_kind = 'order' AND e.subject = ? AND e.sequence = ? AND w.shard = ?`, e.Subject.ID, e.Sequence, e.Subject.Shard())
+		err = scan(found, err, func(r *sql.Rows) error { return r.Scan(&ids[i]) })
+		if err != nil || ids[i] == 0 || i > 0 && ids[i] <= ids[i-1] {
+			t.Fatalf("event %d waits under the id %d (%v), behind %v", i, ids[i], err, ids[max(i-1, 0)])
+		}
+	}
+	return ids
 }
 
 // Several processes start at once: one of them migrates, the others find it done.
@@ -269,9 +314,9 @@ func change(t *testing.T, tx *tx) {
 	}
 }
 
-func (s *Store) number(t *testing.T, query string) (n int64) {
+func (s *Store) number(t *testing.T, query string, args ...any) (n int64) {
 	t.Helper()
-	found, err := s.query(t.Context(), query)
+	found, err := s.query(t.Context(), query, args...)
 	if err := scan(found, err, func(r *sql.Rows) error { return r.Scan(&n) }); err != nil {
 		t.Fatal(err)
 	}

@@ -77,7 +77,10 @@ func sqliteOrders(user string) (with, source string) {
 		`segment CROSS JOIN orders ON orders.order_no / 4096 = segment.s AND orders.user_id ` + user
 }
 
-var intoOutboxSQLite = into(`outbox`, `id int, subject_kind text, subject text, sequence int, type text, at int, data text`)
+var (
+	intoOutboxSQLite  = into(`outbox`, `id int, subject_kind text, subject text, sequence int, type text, at int, data text`)
+	intoWaitingSQLite = into(`outbox_waiting`, `shard int, event_id int`)
+)
 
 // insertEventsSQLite numbers events on from the last one: there is one writer, and the newest event is never thrown away.
 func insertEventsSQLite(ctx context.Context, t *tx, events []event.Event) error {
@@ -97,7 +100,9 @@ func insertEventsSQLite(ctx context.Context, t *tx, events []event.Event) error 
 	if err != nil {
 		return err
 	}
-	return t.insertWaiting(ctx, events, ids)
+	return t.insert(ctx, &intoWaitingSQLite, len(events), func(a []any, i int) []any {
+		return append(a, int64(events[i].Subject.Shard()), ids[i])
+	})
 }
 
 func commitSQLite(ctx context.Context, t *tx) error {

@@ -9,9 +9,9 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/holdfast-oms/holdfast/internal/event"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/order"
+	"github.com/holdfast-oms/holdfast/internal/stock"
 	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
@@ -41,13 +41,12 @@ var (
 	setStock    = setting(`stock`, `received int, held int, sold int, version int, events int`, `product_id text`, `version int`, ``)
 	intoEntries = into(`stock_ledger`, `product_id text, version int, kind text, available int, held int, sold int, order_no int?,
 		reason text?, ref text?, at int`)
+	intoMoves  = into(`stock_ledger`, `product_id text, version int, kind text, available int, held int, sold int, order_no int, at int`)
 	intoOrders = into(`orders`, `order_no int, user_id text, currency text, total_amount int, created_at int, pay_by int, metadata text`).
 			with(`status, close_reason, paid_late, reminded, version, events`, `'pending', '', 0, 0, 1, 1`)
 	setOrders = setting(`orders`, `status text, paid_at int?, closed_at int?, close_reason text, paid_late int, reminded int, version int,
 		events int`, `order_no int`, `events int`, ``)
-	intoLines      = into(`order_lines`, `order_no int, line int, product_id text, title text, quantity int, unit_price int`)
-	intoFirstSteps = into(`order_transitions`, `order_no int, at int`).
-			with(`seq, from_status, to_status, reason, event_sequence`, `1, '', 'pending', '', 1`)
+	intoLines       = into(`order_lines`, `order_no int, line int, product_id text, title text, quantity int, unit_price int`)
 	intoTransitions = into(`order_transitions`, `order_no int, seq int, from_status text, to_status text, reason text, event_sequence int, at int`)
 	intoPayments    = into(`payments`, `payment_id text, order_no int, provider text, status text, amount int, currency text,
 		transaction_id text?, created_at int, paid_at int?`)
@@ -62,8 +61,7 @@ var (
 	setBuyers  = setting(`buyers`, `recent text, version int, at int`, `user_id text`, `version int`, ``)
 	intoUnits  = into(`user_units`, `product_id text, user_id text, units int`).
 			or(`ON CONFLICT (product_id, user_id) DO UPDATE SET units = excluded.units`)
-	intoKeys    = into(`idempotency_keys`, `key bytes, fingerprint bytes, order_no int`)
-	intoWaiting = into(`outbox_waiting`, `shard int, event_id int`)
+	intoKeys = into(`idempotency_keys`, `key bytes, fingerprint bytes, order_no int`)
 )
 
 func (t *tx) saveProducts(ctx context.Context, c *ledger.Changes) error {
@@ -97,7 +95,14 @@ func (t *tx) saveStock(ctx context.Context, c *ledger.Changes) error {
 	})
 }
 
+// saveEntries writes what happened to stock. Mostly that is orders only: what is NULL in all rows is not bound, or paid for, then.
 func (t *tx) saveEntries(ctx context.Context, c *ledger.Changes) error {
+	if !slices.ContainsFunc(c.Entries, func(e stock.Entry) bool { return e.OrderNo == 0 || e.Reason != "" || e.Ref != "" }) {
+		return t.insert(ctx, &intoMoves, len(c.Entries), func(a []any, i int) []any {
+			e := &c.Entries[i]
+			return append(a, string(e.ProductID), e.Version, string(e.Kind), e.Available, e.Held, e.Sold, e.OrderNo, ms(e.At))
+		})
+	}
 	return t.insert(ctx, &intoEntries, len(c.Entries), func(a []any, i int) []any {
 		e := &c.Entries[i]
 		var no any
@@ -137,10 +142,26 @@ func (t *tx) saveNewOrders(ctx context.Context, c *ledger.Changes) error {
 	if err != nil {
 		return err
 	}
-	return t.insert(ctx, &intoFirstSteps, len(c.NewOrders), func(a []any, i int) []any {
-		o := c.NewOrders[i]
-		return append(a, int64(o.Number), ms(o.CreatedAt))
-	})
+	return t.saveFirstSteps(ctx, c.NewOrders)
+}
+
+const firstStepsText = `INSERT INTO order_transitions (order_no, seq, from_status, to_status, reason, event_sequence, at)
+	SELECT order_no, 1, '', 'pending', '', 1, created_at FROM orders WHERE order_no >= ? AND order_no <= ?`
+
+// saveFirstSteps writes the first transitions of orders that were written. Their numbers come in stretches, of which nobody else has one.
+func (t *tx) saveFirstSteps(ctx context.Context, orders []*order.Order) error {
+	for len(orders) > 0 {
+		n := 1
+		for n < len(orders) && orders[n].Number == orders[n-1].Number+1 {
+			n++
+		}
+		err := t.later(ctx, statement{query: t.s.spelt(firstStepsText), args: []any{int64(orders[0].Number), int64(orders[n-1].Number)}, rows: n})
+		if err != nil {
+			return err
+		}
+		orders = orders[n:]
+	}
+	return nil
 }
 
 func (t *tx) saveOrders(ctx context.Context, c *ledger.Changes) error {
@@ -261,11 +282,4 @@ func (t *tx) saveEvents(ctx context.Context, c *ledger.Changes) error {
 		return nil
 	}
 	return t.s.dialect.events(ctx, t, c.Events)
-}
-
-// insertWaiting has events wait for the relay.
-func (t *tx) insertWaiting(ctx context.Context, events []event.Event, ids []int64) error {
-	return t.insert(ctx, &intoWaiting, len(events), func(a []any, i int) []any {
-		return append(a, int64(events[i].Subject.Shard()), ids[i])
-	})
 }
