@@ -27,6 +27,9 @@ var waiting = []story{
 	{name: "CloseDecidesWhatWaitsAndTakesNoMore", tell: closeDrains, options: ledger.Options{BatchMax: 2}},
 }
 
+// untilMax is how long something may take that is about to happen, on a machine that does other things.
+const untilMax = 20 * time.Second
+
 // queue is commands on their way in while the door is held.
 type queue struct {
 	d       *desk
@@ -58,17 +61,26 @@ func (q *queue) add(name string, c asked) {
 		q.order, q.errs[name] = append(q.order, name), err
 	})
 	q.waiting++
-	for q.d.ledger.Waiting(ledger.Open)+q.d.ledger.Waiting(ledger.Settle) < q.waiting {
-		runtime.Gosched()
-	}
+	q.until(name+" waits", func() bool { return q.d.ledger.Waiting(ledger.Open)+q.d.ledger.Waiting(ledger.Settle) >= q.waiting })
 }
 
 // gone waits until all who were added have gone, though the door is held.
 func (q *queue) gone() {
-	for gone := 0; gone < q.waiting; runtime.Gosched() {
+	q.until("all have gone", func() bool {
 		q.mu.Lock()
-		gone = len(q.order)
-		q.mu.Unlock()
+		defer q.mu.Unlock()
+		return len(q.order) >= q.waiting
+	})
+}
+
+// until waits for what is about to come true while the door is held.
+func (q *queue) until(what string, so func() bool) {
+	q.d.Helper()
+	for began := time.Now(); !so(); runtime.Gosched() {
+		if time.Since(began) > untilMax {
+			close(q.gate.open)
+			q.d.Fatalf("not after %v: %s", untilMax, what)
+		}
 	}
 }
 

@@ -102,7 +102,7 @@ func (l *Ledger) makeReady(want int64) {
 		l.receive(t)
 	default:
 	}
-	for range 2 { // fewer may have been asked for before
+	for range 2 { // fewer may have been asked for before, or have waited
 		missing := want - l.numbers.left()
 		if missing <= 0 {
 			return
@@ -110,7 +110,11 @@ func (l *Ledger) makeReady(want int64) {
 		if l.ask(missing); !l.asked {
 			return
 		}
-		l.receive(<-l.taken)
+		t := <-l.taken
+		l.receive(t)
+		if t.day == l.numbers.day && len(t.blocks) == 0 {
+			return // there are none
+		}
 	}
 }
 

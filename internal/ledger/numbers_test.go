@@ -176,6 +176,20 @@ func TestABatchThatHasNumbersWaitsForNoMore(t *testing.T) {
 	}
 }
 
+func TestABatchAsksOnceForNumbersThatAreNotThere(t *testing.T) {
+	var before atomic.Int64
+	n := openNumbered(t, 5, func(n *numbered, _ order.Day, _, _ int64) []ledger.Block {
+		if n.store.granted.Load() == 0 { // or it is asked beside the batches
+			before.Add(1)
+		}
+		return nil
+	})
+	n.place(t)
+	if got := before.Load(); got != 1 {
+		t.Errorf("asked %d times before the record granted numbers, want once", got)
+	}
+}
+
 func TestNumbersTakenForADayThatIsOverAreLost(t *testing.T) {
 	release, calls := make(chan struct{}), atomic.Int64{}
 	n := openNumbered(t, 5, func(_ *numbered, day order.Day, above, want int64) []ledger.Block {

@@ -47,7 +47,8 @@ type Tx interface {
 var (
 	// ErrCommitted: the batch id is in the record.
 	ErrCommitted = errors.New("the batch is committed")
-	// ErrUnclaimed: what went wrong did so before the batch's id was written.
+	// ErrUnclaimed: what went wrong did so before the batch's id was known to be written. It tells nothing of an earlier transaction
+	// with this id.
 	ErrUnclaimed = errors.New("batch not begun")
 	// ErrDuplicate: a unique key is taken. Another process was first; what it did is seen when the batch is run again.
 	ErrDuplicate = errors.New("duplicate key")

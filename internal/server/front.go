@@ -164,7 +164,7 @@ func (f *front) logGrew() {
 }
 
 // run works for the front until ctx ends. The connection goes last.
-func (f *front) run(ctx context.Context) {
+func (f *front) run(ctx context.Context, numberer *worker.Numberer) {
 	if f == nil {
 		return
 	}
@@ -174,6 +174,7 @@ func (f *front) run(ctx context.Context) {
 	users.Go(func() { f.gate.Run(ctx) })
 	users.Go(func() { f.cache.Run(ctx) })
 	users.Go(func() { f.feed.Run(ctx) })
+	users.Go(func() { numberer.Run(ctx) })
 	if f.countdown != nil {
 		users.Go(func() { f.countdown.Run(ctx) })
 	}

@@ -251,10 +251,9 @@ func (s *Server) assemble(ctx context.Context) error {
 
 	loops, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stopLoops = stop
-	s.loops.Go(func() { s.front.run(loops) })
+	s.loops.Go(func() { s.front.run(loops, numberer) })
 	s.loops.Go(func() { expirer.Run(loops) })
 	s.loops.Go(func() { relay.Run(loops) })
-	s.loops.Go(func() { numberer.Run(loops) })
 	s.loops.Go(func() { hub.Run(loops) })
 	if s.cfg.RemindBefore > 0 {
 		reminder := worker.NewReminder(s.ledger, s.store, s.cfg.RemindBefore, clock, s.log)

@@ -242,7 +242,7 @@ func (m mysqlSessions) Connect(ctx context.Context) (driver.Conn, error) {
 }
 
 // commitMySQL commits, behind what was put off. It knows of answers that say for certain that nothing was committed: the server has become
-// read-only, or has chosen another transaction, or a statement before the COMMIT was not to its liking.
+// read-only, or has chosen another transaction, or it failed at a statement before the COMMIT, which it has not come to then.
 func commitMySQL(ctx context.Context, t *tx) error {
 	looks := func(st statement) bool { return st.each != nil }
 	if t.unheard || slices.ContainsFunc(t.waiting, looks) { // what is seen there decides whether there is a COMMIT
@@ -253,10 +253,17 @@ func commitMySQL(ctx context.Context, t *tx) error {
 	if t.conn == nil {
 		return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, classify(sql.ErrConnDone))
 	}
+	if len(t.waiting) > 0 { // its row tells an error of what is before it from one of the COMMIT
+		t.waiting = append(t.waiting, statement{query: `SELECT 1`, each: func(scanner) error { return nil }})
+	}
 	t.waiting = append(t.waiting, statement{query: `COMMIT`})
 	statements := t.waiting
 	t.waiting = nil
-	_, err := t.sendAll(ctx, statements)
+	answers, err := t.sendAll(ctx, statements)
+	var said *mysql.MySQLError
+	if errors.As(err, &said) && answers < len(statements)-1 {
+		return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, err)
+	}
 	switch mysqlKindOf(err) {
 	case mysqlReadOnly, mysqlRetry, mysqlChanged, mysqlDuplicate, mysqlRefused:
 		return fmt.Errorf("%w: %w", ledger.ErrNotCommitted, err)
@@ -265,7 +272,8 @@ func commitMySQL(ctx context.Context, t *tx) error {
 	}
 }
 
-// sendMySQL sends statements as one text; the server answers them in turn, up to one that fails.
+// sendMySQL sends statements as one text; the server answers them in turn, up to one that fails. What the driver tells of is the last
+// row that came: answers are those up to there, and there may have been more, of statements that look for no rows.
 func sendMySQL(ctx context.Context, one *session, statements []statement) (answers int, err error) {
 	var text strings.Builder
 	var args []any

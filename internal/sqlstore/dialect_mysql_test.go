@@ -6,10 +6,15 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/go-sql-driver/mysql"
 
 	"github.com/holdfast-oms/holdfast/internal/event"
 	"github.com/holdfast-oms/holdfast/internal/fault"
@@ -376,6 +381,84 @@ func TestMariaDBThatOnlyReadsIsUnavailableForAWhile(t *testing.T) {
 	}
 	asAdministrator(t, server, `SET GLOBAL read_only = 0`)
 	s.mustExec(t, `UPDATE stock SET version = 2`)
+}
+
+// Writes travel with the COMMIT. A server that fails at one of them does not come to it.
+func TestABatchWhoseLastWritesFailIsCertainlyNotCommitted(t *testing.T) {
+	t.Parallel()
+	s := openMariaDB(t)
+	s.mustExec(t, `INSERT INTO stock (product_id, received, held, sold, version, events) VALUES ('p', 1, 0, 0, 1, 1)`)
+	for number, want := range map[int]error{1114: fault.ErrUnavailable, 1021: fault.ErrUnavailable, 1969: fault.ErrUnavailable, 4242: nil} {
+		s.mustExec(t, fmt.Sprintf(`CREATE OR REPLACE TRIGGER no_room BEFORE INSERT ON outbox_waiting FOR EACH ROW
+			SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = %d, MESSAGE_TEXT = 'no room'`, number))
+		tx := begin(t, s)
+		change(t, tx)
+		err := insertEventsMySQL(t.Context(), tx, []event.Event{{Subject: event.Subject{Kind: "order", ID: "o"}, Sequence: 1, Type: event.OrderPlaced, Data: []byte(`{}`)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err = tx.Commit(t.Context()); !errors.Is(err, ledger.ErrNotCommitted) || want != nil && !errors.Is(err, want) {
+			t.Errorf("error %d: got %v, want %v and %v", number, err, ledger.ErrNotCommitted, want)
+		}
+		if got := s.number(t, `SELECT version + (SELECT COUNT(*) FROM outbox) FROM stock`); got != 1 {
+			t.Errorf("error %d: got %d, want 1: nothing was committed", number, got)
+		}
+	}
+}
+
+// What fails behind the row was the COMMIT, of which such an error tells nothing.
+func TestARowTellsHowFarAServerCame(t *testing.T) {
+	t.Parallel()
+	s := openMariaDB(t)
+	seen := func(scanner) error { return nil }
+	write, look, fails := statement{query: `SET @a = 1`}, statement{query: `SELECT 1`, each: seen}, statement{query: `SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1114`}
+	for _, c := range []struct {
+		statements []statement
+		want       int
+	}{
+		{[]statement{write, fails, look, write}, 0},
+		{[]statement{write, look, fails}, 2},
+		{[]statement{write, look, write, fails, look, write}, 2},
+	} {
+		tx := begin(t, s)
+		got, err := sendMySQL(t.Context(), tx.session, c.statements)
+		if got != c.want || mysqlKindOf(err) != mysqlUnavailable {
+			t.Errorf("got %d answers and %v, want %d and error 1114", got, err, c.want)
+		}
+		tx.Rollback()
+	}
+}
+
+// A connection that was found dead at once is replaced; one that was waited for in vain is not waited for again.
+func TestWhoWaitedForAServerInVainDoesNotWaitTwice(t *testing.T) {
+	t.Parallel()
+	s := openMariaDB(t)
+	broken := *s.dialect
+	s.dialect = &broken
+	for _, c := range []struct {
+		err   error
+		tries int
+	}{
+		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, 1},
+		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ETIMEDOUT)}, 1},
+		{context.DeadlineExceeded, 1},
+		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)}, 2},
+		{mysql.ErrInvalidConn, 2},
+	} {
+		tries := 0
+		broken.together = func(context.Context, *session, []statement) (int, error) {
+			tries++
+			return 0, c.err
+		}
+		tx := begin(t, s)
+		if err := tx.flush(t.Context()); !errors.Is(err, fault.ErrUnavailable) {
+			t.Errorf("got %v, want %v", err, fault.ErrUnavailable)
+		}
+		tx.Rollback()
+		if tries != c.tries {
+			t.Errorf("%v: tried %d times, want %d", c.err, tries, c.tries)
+		}
+	}
 }
 
 // MySQL ends sessions that idle for two seconds, here MariaDB is made to do the same: whoever writes next has another.

@@ -24,6 +24,9 @@ import (
 // the products; then products by id, orders by number, users by id; then the keys, each in a statement of its own, so that
 // whoever waited for a lock sees what its holder wrote; the clock after all locks. (SQLite's one writer holds every lock from the
 // start; the order is kept because it is the same road for all databases.) What follows from what was found is read at the end.
+//
+// ErrUnclaimed is said also when the id may have been written, but nothing was heard of that: MySQL's driver tells of a claim with the
+// first rows that come behind it. Nothing is wrong with that, for this transaction is over, and the id is asked for again.
 func (t *tx) Load(ctx context.Context, want *ledger.Want) (*ledger.Rows, error) {
 	rows, err := t.load(ctx, want)
 	switch {

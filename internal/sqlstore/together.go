@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"net"
 	"time"
 )
 
@@ -58,7 +59,7 @@ func (t *tx) flush(ctx context.Context) error {
 		return classify(sql.ErrConnDone)
 	}
 	answers, err := t.sendAll(ctx, waiting)
-	if t.unheard && answers == 0 && t.conn == nil && !errors.Is(err, context.DeadlineExceeded) && mysqlKindOf(err) != mysqlReadOnly {
+	if t.unheard && answers == 0 && t.conn == nil && !waitedFor(err) && mysqlKindOf(err) != mysqlReadOnly {
 		// The server has ended a connection that idled in the pool; nothing was done on it.
 		one, taken := t.s.writer.take(ctx)
 		if taken != nil {
@@ -69,6 +70,12 @@ func (t *tx) flush(ctx context.Context) error {
 	}
 	t.unheard = t.unheard && answers == 0
 	return err
+}
+
+// waitedFor reports whether an answer did not come in time. Whoever waited once does not wait twice.
+func waitedFor(err error) bool {
+	var network net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Timeout()
 }
 
 func (t *tx) sendAll(ctx context.Context, statements []statement) (answers int, err error) {

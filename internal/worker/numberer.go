@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/checkout"
@@ -15,15 +16,15 @@ import (
 
 // Limits of the numberer.
 const (
-	numbererLook     = time.Second      // between two looks at what is left
-	numbererPatience = 30 * time.Second // before it says that it cannot work: Redis may just be starting
-	numbersAtHour    = 4                // tomorrow's numbers are made …
-	numbersEnd       = 3                // … and yesterday's removed, at these hours in the desk's time zone
-	numbersBlocks    = 4096             // of a day that wait at most: with small blocks fewer numbers do
-	numbersBack      = 7                // days whose blocks are removed
-	takeTries        = 3                // to find blocks that another process has just had granted …
-	takePause        = 5 * time.Millisecond
-	takeMax          = 100 * time.Millisecond // … and for all of it: a batch may wait
+	numbererLook     = time.Second            // between two looks at what is left
+	numbererPatience = 30 * time.Second       // before it says that it cannot work: Redis may just be starting
+	numbersAtHour    = 4                      // tomorrow's numbers are made …
+	numbersEnd       = 3                      // … and yesterday's removed, at these hours in the desk's time zone
+	numbersBlocks    = 4096                   // of a day that wait at most: with small blocks fewer numbers do
+	numbersBack      = 7                      // days whose blocks are removed
+	takePause        = 5 * time.Millisecond   // between two looks for blocks that were just granted …
+	takeMax          = 100 * time.Millisecond // … and for all of them: a batch may wait
+	grantMax         = 10 * time.Second       // for a grant: who breaks one off may lose its numbers, and the connection
 	jobLasts         = 5 * time.Minute        // before another process may take up a job that was not finished
 	jobAgain         = 30 * time.Second       // between two tries
 )
@@ -74,9 +75,23 @@ type Numberer struct {
 	opt    NumbererOptions
 	wake   chan struct{}
 
+	mu     sync.Mutex
+	beside *topping // what is under way beside a Take; nil: nothing
+
+	granting sync.Mutex // held while blocks are granted
+	closed   bool       // none are any more
+
 	finished map[string]order.Day // jobs known to be done
 	tried    map[string]time.Time // and when they were asked for last
 }
+
+// topping is a topping up that is under way.
+type topping struct {
+	over chan struct{}
+	err  error // once it is over
+}
+
+var errNumbererClosed = errors.New("the numberer is closed")
 
 // NewNumberer makes a numberer.
 func NewNumberer(record Grants, opt NumbererOptions) *Numberer {
@@ -102,26 +117,60 @@ func NewNumberer(record Grants, opt NumbererOptions) *Numberer {
 func (n *Numberer) blocks() int64 { return min(max(n.opt.Ready/n.opt.BlockSize, 2), numbersBlocks) }
 
 // Take takes blocks of a day for this process: up to want numbers or a little more, none of which begins below above. When none
-// wait, it has some granted for all. A process that had a block granted for itself only would be above those, too, that another makes ready
-// just then: it could not use them, for its numbers rise, and would ask again and again.
+// wait, it has some granted for all, and looks for a short while whether they, or those of another process, are there; the grant may
+// take longer. A process that had a block granted for itself only would be above those, too, that another makes ready just then: it
+// could not use them, for its numbers rise, and would ask again and again.
 func (n *Numberer) Take(ctx context.Context, day order.Day, above, want int64) []ledger.Block {
-	ctx, cancel := context.WithTimeout(ctx, takeMax)
+	limit, cancel := context.WithTimeout(ctx, takeMax)
 	defer cancel()
-	for try := range takeTries {
-		if try > 1 { // somebody else has them granted
-			select {
-			case <-ctx.Done():
-			case <-time.After(takePause):
-			}
-		}
+	for pause := time.Duration(0); limit.Err() == nil; pause = takePause {
+		// With the whole ctx: a look that was broken off would pass for a Redis that does not answer.
 		if blocks := n.opt.Waiting.Take(ctx, day, above, want); len(blocks) > 0 {
 			return blocks
 		}
-		if n.topUp(ctx, day) != nil {
-			return nil
+		t := n.topUpBeside(day)
+		select {
+		case <-limit.Done():
+		case <-time.After(takePause):
+		case <-t.over:
+			if t.err != nil {
+				return nil
+			}
+		}
+		select { // should somebody else have them granted
+		case <-limit.Done():
+		case <-time.After(pause):
 		}
 	}
 	return nil
+}
+
+// topUpBeside tops up a day's numbers, one day at a time, while whoever asked goes on.
+func (n *Numberer) topUpBeside(day order.Day) *topping {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.beside != nil {
+		return n.beside
+	}
+	t := &topping{over: make(chan struct{})}
+	n.beside = t
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), grantMax)
+		defer cancel()
+		t.err = n.topUp(ctx, day)
+		n.mu.Lock()
+		n.beside = nil
+		n.mu.Unlock()
+		close(t.over)
+	}()
+	return t
+}
+
+// close waits for the grant that is under way. None begins after it.
+func (n *Numberer) close() {
+	n.granting.Lock()
+	defer n.granting.Unlock()
+	n.closed = true
 }
 
 // Left is told how many blocks of a day still wait. It never blocks.
@@ -134,11 +183,12 @@ func (n *Numberer) Left(_ order.Day, blocks int64) {
 	}
 }
 
-// Run works until ctx ends.
+// Run works until ctx ends, and then until the grant that is under way is over. None is made after it.
 func (n *Numberer) Run(ctx context.Context) {
 	if n.opt.Waiting == nil {
 		return
 	}
+	defer n.close()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var failing time.Time // since when; zero: it is not
@@ -235,12 +285,20 @@ func (n *Numberer) daily(ctx context.Context, now time.Time, job string, day ord
 }
 
 // fill has blocks of a day granted, so many that as many wait as are to, and gives how many numbers that were.
+// Who asked may leave meanwhile, and the grant goes on.
 func (n *Numberer) fill(ctx context.Context, day order.Day) (added int64, err error) {
+	n.granting.Lock()
+	defer n.granting.Unlock()
+	if n.closed {
+		return 0, errNumbererClosed
+	}
 	there, err := n.opt.Waiting.Blocks(ctx, day)
 	missing := n.blocks() - there
 	if err != nil || missing <= 0 {
 		return 0, err
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grantMax)
+	defer cancel()
 	err = n.opt.Waiting.Grant(ctx, day, func() ([]ledger.Block, error) {
 		first, err := n.record.GrantAhead(ctx, day, missing*n.opt.BlockSize)
 		if err != nil {

@@ -21,6 +21,7 @@ type list struct {
 	blocks  map[order.Day][]ledger.Block
 	grants  map[order.Day]int
 	removed map[order.Day]int64
+	lock    func() bool // nil: it is had at once
 }
 
 func (l *list) Grant(_ context.Context, day order.Day, grant func() ([]ledger.Block, error)) error {
@@ -71,7 +72,10 @@ func (l *list) Remove(ctx context.Context, day order.Day) (int64, error) {
 func (l *list) Hold(_ context.Context, _ order.Day, own int64, _ time.Time) (int64, error) {
 	return own, nil
 }
-func (l *list) Lock(context.Context, string) (func(), bool) { return func() {}, true }
+
+func (l *list) Lock(context.Context, string) (func(), bool) {
+	return func() {}, l.lock == nil || l.lock()
+}
 
 // office is several processes over one record and one place where blocks wait, in a time zone.
 type office struct {
@@ -293,5 +297,89 @@ func TestWhoFindsNoNumbersHasThemMadeReadyForAll(t *testing.T) {
 	}
 	if got := len(o.list.blocks[20261120]); got != 9 {
 		t.Errorf("%d blocks wait for others, want 9", got)
+	}
+}
+
+// busy is a record whose grants take as long as a test wants.
+type busy struct {
+	*sqlstore.Store
+	asked   chan struct{}
+	granted chan struct{}
+}
+
+func (b busy) GrantAhead(ctx context.Context, day order.Day, n int64) (int64, error) {
+	b.asked <- struct{}{}
+	select {
+	case <-b.granted:
+		return b.Store.GrantAhead(ctx, day, n)
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+func openBusy(t *testing.T) (*office, busy, *worker.Numberer) {
+	t.Helper()
+	o := openOffice(t, "UTC")
+	o.set(time.Date(2026, 11, 20, 1, 0, 0, 0, time.UTC))
+	b := busy{o.store, make(chan struct{}, 100), make(chan struct{})}
+	return o, b, worker.NewNumberer(b, worker.NumbererOptions{
+		Waiting: o.list, Held: func() (order.Day, int64) { return 0, 0 }, BlockSize: 10, Ready: 100,
+	})
+}
+
+func TestAGrantThatTakesLongIsNotBrokenOffByWhoTakes(t *testing.T) {
+	o, b, n := openBusy(t)
+	for range 3 {
+		if got := n.Take(t.Context(), 20261120, 0, 10); got != nil {
+			t.Errorf("took %v, and none are granted yet", got)
+		}
+	}
+	close(b.granted)
+	for began := time.Now(); ; {
+		if got := n.Take(t.Context(), 20261120, 0, 10); len(got) == 1 && got[0].First == 1 {
+			break
+		} else if got != nil || time.Since(began) > 10*time.Second {
+			t.Fatalf("took %v, want 10 numbers from 1 on", got)
+		}
+	}
+	if len(b.asked) != 1 || o.list.grants[20261120] != 1 {
+		t.Errorf("numbers were granted %d times, want once", len(b.asked))
+	}
+}
+
+func TestAGrantIsWaitedForWhenTheDeskStops(t *testing.T) {
+	o, b, n := openBusy(t)
+	ctx, stop := context.WithCancel(t.Context())
+	over := make(chan struct{})
+	go func() { n.Run(ctx); close(over) }()
+	<-b.asked
+	stop()
+	select {
+	case <-over:
+		t.Error("it stopped in the middle of a grant")
+	case <-time.After(20 * time.Millisecond):
+	}
+	close(b.granted)
+	<-over
+	if got := len(o.list.blocks[20261120]); got != 10 {
+		t.Errorf("%d blocks wait, want the 10 that were granted", got)
+	}
+	clear(o.list.blocks)
+	if got := n.Take(t.Context(), 20261120, 0, 10); got != nil || len(b.asked) > 0 {
+		t.Errorf("took %v of a numberer that has stopped", got)
+	}
+}
+
+func TestWhoFindsAnotherProcessHaveNumbersGrantedWaitsForThem(t *testing.T) {
+	o := openOffice(t, "UTC")
+	looks := 0
+	o.list.lock = func() bool {
+		if looks++; looks == 5 {
+			_ = o.list.Grant(t.Context(), 20261120, func() ([]ledger.Block, error) { return []ledger.Block{{First: 7, Count: 10}}, nil })
+		}
+		return false
+	}
+	if got := o.all[0].Take(t.Context(), 20261120, 0, 10); len(got) != 1 || got[0].First != 7 {
+		t.Errorf("took %v, want the block of the other", got)
 	}
 }
