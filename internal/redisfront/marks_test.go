@@ -149,7 +149,7 @@ func TestOneVetoIsEnoughForAllProcesses(t *testing.T) {
 }
 
 // Nobody has prepared marks in a veto, so those made in it would never go.
-func TestNoMarksAreLeftThatNeverGo(t *testing.T) {
+func TestNoMarksAreMadeInAVeto(t *testing.T) {
 	s := testenv.StartRedis(t, testenv.Options{})
 	r := newRecord()
 	p := working(t, r, quick(s.URL()))
@@ -163,15 +163,12 @@ func TestNoMarksAreLeftThatNeverGo(t *testing.T) {
 	until(t, "the front works", func() bool {
 		p.using(keys(n, 1))
 		n++
+		if shards, err := do(t, c, "KEYS", "used:{"+veto+"*").AsStrSlice(); err != nil || len(shards) > 0 {
+			t.Fatalf("marks were made in the veto: %q, %v", shards, err)
+		}
 		return p.front.State().Working
 	})
-	shards, err := do(t, c, "KEYS", "used:*").AsStrSlice()
-	if err != nil || len(shards) == 0 {
-		t.Fatalf("got %d shards, %v", len(shards), err)
-	}
-	for _, shard := range shards {
-		if lasts, err := do(t, c, "TTL", shard).AsInt64(); err != nil || lasts < 1 {
-			t.Errorf("%s lasts for %d s, %v", shard, lasts, err)
-		}
+	if n < 3 {
+		t.Errorf("%d batches were announced meanwhile: that proves nothing", n)
 	}
 }
