@@ -30,6 +30,7 @@ func TestNumbersThatAllHaveOrdersAreCountedOnce(t *testing.T) {
 	}
 	without(second)
 	wants("with a number that has no order", 2*numbersPiece+4)
+	wants("and asked once more", 2*numbersPiece+4)
 	again(second)
 	wants("when it has", 2*numbersPiece+5)
 	without(first)
