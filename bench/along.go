@@ -12,6 +12,8 @@ import (
 	"time"
 )
 
+var errLookSilent = errors.New("the auditor that goes along has told nothing for too long")
+
 // alongLook is one look of an auditor, as a hidden mode of the same binary tells it.
 type alongLook struct {
 	TookMs   float64 `json:"took_ms"`
@@ -58,8 +60,12 @@ func (a *audited) tell(result *Result) {
 // lookAlong has an auditor of its own go along with the record, without the rests that the server's has: through the whole stock
 // ledger, once round all products, and through the events of some orders that are placed meanwhile.
 func (r *runner) lookAlong(ctx context.Context, s *stand, past *past, database string) (all audited, err error) {
-	command := exec.Command(r.executable, "bench", "look-along", "--database", database) //nolint:gosec,noctx // the operator's own binary; told to end below
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	command := exec.CommandContext(ctx, r.executable, "bench", "look-along", "--database", database) //nolint:gosec // the operator's own binary
 	command.Env = environment()
+	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
+	command.WaitDelay = stopTimeout
 	var problem strings.Builder
 	command.Stderr = &problem
 	out, err := command.StdoutPipe()
@@ -70,22 +76,28 @@ func (r *runner) lookAlong(ctx context.Context, s *stand, past *past, database s
 		return all, err
 	}
 	defer func() {
-		_ = command.Process.Signal(syscall.SIGTERM)
+		end(nil)
 		if ended := command.Wait(); ended != nil && err != nil {
 			err = errors.Join(err, fmt.Errorf("look along: %w: %s", ended, problem.String()))
 		}
 	}()
 	lines := bufio.NewScanner(out)
 	until := func(enough func(alongLook) bool) error {
+		silent := time.AfterFunc(lookSilent, func() { end(errLookSilent) })
+		defer silent.Stop()
 		for lines.Scan() {
+			silent.Reset(lookSilent)
 			var l alongLook
 			if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
 				return fmt.Errorf("look along: %w: %s", err, lines.Bytes())
 			}
 			all.add(l)
-			if err := ctx.Err(); err != nil || enough(l) {
-				return err
+			if ctx.Err() != nil || enough(l) {
+				return context.Cause(ctx)
 			}
+		}
+		if err := context.Cause(ctx); err != nil {
+			return err
 		}
 		return errors.Join(lines.Err(), errors.New("the auditor that goes along has ended"))
 	}

@@ -18,6 +18,7 @@ const (
 	lookLimit  = "200"           // the longest page there is
 	lookBurst  = 2000            // orders whose events the looks are to judge
 	lookLate   = 2 * time.Minute // for the looks to come to them
+	lookSilent = 2 * time.Minute // without a look: whoever goes along hangs
 	lookRecent = time.Minute     // what lists of lately look back
 
 	figureHistoryRatio = "flash-sale with the history ÷ without"

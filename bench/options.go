@@ -97,6 +97,8 @@ func (o Options) Validate() error {
 		return fmt.Errorf("%w: a running server has its own Redis or none", ErrOptions)
 	case o.RedisURL != "" && o.Suite && o.DatabaseURL == "":
 		return fmt.Errorf("%w: the suite with Redis wants a database server: one process alone hardly uses it", ErrOptions)
+	case !redisUsable(o.RedisURL):
+		return fmt.Errorf("%w: the Redis of a run is one server without TLS: redis://[user:password@]host[:port][/db]", ErrOptions)
 	case o.DueWithin < 0 || o.DueWithin > dueWithinMax:
 		return fmt.Errorf("%w: due within is up to %v", ErrOptions, dueWithinMax)
 	case o.Rate > 0 && o.Buyers > 0:

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 const (
 	redisTimeout     = 30 * time.Second // emptying a full one takes a while
+	redisPort        = "6379"
 	redisWorksMetric = "holdfast_redis_working"
 	redisFellBack    = `holdfast_redis_gate_total{what="fell_back"}`
 
@@ -32,13 +34,24 @@ type redisConn struct {
 	in *bufio.Reader
 }
 
+// redisUsable reports whether an address is one that dialRedis understands as the servers do: if it met another database, it would
+// empty that one.
+func redisUsable(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil || address == "" {
+		return err == nil
+	}
+	_, err = strconv.ParseUint(cmp.Or(strings.TrimPrefix(u.Path, "/"), "0"), 10, 16)
+	return err == nil && (u.Scheme == "redis" || u.Scheme == "valkey") && u.Hostname() != "" && u.RawQuery == ""
+}
+
 func (r *runner) dialRedis(ctx context.Context) (*redisConn, error) {
 	u, err := url.Parse(r.o.RedisURL)
 	if err != nil {
 		return nil, errRedis // the error would repeat the password
 	}
 	dialer := net.Dialer{Timeout: redisTimeout}
-	tcp, err := dialer.DialContext(ctx, "tcp", u.Host)
+	tcp, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), redisPort)))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errRedis, err)
 	}
@@ -51,7 +64,7 @@ func (r *runner) dialRedis(ctx context.Context) (*redisConn, error) {
 		}
 		err = c.tell(words...)
 	}
-	if database := strings.Trim(u.Path, "/"); err == nil && database != "" {
+	if database := strings.TrimPrefix(u.Path, "/"); err == nil && database != "" {
 		err = c.tell("SELECT", database)
 	}
 	if err != nil {

@@ -37,3 +37,28 @@ func TestARedisThatIsInUseIsLeftAlone(t *testing.T) {
 		t.Errorf("emptied: got %v", err)
 	}
 }
+
+// The servers know more kinds of address. Of one that is understood in another way here, another database would be emptied.
+func TestOnlyOnePlainRedisIsEmptied(t *testing.T) {
+	for _, c := range []struct {
+		address string
+		usable  bool
+	}{
+		{"redis://localhost", true},
+		{"redis://user:word@127.0.0.1:6380/3", true},
+		{"valkey://[::1]:6379", true},
+		{"rediss://localhost:6379", false},
+		{"unix:///run/redis.sock", false},
+		{"redis://localhost?db=3", false},
+		{"redis://s1:26379?addr=s2:26379&master_set=m", false},
+		{"redis://localhost/3/4", false},
+		{"redis://localhost/three", false},
+		{"redis://:6379", false},
+		{"localhost:6379", false},
+	} {
+		err := Options{Scenario: "flash-sale", RedisURL: c.address}.Validate()
+		if (err == nil) != c.usable || err != nil && !errors.Is(err, ErrOptions) {
+			t.Errorf("%s: got %v, want it to be usable: %t", c.address, err, c.usable)
+		}
+	}
+}

@@ -332,7 +332,7 @@ func TestAStampedeOnAColdValueCostsOneQuery(t *testing.T) {
 	two := twoCaches(t, book, nil)
 	for _, k := range everythingRemembered() {
 		t.Run(k.kind, func(t *testing.T) {
-			do(t, direct(t, two.server.URL()), "EVAL", `for _, k in ipairs(redis.call('KEYS', '*}:*')) do if not k:find('^used') then redis.call('DEL', k) end end`, "0")
+			do(t, direct(t, two.server.URL()), "EVAL", `for _, k in ipairs(redis.call('KEYS', '*}:*')) do if not k:find('^used') then redis.call('DEL', k); end; end`, "0")
 			book.mu.Lock()
 			book.looks = map[string]int64{}
 			book.mu.Unlock()

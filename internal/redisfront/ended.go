@@ -58,7 +58,7 @@ func (e *Ended) ask(ctx context.Context, most time.Duration, n int, command func
 	defer cancel()
 	for _, r := range c.DoMulti(within, commands...) {
 		if take(r) != nil {
-			e.front.failed(e.front.trusted.Load())
+			e.front.unanswered()
 			return false
 		}
 	}

@@ -249,8 +249,14 @@ func (f *Front) doubt() {
 
 // failed takes note that Redis did not do what it was asked: nothing is believed until it was looked at again.
 func (f *Front) failed(t *trust) {
-	f.failures.Add(1)
 	f.trusted.CompareAndSwap(t, nil)
+	f.unanswered()
+}
+
+// unanswered takes note that Redis did not answer in time who asks no epoch: that says nothing of what it holds, which is believed
+// until a look finds otherwise.
+func (f *Front) unanswered() {
+	f.failures.Add(1)
 	f.doubt()
 }
 

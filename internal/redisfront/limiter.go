@@ -51,7 +51,7 @@ func (l *Limiter) Take(ctx context.Context, asks []ratelimit.Ask) []ratelimit.De
 	for i, r := range l.run(c, takes) {
 		moments, err := r.AsIntSlice()
 		if err != nil || len(moments) != 2 {
-			l.front.failed(l.front.trusted.Load())
+			l.front.unanswered()
 			return l.fall(ctx, asks)
 		}
 		found[i] = moments

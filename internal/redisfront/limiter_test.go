@@ -237,3 +237,20 @@ func TestWithoutRedisAProcessKeepsQuotasByItself(t *testing.T) {
 		t.Errorf("got %+v, want what the process' own quotas say", d)
 	}
 }
+
+// What is late for a quota says nothing of what Redis holds: gate and cache go on believing it.
+func TestALateQuotaDoesNotEndTheBelief(t *testing.T) {
+	s := testenv.StartRedis(t, testenv.Options{})
+	o := quick(s.URL())
+	o.QuotaMax = time.Nanosecond
+	own := &ownQuotas{}
+	p := working(t, newRecord(), o)
+	l := redisfront.NewLimiter(p.front, own)
+	for range 20 {
+		take(t, l, "k", hourly(10))
+		p.MayHaveUsed(t.Context(), key(1))
+	}
+	if late, asked := own.asked.Load(), p.own.keys; late != 20 || asked > 0 {
+		t.Errorf("%d of 20 were late; then Redis was not asked %d times for a key, want 20, none", late, asked)
+	}
+}

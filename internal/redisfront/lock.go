@@ -22,17 +22,18 @@ type locks struct {
 	address string
 	lasts   time.Duration
 
-	mu     sync.Mutex
-	locker rueidislock.Locker // nil: none was needed yet
+	mu         sync.Mutex
+	connecting chan struct{}      // closed once that was tried; nil: nobody is at it
+	locker     rueidislock.Locker // nil: none was needed yet
 }
 
 // try takes a lock, until release or the end of ctx. Who cannot have it because Redis does not answer is told that he may go on.
 func (l *locks) try(ctx context.Context, name string) (release func(), ok bool) {
-	locker, err := l.connect()
-	if err != nil {
+	locker := l.connected(ctx)
+	if locker == nil {
 		return func() {}, true
 	}
-	_, release, err = locker.TryWithContext(ctx, name)
+	_, release, err := locker.TryWithContext(ctx, name)
 	if errors.Is(err, rueidislock.ErrNotLocked) {
 		return nil, false
 	}
@@ -42,24 +43,54 @@ func (l *locks) try(ctx context.Context, name string) (release func(), ok bool) 
 	return release, true
 }
 
-// connect makes a connection of its own, when it is first needed: what is known of the front's must not be shaken by it.
-func (l *locks) connect() (rueidislock.Locker, error) {
+// connected gives a connection of its own, made when it is first needed: what is known of the front's must not be shaken by it. Nobody
+// waits for it longer than for a lock; it is nil then.
+func (l *locks) connected(ctx context.Context) rueidislock.Locker {
+	ctx, cancel := context.WithTimeout(ctx, lockTry)
+	defer cancel()
+	l.mu.Lock()
+	if l.locker == nil && l.connecting == nil {
+		l.connecting = make(chan struct{})
+		go l.connect(l.connecting)
+	}
+	locker, connecting := l.locker, l.connecting
+	l.mu.Unlock()
+	if locker != nil {
+		return locker
+	}
+	select {
+	case <-ctx.Done():
+	case <-connecting:
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.locker != nil {
-		return l.locker, nil
-	}
+	return l.locker
+}
+
+func (l *locks) connect(done chan struct{}) {
+	defer close(done)
 	option, err := parse(l.address)
-	if err != nil {
-		return nil, err
+	var locker rueidislock.Locker
+	if err == nil {
+		locker, err = rueidislock.NewLocker(rueidislock.LockerOption{
+			ClientOption: option, KeyPrefix: lockPrefix, KeyMajority: 1, FallbackSETPX: true, TryNextAfter: lockTry, KeyValidity: l.lasts,
+		})
 	}
-	l.locker, err = rueidislock.NewLocker(rueidislock.LockerOption{
-		ClientOption: option, KeyPrefix: lockPrefix, KeyMajority: 1, FallbackSETPX: true, TryNextAfter: lockTry, KeyValidity: l.lasts,
-	})
-	return l.locker, err
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.connecting = nil
+	if err == nil {
+		l.locker = locker
+	}
 }
 
 func (l *locks) close() {
+	l.mu.Lock()
+	connecting := l.connecting
+	l.mu.Unlock()
+	if connecting != nil {
+		<-connecting
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.locker != nil {

@@ -1,6 +1,7 @@
 package redisfront_test
 
 import (
+	"context"
 	"net/url"
 	"testing"
 	"time"
@@ -63,4 +64,21 @@ func TestALockIsHeldWhileItIsRenewedAndNoLonger(t *testing.T) {
 	if now, err := do(t, c, "GET", "holdfast:lock:0:work").ToString(); err != nil || now != token {
 		t.Errorf("the lock is %q (%v) after its old holder let go of it, want it as it was", now, err)
 	}
+}
+
+// Nothing rests on a lock, so whoever wants one does not wait for long where Redis hangs.
+func TestALockIsNotWaitedForWhereRedisHangs(t *testing.T) {
+	t.Parallel()
+	proxy, address := overProxy(t, testenv.StartRedis(t, testenv.Options{}))
+	o := strict(address)
+	n := redisfront.NewNumbers(working(t, newRecord(), o).front, nil)
+	proxy.Blackhole(true)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	release, ok := n.Lock(ctx, "work")
+	if took := time.Since(began); !ok || took > 300*time.Millisecond {
+		t.Errorf("after %s: got %t, want that the work may begin", took, ok)
+	}
+	release()
 }

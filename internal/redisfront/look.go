@@ -142,6 +142,7 @@ func (f *Front) learn(epoch string, asked time.Time) {
 }
 
 // othersThan gives the epochs that others may still believe when an epoch is read in the record, if the last of them until a time.
+// A veto is none: nobody has prepared marks in it, so that those made in it would stay for ever.
 func (k *known) othersThan(epoch string, until time.Time) (before []known) {
 	if k == nil {
 		return nil
@@ -151,7 +152,7 @@ func (k *known) othersThan(epoch string, until time.Time) (before []known) {
 			before = append(before, b)
 		}
 	}
-	if k.epoch != epoch {
+	if k.epoch != epoch && !isVeto(k.epoch) {
 		before = append(before, known{epoch: k.epoch, until: until})
 	}
 	return before

@@ -147,3 +147,28 @@ func TestOneVetoIsEnoughForAllProcesses(t *testing.T) {
 		t.Errorf("the epoch is %s, want the veto %s", got, veto)
 	}
 }
+
+// Nobody has prepared marks in a veto, so those made in it would never go.
+func TestNoMarksAreMadeInAVeto(t *testing.T) {
+	s := testenv.StartRedis(t, testenv.Options{})
+	r := newRecord()
+	p := working(t, r, quick(s.URL()))
+	c := direct(t, s.URL())
+	do(t, c, "CONFIG", "SET", "maxmemory", "1")
+	p.using(keys(0, 1))
+	veto := r.epoch()
+	do(t, c, "CONFIG", "SET", "maxmemory", "0")
+	until(t, "another epoch has begun", func() bool { return r.epoch() != veto })
+	n := 1
+	until(t, "the front works", func() bool {
+		p.using(keys(n, 1))
+		n++
+		if shards, err := do(t, c, "KEYS", "used:{"+veto+"*").AsStrSlice(); err != nil || len(shards) > 0 {
+			t.Fatalf("marks were made in the veto: %q, %v", shards, err)
+		}
+		return p.front.State().Working
+	})
+	if n < 3 {
+		t.Errorf("%d batches were announced meanwhile: that proves nothing", n)
+	}
+}

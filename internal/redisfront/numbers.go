@@ -21,6 +21,7 @@ const (
 	numbersMax = 2 * time.Second       // for any other word
 	numbersFor = 72 * time.Hour        // after the last block of a day came in
 	heldFor    = 5 * time.Second       // what a process says it holds is believed for so long: it says so every second
+	heldKept   = 12 * heldFor          // and is kept there: who has not said so since is gone
 )
 
 // ErrAway is returned while Redis does not answer or is not believed.
@@ -167,13 +168,19 @@ func (n *Numbers) Hold(ctx context.Context, day order.Day, own int64, now time.T
 	if err != nil {
 		return own, err
 	}
+	var gone []string
 	for process, word := range said {
 		text, when, _ := strings.Cut(word, " ")
 		held, _ := strconv.ParseInt(text, 10, 64)
 		at, _ := strconv.ParseInt(when, 10, 64)
 		if process == n.front.self || now.Sub(time.UnixMilli(at)).Abs() < heldFor {
 			all += held
+		} else if now.Sub(time.UnixMilli(at)) > heldKept {
+			gone = append(gone, process)
 		}
+	}
+	if len(gone) > 0 {
+		_ = t.client.Do(ctx, b().Hdel().Key(key).Field(gone...).Build()).Error() // else the next one does
 	}
 	return all, nil
 }

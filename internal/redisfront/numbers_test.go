@@ -430,3 +430,36 @@ func TestALockIsHeldByOneAndLetGo(t *testing.T) {
 		return ok
 	})
 }
+
+func TestWhatAProcessHeldThatIsGoneIsForgotten(t *testing.T) {
+	s := testenv.StartRedis(t, testenv.Options{})
+	r := newRecord()
+	gone, here := redisfront.NewNumbers(working(t, r, quick(s.URL())).front, nil), redisfront.NewNumbers(working(t, r, quick(s.URL())).front, nil)
+	now := time.Now()
+	for _, said := range []struct {
+		by    *redisfront.Numbers
+		after time.Duration
+		own   int64
+		all   int64
+		left  int64
+	}{
+		{gone, 0, 5, 5, 1},
+		{here, time.Second, 7, 12, 2},
+		{here, 30 * time.Second, 7, 7, 2}, // it may yet come back
+		{here, 2 * time.Minute, 7, 7, 1},
+		{gone, 2 * time.Minute, 5, 12, 2},
+	} {
+		all, err := said.by.Hold(t.Context(), 1, said.own, now.Add(said.after))
+		if err != nil || all != said.all {
+			t.Errorf("after %s: got %d, %v, want %d", said.after, all, err, said.all)
+		}
+		c := direct(t, s.URL())
+		names, err := do(t, c, "KEYS", "numbers:*:held").AsStrSlice()
+		if err != nil || len(names) != 1 {
+			t.Fatalf("got %q, %v", names, err)
+		}
+		if left, err := do(t, c, "HLEN", names[0]).AsInt64(); err != nil || left != said.left {
+			t.Errorf("after %s: %d processes are there, %v, want %d", said.after, left, err, said.left)
+		}
+	}
+}
