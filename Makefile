@@ -104,8 +104,8 @@ test: has-compiler $(SERVERS) has-browser ## Vet and run every test under the ra
 chaos: has-compiler $(SERVERS) ## Kill the server N times under load (N=300), run SEEDS simulated worlds (SEEDS=100000), let rivals place ORDERS (ORDERS=100000)
 	GOGC=400 $(GO) test -tags failpoint -timeout 6h -count=1 -v -run Whatever ./internal/sim -sim.seeds=$(SEEDS)
 	$(GO) test -timeout 3h -count=1 -v -run NeverWaitInACircle ./internal/sqlstore -rivals.orders=$(ORDERS)
-	CGO_ENABLED=1 $(GO) test -race $(OTHERS) -timeout 3h -count=1 -run Chaos ./e2e -chaos.n=$(N)
-	CGO_ENABLED=1 $(GO) test -race $(OTHERS) -timeout 3h -count=1 -run Faults ./internal/redisfront -faults.n=20
+	CGO_ENABLED=1 $(GO) test -race $(OTHERS) -timeout 3h -count=1 -run Chaos ./e2e -chaos.n=$(N) -chaos.pause=1s
+	CGO_ENABLED=1 $(GO) test -race $(OTHERS) -timeout 3h -count=1 -run Faults ./internal/redisfront -parallel 1 -faults.n=20 -faults.pause=1s
 	CGO_ENABLED=1 $(GO) test -race $(OTHERS) -timeout 1h -count=1 -v -run NoNumberIsUsedTwice ./internal/redisfront -numbers.n=1000000
 
 # What is left out plants with a variable that MySQL has not, and starts servers with one that MySQL takes only when it is installed.

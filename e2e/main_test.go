@@ -12,6 +12,8 @@ import (
 )
 
 var (
+	// It is a second, and so it is asked for where nothing else runs. Beside other tests it depends on them.
+	goOn      = flag.Duration("chaos.pause", 3*time.Second, "how long nobody may get an order when Redis is lost")
 	chaosN    = flag.Int("chaos.n", 30, "how often TestChaos kills the server")
 	chaosSeed = flag.Uint64("chaos.seed", rand.Uint64(), "what the clients of TestChaos and its like draw their moves from")
 )

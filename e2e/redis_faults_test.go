@@ -15,7 +15,6 @@ import (
 
 const (
 	awayFor     = time.Second      // of Redis
-	goOn        = time.Second      // without an order, when Redis is lost
 	fullSpeed   = 15 * time.Second // after Redis is back
 	snapshotAge = 10 * time.Second // of what a Redis is brought back with
 	faultsShare = 30               // of -chaos.n, one is made of each kind of fault of Redis
@@ -225,8 +224,8 @@ func (c *crowd) rushWhile(m *mishaps, fault mishap) {
 	<-stop
 	pause, stalled := c.paused()
 	c.t.Logf("%s: %v without an order at most, the machine stalled for %v, used again after %v", fault.name, pause, stalled, took)
-	if pause > goOn+stalled {
-		c.t.Errorf("%s: for %v nobody got an order, want %v at most, and %v of a busy machine", fault.name, pause, goOn, stalled)
+	if pause > *goOn+stalled {
+		c.t.Errorf("%s: for %v nobody got an order, want %v at most, and %v of a busy machine", fault.name, pause, *goOn, stalled)
 	}
 	m.fleet.up()
 	c.check(m.fleet.desk, oldPurchases)

@@ -824,7 +824,7 @@ func TestALateWarmUpLeavesNothing(t *testing.T) {
 // What a real ledger tells of its commits is remembered at another process, and is what the record has.
 func TestWhatALedgerTellsIsWhatTheRecordHas(t *testing.T) {
 	redis := testenv.StartRedis(t, testenv.Options{})
-	s := openSale(t, 20, func(int) string { return redis.URL() }, func(g checkout.Gate) checkout.Gate { return g })
+	s := openSale(t, 20, saleGrace, func(int) string { return redis.URL() }, func(g checkout.Gate) checkout.Gate { return g })
 	s.works()
 	l, record, other := s.processes[0].desk.Ledger, s.processes[1].store, s.processes[1].cache
 	placed, err := ledger.Submit(t.Context(), l, ledger.Place{Key: key(1), UserID: "u-1", Lines: want("hot", 2)})

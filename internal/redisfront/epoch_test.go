@@ -79,6 +79,26 @@ func TestAFlushIsNoticedAndTheFrontIsRebuilt(t *testing.T) {
 	}
 }
 
+// A flush while the front is being rebuilt changes no run id: what is missing has to be seen in what is left.
+func TestAFlushInTheMiddleOfARebuildIsNoticed(t *testing.T) {
+	r := newRecord()
+	used := keys(0, 20_000)
+	r.use(used...)
+	s := testenv.StartRedis(t, testenv.Options{})
+	c := direct(t, s.URL())
+	flushed := false
+	r.read = func() { do(t, c, "FLUSHALL"); flushed = true }
+	p := working(t, r, quick(s.URL()))
+	if !flushed {
+		t.Fatal("nothing was flushed: this has shown nothing")
+	}
+	for i, k := range used {
+		if !p.MayHaveUsed(t.Context(), k) {
+			t.Fatalf("key %d, which was used, is said never to have been", i)
+		}
+	}
+}
+
 func TestARestartIsNoticedThoughTheDataIsThere(t *testing.T) {
 	r := newRecord()
 	r.put("sku-1", 5, nil)

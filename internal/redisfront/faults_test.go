@@ -15,7 +15,12 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
-var faultsN = flag.Int("faults.n", 2, "how often each fault of Redis happens in its sale")
+var (
+	faultsN = flag.Int("faults.n", 2, "how often each fault of Redis happens in its sale")
+
+	// It is a second, and so it is asked for where nothing else runs. Beside other tests it depends on them.
+	orderPauseMax = flag.Duration("faults.pause", 3*time.Second, "how long nobody may get an order, whatever becomes of Redis")
+)
 
 // mishaps is a Redis that has accidents.
 type mishaps struct {
@@ -176,7 +181,7 @@ func TestASaleGoesOnThroughFaultsOfRedis(t *testing.T) {
 			m := &mishaps{t: t, server: testenv.StartRedis(t, testenv.Options{Settings: c.settings})}
 			var address string
 			m.proxy, address = overProxy(t, m.server)
-			m.sale = openSale(t, int64(800**faultsN), func(process int) string {
+			m.sale = openSale(t, int64(800**faultsN), 0, func(process int) string {
 				if process == 0 {
 					return m.server.URL()
 				}

@@ -31,6 +31,7 @@ type record struct {
 	shared  map[string]string
 	shelves map[product.ID]checkout.Shelf
 	used    []ledger.Key
+	read    func() // called once when the used keys have been read
 	looks   int
 	away    bool
 }
@@ -89,10 +90,14 @@ func (r *record) Shelves(_ context.Context, after product.ID, limit int) ([]chec
 
 func (r *record) UsedKeys(_ context.Context, _ order.Number, each func(ledger.Key)) error {
 	r.mu.Lock()
-	used := slices.Clone(r.used)
+	used, read := slices.Clone(r.used), r.read
+	r.read = nil
 	r.mu.Unlock()
 	for _, k := range used {
 		each(k)
+	}
+	if read != nil {
+		read()
 	}
 	return nil
 }

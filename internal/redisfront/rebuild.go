@@ -308,16 +308,35 @@ func (b *build) fillMarks(ctx context.Context) error {
 	return err
 }
 
+// openMarks says that the shards know all keys. One that was lost on the way, and was begun anew by a later mark or by this, would not lapse
+// as prepare has said: a flush changes no run id.
+func (b *build) openMarks(ctx context.Context) error {
+	if b.opt.Alone {
+		return nil
+	}
+	var commands rueidis.Commands
+	for shard := range markShards {
+		key := marksKey(b.epoch, shard)
+		commands = append(commands, b.c.B().Setbit().Key(key).Offset(wholeBit).Value(1).Build(), b.c.B().Pttl().Key(key).Build())
+	}
+	ctx, cancel := context.WithTimeout(ctx, rebuildWord)
+	defer cancel()
+	for i, r := range b.c.DoMulti(ctx, commands...) {
+		n, err := r.AsInt64()
+		if err != nil {
+			return err
+		}
+		if i%2 == 1 && n < 0 {
+			return errors.New("marks were lost meanwhile")
+		}
+	}
+	return nil
+}
+
 // open says that the epoch is whole, and on which servers.
 func (b *build) open(ctx context.Context) error {
-	if !b.opt.Alone {
-		var commands rueidis.Commands
-		for shard := range markShards {
-			commands = append(commands, b.c.B().Setbit().Key(marksKey(b.epoch, shard)).Offset(wholeBit).Value(1).Build())
-		}
-		if err := b.doAll(ctx, commands); err != nil {
-			return fmt.Errorf("open: %w", err)
-		}
+	if err := b.openMarks(ctx); err != nil {
+		return fmt.Errorf("open: %w", err)
 	}
 	within, cancel := context.WithTimeout(ctx, rebuildWord)
 	defer cancel()

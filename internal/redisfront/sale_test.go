@@ -62,18 +62,18 @@ const (
 	salePause     = 15 * time.Millisecond // between two orders of a buyer
 	watchEvery    = 20 * time.Millisecond
 
-	orderPauseMax = time.Second      // without an order, whatever becomes of Redis
-	falseMax      = 2 * time.Second  // somebody is told sold out of what there is
-	fullSpeedMax  = 15 * time.Second // after Redis is back
+	saleGrace    = 2 * time.Second  // in sales that are not about a late Redis
+	falseMax     = 2 * time.Second  // somebody is told sold out of what there is
+	fullSpeedMax = 15 * time.Second // after Redis is back
 )
 
-// openSale opens a sale of some units of two products. address is that of Redis as each process sees it.
-func openSale(t *testing.T, units int64, address func(process int) string, mood func(g checkout.Gate) checkout.Gate) *sale {
+// openSale opens a sale of some units of two products. address is that of Redis as each process sees it, grace what it may be late.
+func openSale(t *testing.T, units int64, grace time.Duration, address func(process int) string, mood func(g checkout.Gate) checkout.Gate) *sale {
 	t.Helper()
 	s := &sale{t: t, products: []product.ID{"hot", "warm"}}
 	url := testenv.PostgresURL(t)
 	for i := range saleProcesses {
-		s.processes = append(s.processes, newSalesProcess(t, url, address(i), mood))
+		s.processes = append(s.processes, newSalesProcess(t, url, address(i), grace, mood))
 	}
 	l := s.processes[0].desk.Ledger
 	for i, id := range s.products {
@@ -91,7 +91,7 @@ func openSale(t *testing.T, units int64, address func(process int) string, mood 
 	return s
 }
 
-func newSalesProcess(t *testing.T, url, address string, mood func(checkout.Gate) checkout.Gate) *salesProcess {
+func newSalesProcess(t *testing.T, url, address string, grace time.Duration, mood func(checkout.Gate) checkout.Gate) *salesProcess {
 	t.Helper()
 	store, err := sqlstore.Open(t.Context(), url, sqlstore.Options{})
 	if err != nil {
@@ -108,7 +108,7 @@ func newSalesProcess(t *testing.T, url, address string, mood func(checkout.Gate)
 		}
 	})
 	front, err := redisfront.New(store, redisfront.Options{
-		Address: address, Settle: 200 * time.Millisecond, Log: slog.New(slog.NewTextHandler(log, nil)),
+		Address: address, Settle: 200 * time.Millisecond, Grace: grace, Log: slog.New(slog.NewTextHandler(log, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -170,8 +170,8 @@ func (s *sale) run(disturb func()) {
 func (s *sale) goesOn() {
 	s.t.Helper()
 	stalled := time.Duration(s.stalled.Load()) * time.Millisecond
-	if gap := time.Duration(s.longestGap.Load()) * time.Millisecond; gap > orderPauseMax+stalled {
-		s.t.Errorf("for %v no order was placed though there was stock, want %v at most and %v of a busy machine", gap, orderPauseMax, stalled)
+	if gap := time.Duration(s.longestGap.Load()) * time.Millisecond; gap > *orderPauseMax+stalled {
+		s.t.Errorf("for %v no order was placed though there was stock, want %v at most and %v of a busy machine", gap, *orderPauseMax, stalled)
 	}
 	if told := time.Duration(s.longestFalse.Load()) * time.Millisecond; told > falseMax+stalled {
 		s.t.Errorf("somebody was told sold out %v after there was stock, want %v at most and %v of a busy machine", told, falseMax, stalled)
@@ -354,7 +354,7 @@ func TestASaleIsRightWhateverTheGateSays(t *testing.T) {
 		{"away", "redis://127.0.0.1:1", func(g checkout.Gate) checkout.Gate { return g }},
 	} {
 		t.Run(c.mood, func(t *testing.T) {
-			sale := openSale(t, units, func(int) string { return c.address }, c.gate)
+			sale := openSale(t, units, saleGrace, func(int) string { return c.address }, c.gate)
 			if c.mood != "away" {
 				sale.works()
 			}
@@ -362,7 +362,7 @@ func TestASaleIsRightWhateverTheGateSays(t *testing.T) {
 		})
 	}
 	t.Run("always no", func(t *testing.T) {
-		sale := openSale(t, units, func(int) string { return s.URL() }, func(g checkout.Gate) checkout.Gate {
+		sale := openSale(t, units, saleGrace, func(int) string { return s.URL() }, func(g checkout.Gate) checkout.Gate {
 			return moody{g, func() bool { return true }}
 		})
 		sale.works()
@@ -384,7 +384,7 @@ func TestAProductThatRedisDoesNotKnowIsLeftToTheLedgerAndKnownThen(t *testing.T)
 	s := testenv.StartRedis(t, testenv.Options{})
 	c := direct(t, s.URL())
 	var gate *redisfront.Gate
-	p := newSalesProcess(t, "sqlite::memory:", s.URL(), func(g checkout.Gate) checkout.Gate {
+	p := newSalesProcess(t, "sqlite::memory:", s.URL(), saleGrace, func(g checkout.Gate) checkout.Gate {
 		gate, _ = g.(*redisfront.Gate)
 		return g
 	})

@@ -187,7 +187,7 @@ func remembers(t *testing.T, a, b *process) {
 
 func TestASaleOnAClusterLosesAMasterAndGoesOn(t *testing.T) {
 	cluster := testenv.StartRedisCluster(t, testenv.Options{})
-	sale := openSale(t, 2000, func(int) string { return cluster.URL() }, func(g checkout.Gate) checkout.Gate { return g })
+	sale := openSale(t, 2000, 0, func(int) string { return cluster.URL() }, func(g checkout.Gate) checkout.Gate { return g })
 	sale.works()
 	c := direct(t, cluster.URL())
 	holder := masterOf(t, cluster, c, "inventory:{hot}")
