@@ -59,7 +59,7 @@ func (a *audited) tell(result *Result) {
 
 // lookAlong has an auditor of its own go along with the record, without the rests that the server's has: through the whole stock
 // ledger, once round all products, and through the events of some orders that are placed meanwhile.
-func (r *runner) lookAlong(ctx context.Context, s *stand, past *past, database string) (all audited, err error) {
+func (r *runner) lookAlong(ctx context.Context, s *stand, database string) (all audited, err error) {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	command := exec.CommandContext(ctx, r.executable, "bench", "look-along", "--database", database) //nolint:gosec // the operator's own binary

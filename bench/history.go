@@ -48,7 +48,7 @@ func (r *runner) history(ctx context.Context) (result *Result, err error) {
 		if err := r.lookBack(ctx, s, past, lists); err != nil {
 			return nil, err
 		}
-		looks, err = r.lookAlong(ctx, s, past, database)
+		looks, err = r.lookAlong(ctx, s, database)
 		return nil, err
 	})
 	if err != nil {

@@ -126,7 +126,7 @@ func (c *benchCommand) lookAlong(ctx context.Context, out io.Writer) error {
 		return err
 	})
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // it was told to end
 	}
 	return err
 }

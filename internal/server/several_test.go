@@ -73,7 +73,7 @@ func (s *several) ask(desk int, secret, method, path, body string, into any) (st
 	if err != nil {
 		s.Fatal(err)
 	}
-	defer a.Body.Close() //nolint:errcheck // it was read
+	defer a.Body.Close()
 	text, err := io.ReadAll(a.Body)
 	if err != nil {
 		s.Fatal(err)
@@ -160,16 +160,16 @@ func TestAStreamEndsWithItsSession(t *testing.T) {
 	s.says("ready")
 	s.offer()
 	made := s.login(0, "u-1")
-	r, err := http.NewRequestWithContext(t.Context(), "GET", s.urls[1]+"/v1/users/u-1/stream", http.NoBody)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.urls[1]+"/v1/users/u-1/stream", http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Header.Set("Authorization", "Bearer "+made.Token)
 	a, err := s.client.Do(r)
-	if err != nil || a.StatusCode != 200 {
+	if err != nil || a.StatusCode != http.StatusOK {
 		t.Fatalf("got %v, %v", a, err)
 	}
-	defer a.Body.Close() //nolint:errcheck // it was read
+	defer a.Body.Close()
 	s.ask(0, made.Token, "DELETE", "/v1/sessions/current", "", nil)
 	if got := s.order(0, operatorsKey, "u-1"); got != 201 {
 		t.Fatalf("got %d for an order", got)
