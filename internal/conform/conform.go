@@ -15,9 +15,10 @@ import (
 type Record interface {
 	ledger.Store
 	Audit(ctx context.Context) (audit.Report, error)
+	Close() error // may be called twice
 }
 
-// Open gives an empty record whose time is the clock's, to be closed when the test ends.
+// Open gives an empty record whose time is the clock's, to be closed when the test ends, if it was not before.
 type Open func(t *testing.T, clock func() time.Time) Record
 
 // story is one behaviour, told on a desk of its own. When it has been told, the audit must be clean and the record must hold

@@ -151,6 +151,9 @@ func (b *runner) nextLab() *lab {
 	}
 	if b.lab != nil {
 		b.lab.stop(b.t.Errorf)
+		if err := b.lab.record.Close(); err != nil { // or the memory of all would be held until the end
+			b.t.Errorf("close the record: %v", err)
+		}
 	}
 	l := &lab{clock: NewClock(opening)}
 	l.record = b.open(b.t, l.clock.Now)

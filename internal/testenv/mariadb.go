@@ -65,6 +65,7 @@ func (e mariadb) command(s *Server) (command, error) {
 	settings := maps.Clone(mariadbSizes)
 	maps.Copy(settings, map[string]string{
 		"datadir":           filepath.Join(s.folder, dataName),
+		"tmpdir":            s.folder, // a server that starts removes what others have in a common one
 		"bind-address":      "127.0.0.1",
 		"port":              strconv.Itoa(s.port),
 		"socket":            "sock", // in the data folder: a whole path may be too long

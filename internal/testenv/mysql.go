@@ -62,6 +62,7 @@ func (e mysql) command(s *Server) (command, error) {
 	settings := maps.Clone(mysqlSizes)
 	maps.Copy(settings, map[string]string{
 		"datadir":           filepath.Join(s.folder, dataName),
+		"tmpdir":            s.folder, // a server that starts removes what others have in a common one
 		"bind-address":      "127.0.0.1",
 		"port":              strconv.Itoa(s.port),
 		"socket":            filepath.Join(s.folder, "sock"),
