@@ -136,6 +136,5 @@ CREATE TABLE outbox (
 
 CREATE TABLE outbox_waiting (
     shard    BIGINT NOT NULL,
-    event_id BIGINT NOT NULL,
-    PRIMARY KEY (shard, event_id)
+    event_id BIGINT NOT NULL PRIMARY KEY
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

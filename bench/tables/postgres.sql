@@ -121,6 +121,5 @@ CREATE SEQUENCE outbox_ids CACHE 1;
 
 CREATE TABLE outbox_waiting (
     shard    BIGINT NOT NULL,
-    event_id BIGINT NOT NULL,
-    PRIMARY KEY (shard, event_id)
+    event_id BIGINT NOT NULL PRIMARY KEY
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);

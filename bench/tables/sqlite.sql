@@ -119,7 +119,6 @@ CREATE TABLE outbox (
 CREATE UNIQUE INDEX outbox_subject ON outbox (subject_kind, subject, sequence);
 
 CREATE TABLE outbox_waiting (
-    shard    INTEGER NOT NULL,
-    event_id INTEGER NOT NULL,
-    PRIMARY KEY (shard, event_id)
-) STRICT, WITHOUT ROWID;
+    event_id INTEGER NOT NULL PRIMARY KEY,
+    shard    INTEGER NOT NULL
+) STRICT;

@@ -21,6 +21,11 @@ func TestTheFakeRecordDoesWhatTheModelSays(t *testing.T) {
 
 func fake(oneWriter bool) conform.Open {
 	return func(_ *testing.T, clock func() time.Time) conform.Record {
-		return &view{s: newStore(clock, newFreely(), oneWriter)}
+		return closed{&view{s: newStore(clock, newFreely(), oneWriter)}}
 	}
 }
+
+// closed has nothing to close.
+type closed struct{ *view }
+
+func (closed) Close() error { return nil }

@@ -150,8 +150,9 @@ func insertRows(ctx context.Context, t *tx, ins *inserter, n int, row func(args 
 type updater struct {
 	table      string
 	columns    []column  // those that are set, the key, and what the row must still be
+	key        int       // its place among them
 	one        string    // the statement that changes one row
-	literals   [3]string // what comes before the second row and holds the first, a further row, and what comes after
+	literals   [3]string // what comes before the second row and holds the first, a further row, and what comes before the list of keys
 	fromArrays string
 }
 
@@ -159,7 +160,7 @@ type updater struct {
 // is a condition on the row, which is called t.
 func setting(table, set, key, was, also string) updater {
 	sets, keys := columns(set), columns(key)
-	up := updater{table: table, columns: append(append([]column{}, sets...), keys...)}
+	up := updater{table: table, columns: append(append([]column{}, sets...), keys...), key: len(sets)}
 	var one, joined []string
 	for _, c := range sets {
 		one = append(one, c.name+" = ?")
@@ -182,8 +183,9 @@ func setting(table, set, key, was, also string) updater {
 	}
 	up.one = "UPDATE " + table + " AS t SET " + strings.Join(one, ", ") + where
 	up.literals = [3]string{
-		"UPDATE (SELECT " + strings.Join(literals, ", "), " UNION ALL SELECT " + marks(len(up.columns)),
-		") AS c STRAIGHT_JOIN " + table + " AS t FORCE INDEX (PRIMARY) SET t." + strings.Join(joined, ", t.") + on,
+		"UPDATE " + table + " AS t FORCE INDEX (PRIMARY) STRAIGHT_JOIN (SELECT " + strings.Join(literals, ", "),
+		" UNION ALL SELECT " + marks(len(up.columns)),
+		") AS c SET t." + strings.Join(joined, ", t.") + on + " AND t." + keys[0].name + " IN ",
 	}
 	// Nobody compares the number of rows before the transaction is committed, so the statement does: it divides by zero.
 	up.fromArrays = "WITH changed AS (UPDATE " + table + " AS t SET " + strings.Join(joined, ", ") + " FROM " + unnested("c", up.columns) + on +

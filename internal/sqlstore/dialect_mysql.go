@@ -99,26 +99,23 @@ const mysqlNow = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV
 
 // How MySQL says what has no words in common with the others.
 var (
-	mysqlWords = strings.NewReplacer(
-		" AS INTEGER)", " AS SIGNED)",
-		"FROM stock s JOIN products p ON", "FROM stock s FORCE INDEX (PRIMARY) STRAIGHT_JOIN products p FORCE INDEX (PRIMARY) ON",
-	)
+	mysqlWords    = strings.NewReplacer(" AS INTEGER)", " AS SIGNED)")
 	mysqlKey      = regexp.MustCompile(`\bkey\b`) // a reserved word
 	mysqlConflict = regexp.MustCompile(`ON CONFLICT \(\w+(?:, \w+)*\) DO UPDATE SET`)
 	mysqlExcluded = regexp.MustCompile(`\bexcluded\.(\w+)`)
-	mysqlLocked   = regexp.MustCompile(`(?s)^(SELECT .* FROM \w+)( (?:WHERE|ORDER BY) .* FOR UPDATE)$`)
-	mysqlForget   = regexp.MustCompile(`(?s)^DELETE FROM (\w+) WHERE (\w+) IN\s*\((SELECT (\w+) FROM .*)\)( AND [^()]*)?$`)
+	mysqlLocked   = regexp.MustCompile(`(?s)^(SELECT .* FROM \w+(?: [a-z]+)?)( (?:WHERE|ORDER BY) .* FOR UPDATE)$`)
+	mysqlForget   = regexp.MustCompile(`(?s)^DELETE FROM (\w+) WHERE (\w+) IN\s*\((SELECT (\w+) FROM .*)\)$`)
 )
 
-// spellMySQL puts a query into MySQL's words. Locking looks go by the primary key and start from the table whose keys set the order of
-// the locks: left to itself the server reads a small table whole, and locks what it passes. Rows named by a sub-select are deleted by
-// joining it, or else the server goes through the table and asks the sub-select for each row, locking them all.
+// spellMySQL puts a query into MySQL's words. Locking looks go by the primary key: left to itself the server reads a small table whole,
+// and locks what it passes. Rows named by a sub-select are deleted by joining it, or else the server goes through the table and asks the
+// sub-select for each row, locking them all.
 func spellMySQL(query string) string {
 	query = mysqlWords.Replace(query)
 	query = mysqlLocked.ReplaceAllString(query, "$1 FORCE INDEX (PRIMARY)$2")
 	query = mysqlConflict.ReplaceAllString(query, "ON DUPLICATE KEY UPDATE")
 	query = mysqlExcluded.ReplaceAllString(query, "VALUES($1)")
-	query = mysqlForget.ReplaceAllString(query, "DELETE $1 FROM ($3) AS gone STRAIGHT_JOIN $1 FORCE INDEX (PRIMARY) ON $1.$2 = gone.$4$5")
+	query = mysqlForget.ReplaceAllString(query, "DELETE $1 FROM ($3) AS gone STRAIGHT_JOIN $1 FORCE INDEX (PRIMARY) ON $1.$2 = gone.$4")
 	return mysqlKey.ReplaceAllString(query, "`key`")
 }
 
@@ -344,15 +341,29 @@ func (t *tx) rowsMySQL(ins *inserter, rows int, args []any) statement {
 	return statement{query: before + strings.TrimSuffix(strings.Repeat(one, rows), ",") + after, args: args, rows: rows}
 }
 
-// updateRowsMySQL changes rows by joining a table of literals.
+// updateRowsMySQL changes rows by joining a table of literals. The table that is changed comes first, by its keys, for only then are rows
+// changed as they are found: behind another one the server notes them in a temporary table, on its disk, and changes them afterwards.
 func updateRowsMySQL(ctx context.Context, t *tx, up *updater, n int, row func(args []any, i int) []any) error {
 	return t.byTheStatement(ctx, n, row, func(rows int, args []any) error {
-		err := t.later(ctx, statement{query: up.literals[0] + strings.Repeat(up.literals[1], rows-1) + up.literals[2], args: args, rows: rows})
-		if err != nil {
+		query, args := up.rowsMySQL(rows, args)
+		if err := t.later(ctx, statement{query: query, args: args, rows: rows}); err != nil {
 			return err
 		}
 		return t.wrote(ctx, rows)
 	})
+}
+
+// rowsMySQL is the statement that changes rows, and its values. Keys that are texts are literals of bytes, as the columns are, or the
+// server would not look literals up by them.
+func (up *updater) rowsMySQL(rows int, args []any) (query string, all []any) {
+	for i := range rows {
+		key := &args[i*len(up.columns)+up.key]
+		if text, ok := (*key).(string); ok {
+			*key = []byte(text)
+		}
+		args = append(args, *key)
+	}
+	return up.literals[0] + strings.Repeat(up.literals[1], rows-1) + up.literals[2] + "(" + marks(rows) + ")", args
 }
 
 // wrote has the transaction fail unless the statement before it has written so many rows: nobody compares them before the transaction

@@ -21,7 +21,7 @@ import (
 )
 
 // Load reads what a batch wants in the global order of locks: order lines first, unlocked, for they never change and name
-// the products; then products by id, orders by number, users by id; then the keys, each in a statement of its own, so that
+// the products; then stock by product, orders by number, users by id; then the keys, each in a statement of its own, so that
 // whoever waited for a lock sees what its holder wrote; the clock after all locks. (SQLite's one writer holds every lock from the
 // start; the order is kept because it is the same road for all databases.) What follows from what was found is read at the end.
 //
@@ -120,34 +120,59 @@ func text[T ~string](v T) string   { return string(v) }
 func orderNo[T ~int64](v T) int64  { return int64(v) }
 func keyBytes(k ledger.Key) []byte { return k[:] }
 
-const productColumns = `p.product_id, p.title, p.price_amount, p.currency, p.max_per_user, p.pay_window_ms, p.on_sale_from,
-	p.on_sale_until, p.active, p.counts_users, p.version, p.created_at, p.updated_at, p.quarantine, p.quarantined_at, p.released,
-	s.received, s.held, s.sold, s.version, s.events`
+const (
+	productColumns = `p.product_id, p.title, p.price_amount, p.currency, p.max_per_user, p.pay_window_ms, p.on_sale_from, p.on_sale_until,
+	p.active, p.counts_users, p.version, p.created_at, p.updated_at, p.quarantine, p.quarantined_at, p.released`
+	stockColumns = `s.product_id, s.received, s.held, s.sold, s.version, s.events`
+)
 
-func scanProduct(r scanner) (*product.Product, *stock.Stock, error) {
-	p, s := &product.Product{}, &stock.Stock{}
+// stockRow is where the columns of stock go.
+func stockRow(s *stock.Stock) []any {
+	return []any{&s.ProductID, &s.Received, &s.Held, &s.Sold, &s.Version, &s.Events}
+}
+
+// scanProduct reads a product, and what stands behind its columns.
+func scanProduct(r scanner, more ...any) (*product.Product, error) {
+	p := &product.Product{}
 	var window, created, updated int64
 	var from, until, quarantined sql.NullInt64
 	var active int64
-	err := r.Scan(&p.ID, &p.Title, &p.Price.Amount, &p.Price.Currency, &p.MaxPerUser, &window, &from, &until, &active,
-		&p.Counting, &p.Version, &created, &updated, &p.Quarantine, &quarantined, &p.Released, &s.Received, &s.Held, &s.Sold, &s.Version, &s.Events)
+	err := r.Scan(append([]any{
+		&p.ID, &p.Title, &p.Price.Amount, &p.Price.Currency, &p.MaxPerUser, &window, &from, &until, &active,
+		&p.Counting, &p.Version, &created, &updated, &p.Quarantine, &quarantined, &p.Released,
+	}, more...)...)
 	p.PayWindow, p.Active = millis(window), active == 1
 	p.OnSaleFrom, p.OnSaleUntil = atOrZero(from), atOrZero(until)
 	p.CreatedAt, p.UpdatedAt, p.QuarantinedAt = at(created), at(updated), atOrZero(quarantined)
-	s.ProductID = p.ID
-	return p, s, err
+	return p, err
 }
 
-func lockProductsText(d *dialect, in string) string {
-	return `SELECT ` + productColumns + ` FROM stock s JOIN products p ON p.product_id = s.product_id
-		WHERE s.product_id ` + in + ` ORDER BY s.product_id` + d.lock
+func lockStockText(d *dialect, in string) string {
+	return `SELECT ` + stockColumns + ` FROM stock s WHERE s.product_id ` + in + ` ORDER BY s.product_id` + d.lock
 }
 
+func productsText(in string) string {
+	return `SELECT ` + productColumns + ` FROM products p WHERE p.product_id ` + in
+}
+
+// loadProducts locks stock, and reads the products behind: whoever changes a product has locked its stock, too. One that was made
+// between the two looks was not there yet.
 func (t *tx) loadProducts(ctx context.Context, ids []product.ID, into *ledger.Rows) error {
 	return lists(t, ids, text, func(in string, args []any) error {
-		return t.look(ctx, lockProductsText(t.s.dialect, in), args, func(r scanner) error {
-			p, s, err := scanProduct(r)
-			into.Products[p.ID], into.Stock[p.ID] = p, s
+		err := t.look(ctx, lockStockText(t.s.dialect, in), args, func(r scanner) error {
+			s := &stock.Stock{}
+			err := r.Scan(stockRow(s)...)
+			into.Stock[s.ProductID] = s
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		return t.look(ctx, productsText(in), args, func(r scanner) error {
+			p, err := scanProduct(r)
+			if into.Stock[p.ID] != nil {
+				into.Products[p.ID] = p
+			}
 			return err
 		})
 	})

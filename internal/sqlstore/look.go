@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/order"
 	"github.com/holdfast-oms/holdfast/internal/payment"
 	"github.com/holdfast-oms/holdfast/internal/product"
+	"github.com/holdfast-oms/holdfast/internal/stock"
 	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
@@ -207,9 +208,10 @@ func (s *Store) Shelves(ctx context.Context, after product.ID, limit int) ([]che
 
 func (s *Store) shelves(ctx context.Context, which string, args ...any) ([]checkout.Shelf, error) {
 	var found []checkout.Shelf
-	rows, err := s.query(ctx, `SELECT `+productColumns+` FROM products p JOIN stock s ON s.product_id = p.product_id `+which, args...)
+	rows, err := s.query(ctx, `SELECT `+productColumns+`, `+stockColumns+` FROM products p JOIN stock s ON s.product_id = p.product_id `+which, args...)
 	err = scan(rows, err, func(r *sql.Rows) error {
-		p, st, err := scanProduct(r)
+		st := &stock.Stock{}
+		p, err := scanProduct(r, stockRow(st)...)
 		found = append(found, checkout.Shelf{Product: p, Stock: st})
 		return err
 	})

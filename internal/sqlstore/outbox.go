@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/event"
@@ -52,12 +53,17 @@ func (s *Store) ReleaseShards(ctx context.Context, owner string) error {
 	return err
 }
 
-// Relay gives up to limit waiting events of each leased shard their position in the log, in the order they were written, and
+var (
+	intoLog = into(`event_log`, `position int, event_id int`)
+	setHead = setting(`log_head`, `position int`, `id int`, `position int`, ``)
+)
+
+// Relay gives up to limit waiting events of leased shards their position in the log, in the order they were written, and
 // returns how many it moved. Claim and mark are one transaction under the lock of the log's head, so a position is never
 // given twice and a reader that has seen one never finds a lower one appear. May run twice: what has a position keeps it.
 func (s *Store) Relay(ctx context.Context, leases []event.ShardLease, limit int) (moved int, err error) {
 	waiting := false
-	if err := s.queryRow(ctx, `SELECT EXISTS (SELECT 1 FROM outbox_waiting)`).Scan(&waiting); err != nil || !waiting {
+	if err := s.queryRow(ctx, `SELECT EXISTS (SELECT 1 FROM outbox_waiting)`).Scan(&waiting); err != nil || !waiting || len(leases) == 0 {
 		return 0, classify(err) // no transaction for nothing
 	}
 	t, err := s.begin(ctx)
@@ -65,22 +71,11 @@ func (s *Store) Relay(ctx context.Context, leases []event.ShardLease, limit int)
 		return 0, fmt.Errorf("relay: %w", err)
 	}
 	defer t.Rollback()
-	head, err := t.lockHead(ctx)
-	if err != nil {
+	if moved, err = t.relay(ctx, leases, limit); err != nil {
 		return 0, fmt.Errorf("relay: %w", err)
-	}
-	for _, l := range leases {
-		n, err := t.relayShard(ctx, l, head+int64(moved), limit)
-		if err != nil {
-			return 0, fmt.Errorf("relay shard %d: %w", l.Shard, err)
-		}
-		moved += int(n)
 	}
 	if moved == 0 {
 		return 0, nil
-	}
-	if err := t.change(ctx, `UPDATE log_head SET position = ? WHERE id = 1 AND position = ?`, head+int64(moved), head); err != nil {
-		return 0, fmt.Errorf("relay: %w", err)
 	}
 	failpoint.Hit("relay.before_commit")
 	if err := t.Commit(ctx); err != nil {
@@ -90,27 +85,63 @@ func (s *Store) Relay(ctx context.Context, leases []event.ShardLease, limit int)
 	return moved, nil
 }
 
-// relayShard puts a shard's oldest waiting events into the log, behind head, if the lease still holds.
-func (t *tx) relayShard(ctx context.Context, l event.ShardLease, head int64, limit int) (int64, error) {
-	n, err := t.exec(ctx, `INSERT INTO event_log (position, event_id)
-		SELECT ? + ROW_NUMBER() OVER (ORDER BY event_id), event_id
-		FROM (SELECT event_id FROM outbox_waiting WHERE shard = ? ORDER BY event_id LIMIT ?) AS oldest
-		WHERE EXISTS (SELECT 1 FROM relay_leases WHERE shard = ? AND token = ?)`, head, l.Shard, limit, l.Shard, l.Token)
-	if err != nil || n == 0 {
-		return 0, err
-	}
-	gone, err := t.exec(ctx, `DELETE FROM outbox_waiting WHERE event_id IN
-		(SELECT event_id FROM event_log WHERE position > ? AND position <= ?) AND shard = ?`, head, head+n, l.Shard)
-	if err == nil && gone != n {
-		err = fmt.Errorf("%d events came into the log, %d stopped waiting", n, gone)
-	}
-	return n, err
+const stopWaitingText = `DELETE FROM outbox_waiting WHERE event_id IN (SELECT event_id FROM event_log WHERE position > ? AND position <= ?)`
+
+func waitingText(shards int) string {
+	return `SELECT shard, event_id FROM outbox_waiting WHERE shard IN (` + marks(shards) + `) ORDER BY event_id LIMIT ?`
 }
 
-func (t *tx) lockHead(ctx context.Context) (head int64, err error) {
-	rows, err := t.query(ctx, `SELECT position FROM log_head WHERE id = 1`+t.s.dialect.lock)
-	err = scan(rows, err, func(r *sql.Rows) error { return r.Scan(&head) })
-	return head, err
+// relay puts the oldest waiting events of shards whose leases still hold into the log, behind its head. What it finds stays as it is
+// while the head is locked: nobody else takes away what waits.
+func (t *tx) relay(ctx context.Context, leases []event.ShardLease, limit int) (moved int, err error) {
+	var head int64
+	if err := t.lockHead(ctx, &head); err != nil {
+		return 0, err
+	}
+	mine, args := map[int]bool{}, make([]any, 0, len(leases)+1)
+	for _, l := range leases {
+		args = append(args, l.Shard)
+	}
+	err = t.look(ctx, `SELECT shard, token FROM relay_leases`, nil, func(r scanner) error {
+		var l event.ShardLease
+		err := r.Scan(&l.Shard, &l.Token)
+		mine[l.Shard] = slices.Contains(leases, l)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	var moves []int64 // ids of events, rising
+	err = t.look(ctx, waitingText(len(leases)), append(args, limit), func(r scanner) error {
+		var shard int
+		var id int64
+		err := r.Scan(&shard, &id)
+		if mine[shard] {
+			moves = append(moves, id)
+		}
+		return err
+	})
+	if err == nil {
+		err = t.flush(ctx)
+	}
+	if err != nil || len(moves) == 0 {
+		return 0, err
+	}
+	err = t.insert(ctx, &intoLog, len(moves), func(a []any, i int) []any { return append(a, head+1+int64(i), moves[i]) })
+	if err != nil {
+		return 0, err
+	}
+	end := head + int64(len(moves))
+	err = t.later(ctx, statement{query: t.s.spelt(stopWaitingText), args: []any{head, end}, rows: len(moves)})
+	if err != nil {
+		return 0, err
+	}
+	return len(moves), t.update(ctx, &setHead, 1, func(a []any, _ int) []any { return append(a, end, int64(1), head) })
+}
+
+// lockHead locks the log's end, and finds where it is.
+func (t *tx) lockHead(ctx context.Context, head *int64) error {
+	return t.look(ctx, `SELECT position FROM log_head WHERE id = 1`+t.s.dialect.lock, nil, func(r scanner) error { return r.Scan(head) })
 }
 
 // Waiting is the number of events that are not in the log yet, counted up to a limit, and when the oldest was written.

@@ -42,7 +42,8 @@ func TestPostgreSQLLooksByItsIndexes(t *testing.T) {
 				"events of a user", with + `SELECT ` + eventColumns + ` FROM ` + events + ` WHERE l.position > ? ORDER BY l.position LIMIT ?`,
 				"orders_user, outbox_subject, event_log_event_id_key",
 			},
-			{"products to be locked", lockProductsText(d, " = ANY (?)"), "stock_pkey, products_pkey"},
+			{"stock to be locked", lockStockText(d, " = ANY (?)"), "stock_pkey"},
+			{"products of stock", productsText(" = ANY (?)"), "products_pkey"},
 			{"users to be locked", lockUsersText(d, " = ANY (?)"), "users_pkey"},
 			{"buyers to be locked", lockBuyersText(d, " = ANY (?)"), "buyers_pkey"},
 			{"changed buyers", setBuyers.fromArrays, "buyers_pkey"},
@@ -104,7 +105,7 @@ func fillPostgres(t *testing.T, s *Store) {
 		`INSERT INTO event_log SELECT i, i` + series,
 		`ANALYZE`,
 	} {
-		if _, err := s.exec(t.Context(), fill); err != nil {
+		if _, err := s.patient.ExecContext(t.Context(), fill); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -68,7 +68,8 @@ func (s *Store) PruneEvents(ctx context.Context, before time.Time, limit int) (r
 		return 0, fmt.Errorf("prune events: %w", err)
 	}
 	defer t.Rollback()
-	if _, err := t.lockHead(ctx); err != nil { // one at a time: another process may be at it
+	var head int64
+	if err := t.lockHead(ctx, &head); err != nil { // one at a time: another process may be at it
 		return 0, fmt.Errorf("prune events: %w", err)
 	}
 	from, to, err := t.forgettable(ctx, before, limit)

@@ -168,7 +168,7 @@ var forgottenWrongly = []struct {
 		"an event too many, and the head does not know",
 		`DELETE FROM outbox WHERE id = (SELECT event_id FROM event_log WHERE position = (SELECT pruned + 1 FROM log_head));
 		DELETE FROM event_log WHERE position = (SELECT pruned + 1 FROM log_head)`,
-		map[string][]string{"V8": {"#paid", "log"}},
+		map[string][]string{"V8": {"#late", "log"}},
 	},
 	{
 		"a head that says more was forgotten than was",

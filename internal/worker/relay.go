@@ -10,7 +10,7 @@ import (
 
 // Limits of the relay.
 const (
-	relayMax     = 512                    // events of one shard in one turn
+	relayMax     = 4096                   // events in one turn
 	relayLook    = 500 * time.Millisecond // between two looks when nobody wakes it
 	relayPace    = 50 * time.Millisecond  // between two turns under load: each is a transaction
 	relayLease   = 6 * time.Second        // so long may the events of a process that was killed wait for another one
@@ -79,7 +79,7 @@ func (r *Relay) Run(ctx context.Context) {
 	}
 }
 
-// RunOnce moves what waits, up to relayMax events of each shard. more: there may be further ones.
+// RunOnce moves what waits, up to relayMax events. more: there may be further ones.
 func (r *Relay) RunOnce(ctx context.Context) (more bool, err error) {
 	if time.Since(r.renewed) > relayRenew {
 		if r.leases, err = r.outbox.LeaseShards(ctx, r.owner, relayLease); err != nil {
