@@ -30,22 +30,45 @@ const (
 // dialect is what differs between databases for whoever in the bench speaks SQL: the rivals, and history.
 type dialect struct {
 	title     string
-	folder    string   // of its tables
-	numbered  bool     // placeholders are $1, $2, … and not ?
-	text      string   // the type that makes a text of a number
-	eventID   string   // a new id for the outbox; NULL: the table gives one
-	hash      string   // 16 bytes as those of an idempotency key, of an order o
-	keyName   string   // the column of those
-	lastID    string   // the id that this session's last insert was given
-	returning bool     // an UPDATE can return a row
-	skips     bool     // it has FOR UPDATE SKIP LOCKED
-	series    string   // a source of rows with i = 1, 2, … up to its one parameter, which is at most seriesMax
-	version   string   // asks for its version
-	drop      string   // drops a database with whoever is still connected to it
-	settle    []string // what a database does by itself some time after much was written to it
+	folder    string           // of its tables
+	numbered  bool             // placeholders are $1, $2, … and not ?
+	text      string           // the type that makes a text of a number
+	eventID   string           // a new id for the outbox; NULL: the table gives one
+	hash      string           // 16 bytes as those of an idempotency key, of an order o
+	keyName   string           // the column of those
+	lastID    string           // the id that this session's last insert was given
+	returning bool             // an UPDATE can return a row
+	skips     bool             // it has FOR UPDATE SKIP LOCKED
+	series    string           // a source of rows with i = 1, 2, … up to its one parameter, which is at most seriesMax
+	version   string           // asks for its version
+	drop      string           // drops a database with whoever is still connected to it
+	settle    []string         // what a database does by itself some time after much was written to it
+	forbidden func(error) bool // who may not ask for that
 	transient func(error) bool
 	echo      target // flash-sale ÷ echo
 	rowLock   target // flash-sale ÷ row-lock
+}
+
+// settled has a database do at once what it would do beside whatever is measured next, as far as its user may ask for it.
+func (d *dialect) settled(ctx context.Context, db *sql.DB) error {
+	for _, statement := range d.settle {
+		if _, err := db.ExecContext(ctx, statement); err != nil && (d.forbidden == nil || !d.forbidden(err)) {
+			return fmt.Errorf("%.40s: %w", statement, err)
+		}
+	}
+	return nil
+}
+
+// settleRecord does it to the database of a run, if there is something to do.
+func (r *runner) settleRecord(ctx context.Context, s *stand) error {
+	if d, err := dialectOf(s.database); err != nil || len(d.settle) == 0 {
+		return err
+	}
+	db, d, err := openDatabase(ctx, s.database, 1)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.settled(ctx, db), db.Close())
 }
 
 // errUnreadableURL does not show it: it may hold a password.
@@ -69,8 +92,12 @@ var (
 	onPostgres = &dialect{
 		title: "PostgreSQL", folder: "postgres", numbered: true, text: "TEXT", eventID: "nextval('outbox_ids')", lastID: "lastval()",
 		hash: "decode(md5(CAST(o.order_no AS TEXT)), 'hex')", keyName: "key", returning: true, skips: true,
-		series:  "generate_series(1, CAST(? AS bigint)) AS series (i)",
-		settle:  []string{"VACUUM (ANALYZE)"},
+		series: "generate_series(1, CAST(? AS bigint)) AS series (i)",
+		settle: []string{"VACUUM (ANALYZE)", "CHECKPOINT"}, // the log is written into files that are there, not into ones that a COMMIT has to make
+		forbidden: func(err error) bool {
+			var failure *pgconn.PgError
+			return errors.As(err, &failure) && failure.Code == "42501"
+		},
 		version: "SHOW server_version", drop: "DROP DATABASE %s WITH (FORCE)",
 		transient: func(err error) bool { // serialization failure, deadlock
 			var failure *pgconn.PgError

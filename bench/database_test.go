@@ -83,3 +83,23 @@ func TestPlaceholdersAreTheDatabasesOwn(t *testing.T) {
 		t.Errorf("got %s, want it as it is", got)
 	}
 }
+
+// Only some users may have PostgreSQL write a checkpoint.
+func TestWhatAUserMayNotAskForIsLeftToTheServer(t *testing.T) {
+	db, d, err := openDatabase(t.Context(), testenv.PostgresURL(t), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close() //nolint:errcheck // nothing was written
+	if _, err := db.ExecContext(t.Context(), "CHECKPOINT"); err == nil {
+		t.Fatal("this user may do everything: the test proves nothing")
+	}
+	if err := d.settled(t.Context(), db); err != nil {
+		t.Error(err)
+	}
+	unheard := *d
+	unheard.settle = []string{"NOBODY KNOWS THIS"}
+	if err := unheard.settled(t.Context(), db); err == nil {
+		t.Error("what the server does not understand was passed over, too")
+	}
+}

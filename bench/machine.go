@@ -17,6 +17,7 @@ type Machine struct {
 	System   string `json:"system"`
 	Go       string `json:"go"`
 	Disk     string `json:"disk"`
+	Written  string `json:"written"` // from when on the kernel writes to it
 	Database string `json:"database"`
 	Redis    string `json:"redis,omitempty"`
 	Shared   string `json:"shared"`
@@ -25,7 +26,8 @@ type Machine struct {
 func (r *runner) machine(ctx context.Context) Machine {
 	m := Machine{
 		Cores: runtime.NumCPU(), CPU: cpuModel(), System: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(),
-		Disk: fileSystem(cmp.Or(r.o.Dir, os.TempDir())), Database: "SQLite in the server's process", Shared: "generator, server and database share these cores",
+		Disk: fileSystem(cmp.Or(r.o.Dir, os.TempDir())), Written: writeBack(), Database: "SQLite in the server's process",
+		Shared: "generator, server and database share these cores",
 	}
 	if r.o.DatabaseURL != "" {
 		m.Disk, m.Database = "the database server's own", r.databaseVersion(ctx)
@@ -45,7 +47,8 @@ func (m Machine) String() string {
 	if m.Redis != "" {
 		database += ", Redis " + m.Redis
 	}
-	return fmt.Sprintf("%d cores, %s, %s, %s, disk %s, database %s; %s", m.Cores, m.CPU, m.System, m.Go, m.Disk, database, m.Shared)
+	return fmt.Sprintf("%d cores, %s, %s, %s, disk %s, written by the kernel from %s on, database %s; %s",
+		m.Cores, m.CPU, m.System, m.Go, m.Disk, m.Written, database, m.Shared)
 }
 
 func cpuModel() string {

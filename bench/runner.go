@@ -40,11 +40,12 @@ func randomHex(bytes int) string {
 
 // stand is a server under test with what belongs to it.
 type stand struct {
-	shop    *shop
-	process *process     // nil: it was running already
-	drop    func() error // removes its database, when it is on a server
-	dir     string
-	keep    bool
+	shop     *shop
+	process  *process     // nil: it was running already
+	drop     func() error // removes its database, when it is on a server
+	database string       // its URL; "": it was running already
+	dir      string
+	keep     bool
 }
 
 // work is what a scenario does with a server.
@@ -64,6 +65,7 @@ func (r *runner) onHoldfast(ctx context.Context, work work) (*Result, error) {
 		if err != nil {
 			return err
 		}
+		s.database = database
 		return r.serve(ctx, s, database)
 	}, func(ctx context.Context, s *stand) (*Result, error) {
 		result, err := work(ctx, s)

@@ -33,6 +33,10 @@ func TestScenariosRunOnEachDatabase(t *testing.T) {
 					Rounds: 1, Orders: 3000,
 				}
 				result := runJSON(t, o).Results[0]
+				for result.PerSecond == 0 && o.Duration < 10*time.Second { // nobody came to an answer: the machine is busy
+					o.Duration *= 4
+					result = runJSON(t, o).Results[0]
+				}
 				if result.PerSecond == 0 || result.Answers.Unexpected+result.Answers.Broken > 0 {
 					t.Errorf("%s: got %+v, want answers and nothing else", scenario, result)
 				}

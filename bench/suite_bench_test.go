@@ -60,7 +60,7 @@ func benchOptions(b *testing.B) Options {
 	switch strings.ToLower(*benchOn) {
 	case "postgres":
 		o.DatabaseURL = testenv.StartPostgres(b, testenv.Options{Settings: map[string]string{
-			"shared_buffers": "512MB", "max_wal_size": "4GB", "maintenance_work_mem": "256MB",
+			"shared_buffers": "512MB", "max_wal_size": "4GB", "min_wal_size": "4GB", "maintenance_work_mem": "256MB",
 		}}).AdminURL()
 	case "mariadb":
 		o.DatabaseURL = testenv.StartMariaDB(b, testenv.Options{Settings: map[string]string{

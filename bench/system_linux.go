@@ -38,6 +38,20 @@ func fileSystem(dir string) string {
 	}
 }
 
+// writeBack says when the kernel writes to the disk what programs have written: late and much at once holds up every commit meanwhile.
+func writeBack() string {
+	read := func(name string) int64 {
+		text, _ := os.ReadFile("/proc/sys/vm/" + name)
+		n, _ := strconv.ParseInt(string(bytes.TrimSpace(text)), 10, 64)
+		return n
+	}
+	much := fmt.Sprintf("%d %% of memory", read("dirty_background_ratio"))
+	if n := read("dirty_background_bytes"); n > 0 {
+		much = fmt.Sprintf("%d MB", n>>20)
+	}
+	return fmt.Sprintf("%s or %v", much, time.Duration(read("dirty_expire_centisecs"))*10*time.Millisecond)
+}
+
 // readUsage says what a running process has used so far. The peak is VmHWM and not getrusage's ru_maxrss, which a child
 // inherits from the process that started it: here the generator with all its orders.
 func readUsage(pid int) (u usage, err error) {
