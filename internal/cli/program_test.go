@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -9,25 +8,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
-
-// console catches what a program writes, while it writes.
-type console struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (c *console) Write(b []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.text.Write(b)
-}
-
-func (c *console) String() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.text.String()
-}
 
 // shell runs commands in a folder of its own, with nothing of the real environment.
 type shell struct {
@@ -41,8 +24,8 @@ func newShell(t *testing.T) *shell {
 	return &shell{folder: folder, environ: []string{"HOLDFAST_DATABASE_URL=sqlite:" + filepath.Join(folder, "holdfast.db")}}
 }
 
-func (s *shell) program(args ...string) (p *Program, stdout, stderr *console) {
-	stdout, stderr = &console{}, &console{}
+func (s *shell) program(args ...string) (p *Program, stdout, stderr *testenv.Log) {
+	stdout, stderr = &testenv.Log{}, &testenv.Log{}
 	return &Program{Args: args, Environ: s.environ, Folder: s.folder, Stdout: stdout, Stderr: stderr}, stdout, stderr
 }
 
@@ -70,8 +53,8 @@ const adminKey = "a key of the test's own, no more"
 type desk struct {
 	url    string
 	stop   func() (code int)
-	stdout *console
-	stderr *console
+	stdout *testenv.Log
+	stderr *testenv.Log
 }
 
 // serve starts a desk and waits until it listens.

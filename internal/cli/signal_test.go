@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
 func TestFirstSignalStopsGracefully(t *testing.T) {
@@ -31,7 +33,7 @@ func TestFirstSignalStopsGracefully(t *testing.T) {
 
 func TestSecondSignalStopsAtOnce(t *testing.T) {
 	exits := make(chan int, 1)
-	p := &Program{Stdout: &console{}, Stderr: &console{}, exit: func(code int) { exits <- code }}
+	p := &Program{Stdout: &testenv.Log{}, Stderr: &testenv.Log{}, exit: func(code int) { exits <- code }}
 	ctx, done := p.untilSignal(t.Context())
 	defer done()
 	signalOurselves(t)

@@ -30,6 +30,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/order"
 	"github.com/holdfast-oms/holdfast/internal/payment"
 	"github.com/holdfast-oms/holdfast/internal/sqlstore"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 	"github.com/holdfast-oms/holdfast/internal/worker"
 )
 
@@ -41,7 +42,7 @@ type desk struct {
 	ledger  *ledger.Ledger
 	store   *sqlstore.Store
 	clock   *clock
-	log     *lockedBuffer
+	log     *testenv.Log
 	gate    *openGate
 	feed    *feed.Hub
 	keys    map[apikey.Scope]string // one key of each scope
@@ -72,7 +73,7 @@ var emptyFile = sync.OnceValues(func() ([]byte, error) {
 func newDesk(tb testing.TB, change ...func(*Options, *ledger.Options)) *desk {
 	tb.Helper()
 	d := &desk{
-		t: tb, log: &lockedBuffer{}, gate: &openGate{}, keys: map[apikey.Scope]string{},
+		t: tb, log: &testenv.Log{}, gate: &openGate{}, keys: map[apikey.Scope]string{},
 		clock: &clock{now: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)}, file: filepath.Join(tb.TempDir(), "desk.db"),
 	}
 	empty, err := emptyFile()
@@ -415,21 +416,4 @@ func (c *clock) advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }

@@ -168,7 +168,7 @@ func New(d *checkout.Desk, opt Options) *Server {
 		lists:    make(chan struct{}, listsAtOnce),
 		refusals: newRefusals(),
 		document: newDocument(opt.PublicURL),
-		page:     newPage(),
+		page:     docsPage(),
 	}
 	limitRoutes(s.routes, opt.Limits)
 	s.exchanges.New = func() any { return &exchange{s: s} }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/holdfast-oms/holdfast/api"
 	"github.com/holdfast-oms/holdfast/internal/fault"
@@ -117,12 +118,14 @@ const documented = "http://127.0.0.1:8080"
 
 // newDocument is the OpenAPI document with the address of this desk: in its servers and in its examples.
 func newDocument(publicURL string) *static {
-	text := api.Document
-	if plainAddress(publicURL) {
-		text = bytes.ReplaceAll(text, []byte(documented), []byte(publicURL))
+	if !plainAddress(publicURL) || publicURL == documented {
+		return documentAsIs()
 	}
-	return newStatic(jsonType[0], text)
+	return newStatic(jsonType[0], bytes.ReplaceAll(api.Document, []byte(documented), []byte(publicURL)))
 }
+
+// documentAsIs is made once: pressing it takes longer than all else that a server begins with.
+var documentAsIs = sync.OnceValue(func() *static { return newStatic(jsonType[0], api.Document) })
 
 // plainAddress reports whether an address can stand in JSON and, between double quotes, in a shell, as it is.
 func plainAddress(address string) bool {
@@ -130,8 +133,8 @@ func plainAddress(address string) bool {
 	return address != "" && err == nil && len(quoted) == len(address)+2 && !strings.ContainsAny(address, "$`!")
 }
 
-// newPage makes the files of the docs page, by their names.
-func newPage() map[string]*static {
+// docsPage is the files of the docs page, by their names.
+var docsPage = sync.OnceValue(func() map[string]*static {
 	files := map[string]*static{}
 	for _, f := range docs.Files() {
 		if f.Zipped {
@@ -141,7 +144,7 @@ func newPage() map[string]*static {
 		}
 	}
 	return files
-}
+})
 
 var pagePolicy = []string{docs.Policy}
 

@@ -25,6 +25,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/apikey"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/limits"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
 // mutations is the catalogue of bad input. Each is tried on every route of the table, so a new route is covered by being in it.
@@ -144,7 +145,7 @@ func (p *probe) unchanged(story string, before rows) {
 
 func newProbe(t *testing.T, r route) *probe {
 	t.Helper()
-	quiet := &lockedBuffer{} // without a line for every request
+	quiet := &testenv.Log{} // without a line for every request
 	d, samples := newShop(t, func(o *Options, _ *ledger.Options) { o.Log = slog.New(slog.NewJSONHandler(quiet, nil)) })
 	d.log = quiet
 	p := &probe{desk: d, T: t, r: r, s: samples[r.id], record: d.watch()}

@@ -52,7 +52,7 @@ func (l *Limiter) Take(_ context.Context, asks []ratelimit.Ask) []ratelimit.Deci
 	slices.Sort(locked) // everybody locks in one order
 	for _, i := range slices.Compact(locked) {
 		l.shards[i].mu.Lock()
-		defer l.shards[i].mu.Unlock()
+		defer l.shards[i].mu.Unlock() //nolint:gocritic // all are let go together, at the end
 	}
 	full, decisions := make([]int64, len(asks)), make([]ratelimit.Decision, len(asks))
 	for i := range asks {

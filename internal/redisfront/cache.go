@@ -334,7 +334,7 @@ func (c *Cache) tellPage(ctx context.Context) bool {
 	if len(runs) == 0 {
 		return true
 	}
-	within, cancel := context.WithTimeout(ctx, newsWait)
+	within, cancel := context.WithTimeout(ctx, newsWait+c.front.opt.Grace)
 	defer cancel()
 	for _, r := range runAll(within, t.client, runs) {
 		if r.Error() != nil {

@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/maypok86/otter/v2"
 	"github.com/redis/rueidis"
 
 	"github.com/holdfast-oms/holdfast/internal/failpoint"
@@ -41,19 +40,13 @@ type kind[K comparable, T any] struct {
 type cached[K comparable, T any] struct {
 	kind[K, T]
 	front *Front
-	near  *otter.Cache[K, nearValue[T]]
+	near  near
 
 	mu      sync.Mutex
 	gather  map[K]*reading[T] // of a value, the reading that others can still join
 	running map[K]*reading[T] // and the one that is on its way
 
 	nearHits, farHits, shared, records, fillers atomic.Int64
-}
-
-// nearValue is a value as this process has met it last, in an epoch. A nil value does not exist.
-type nearValue[T any] struct {
-	epoch, version string
-	value          *T
 }
 
 // reading is one look at Redis, and at the record if need be, for all who asked before it began: whoever comes later may know of
@@ -67,7 +60,7 @@ type reading[T any] struct {
 
 func newCached[K comparable, T any](f *Front, k kind[K, T]) *cached[K, T] {
 	return &cached[K, T]{
-		kind: k, front: f, near: otter.Must(&otter.Options[K, nearValue[T]]{MaximumSize: nearValues}),
+		kind: k, front: f, near: newNear(),
 		gather: map[K]*reading[T]{}, running: map[K]*reading[T]{},
 	}
 }
@@ -87,9 +80,9 @@ func (c *cached[K, T]) counts() ReadCounts {
 // Read gives a value as it is. It is shared: not to be changed. All of this process who ask for the same at a time share one look.
 func (c *cached[K, T]) Read(ctx context.Context, id K) (*T, error) {
 	if c.forever {
-		if near, ok := c.near.GetIfPresent(id); ok {
+		if m, ok := c.near.get(c.nearKey("", id)); ok {
 			c.nearHits.Add(1)
-			return near.value, nil
+			return of[T](m), nil
 		}
 	}
 	c.mu.Lock()
@@ -130,7 +123,7 @@ func (c *cached[K, T]) Read(ctx context.Context, id K) (*T, error) {
 
 // find looks in Redis, then in the record. Of all processes that miss a value one loads it, and the others wait for it for a while.
 func (c *cached[K, T]) find(ctx context.Context, id K) (*T, error) {
-	giveUp := time.Now().Add(fillerMax)
+	giveUp := time.Now().Add(fillerMax + c.front.opt.Grace)
 	for pause := pollMin; ; pause = min(2*pause, pollMax) {
 		t := c.front.open()
 		if t == nil || c.front.opt.Alone {
@@ -158,6 +151,20 @@ func (c *cached[K, T]) filler() string {
 	return c.front.self + strconv.FormatInt(c.fillers.Add(1), 36)
 }
 
+// nearKey is where a value of an epoch is kept in this process: one that never changes, whatever the epoch.
+func (c *cached[K, T]) nearKey(epoch string, id K) string {
+	if c.forever {
+		epoch = ""
+	}
+	return c.key(epoch, id)
+}
+
+// of is the value that was met.
+func of[T any](m *met) *T {
+	value, _ := m.value.(*T)
+	return value
+}
+
 func (c *cached[K, T]) existing(value *T) (*T, error) {
 	if value == nil {
 		return nil, fault.ErrNotFound.Detailf("There is no such %s.", c.name)
@@ -177,15 +184,15 @@ func (c *cached[K, T]) ask(ctx context.Context, t *trust, id K, filler string) (
 	ctx, cancel := context.WithTimeout(ctx, readMax+c.front.opt.Grace)
 	defer cancel()
 	key := c.key(t.epoch, id)
-	if near, ok := c.near.GetIfPresent(id); ok && near.epoch == t.epoch {
+	if m, ok := c.near.get(key); ok {
 		is, err := t.client.Do(ctx, t.client.B().Hmget().Key(key).Field("version", "marked").Build()).AsStrSlice()
 		switch {
 		case err != nil || len(is) != 2:
 			c.front.failed(t)
 			return nil, ""
-		case is[0] == near.version && is[1] == "" && c.same(t):
+		case is[0] == m.version && is[1] == "" && c.same(t):
 			c.nearHits.Add(1)
-			return near.value, "here"
+			return of[T](m), "here"
 		}
 	}
 	value, state := c.answered(t, id, runAll(ctx, t.client, []run{c.question(key, filler)})[0])
@@ -222,7 +229,7 @@ func (c *cached[K, T]) answered(t *trust, id K, result rueidis.RedisResult) (*T,
 			return nil, ""
 		}
 	}
-	c.near.Set(id, nearValue[T]{t.epoch, answer[1], value})
+	c.near.set(c.nearKey(t.epoch, id), &met{answer[1], value})
 	return value, "here"
 }
 
@@ -274,7 +281,7 @@ func (c *cached[K, T]) filled(t *trust, id K, f run, value *T, result rueidis.Re
 	if err != nil || kept != 1 {
 		return false
 	}
-	c.near.Set(id, nearValue[T]{t.epoch, f.args[1], value})
+	c.near.set(c.nearKey(t.epoch, id), &met{f.args[1], value})
 	return true
 }
 

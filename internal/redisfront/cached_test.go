@@ -312,11 +312,16 @@ type twoProcesses struct {
 
 func twoCaches(t *testing.T, b *books, settings map[string]string) *twoProcesses {
 	t.Helper()
+	return twoCachesOf(t, b, settings, quick)
+}
+
+func twoCachesOf(t *testing.T, b *books, settings map[string]string, options func(address string) redisfront.Options) *twoProcesses {
+	t.Helper()
 	two := &twoProcesses{server: testenv.StartRedis(t, testenv.Options{Settings: settings}), books: b}
 	var address string
 	two.proxy, address = overProxy(t, two.server)
 	r := newRecord()
-	two.ps = [2]*process{working(t, r, strict(address)), working(t, r, strict(two.server.URL()))}
+	two.ps = [2]*process{working(t, r, options(address)), working(t, r, options(two.server.URL()))}
 	shelves := b.shelves
 	b.shelves = nil
 	two.a, two.b = cachedBy(t, two.ps[0], b), cachedBy(t, two.ps[1], b)
@@ -537,7 +542,7 @@ func TestALateFillerLeavesNothing(t *testing.T) {
 // A commit that Redis cannot be told of is not made while anybody believes what Redis has.
 func TestNobodyReadsAnOldValueWhenRedisIsLost(t *testing.T) {
 	book := newBooks()
-	two := twoCaches(t, book, nil)
+	two := twoCachesOf(t, book, nil, strict)
 	everything := everythingRemembered()
 	for i := range everything {
 		everything[i].up(t, book, two.b)
@@ -606,6 +611,7 @@ func TestAMarkWhoseProcessIsGoneCountsForAMinuteOnlyHoweverOftenOthersChangeTheV
 			k.up(t, book, two.b)
 			k.change(book, two.a, false) // and it is gone
 			c := direct(t, two.server.URL())
+			//nolint:dupword // "end end" closes two blocks of Lua
 			do(t, c, "EVAL", `for _, k in ipairs(redis.call('KEYS', '*}:*')) do
 				local all = redis.call('TYPE', k).ok == 'hash' and redis.call('HGETALL', k) or {}
 				for i = 1, #all, 2 do

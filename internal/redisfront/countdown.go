@@ -132,7 +132,7 @@ func (d *Countdown) tellPage(ctx context.Context) bool {
 		d.lost.Add(int64(len(page)))
 		return true
 	}
-	within, cancel := context.WithTimeout(ctx, deadlinesIn)
+	within, cancel := context.WithTimeout(ctx, deadlinesIn+d.front.opt.Grace)
 	defer cancel()
 	if err := d.kept.tell(within, c, page); err != nil {
 		d.lost.Add(int64(len(page)))
@@ -193,7 +193,7 @@ func (d *Countdown) Due(now time.Time, limit int) (due []order.Number, leased bo
 		d.named = d.own.Driver()
 		return d.own.Due(now, limit)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), dueMax)
+	ctx, cancel := context.WithTimeout(context.Background(), dueMax+d.front.opt.Grace)
 	defer cancel()
 	due, err := d.kept.due(ctx, c, now, limit)
 	if err != nil {

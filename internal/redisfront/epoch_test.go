@@ -320,6 +320,17 @@ func TestAnEpochThatWasVetoedLeavesNoMarks(t *testing.T) {
 	}
 }
 
+// Whoever asks for a rebuild gets one, though a desk has put an end to the first try.
+func TestARebuildThatWasVetoedBeginsAgain(t *testing.T) {
+	r := newRecord()
+	r.put("sku-1", 1, nil)
+	s := testenv.StartRedis(t, testenv.Options{})
+	n, err := redisfront.Rebuild(t.Context(), &vetoedRecord{record: r}, quick(s.URL()), func(int) {})
+	if opened := hash(t, direct(t, s.URL()), "holdfast:epoch")["epoch"]; n != 1 || err != nil || opened != r.epoch() {
+		t.Errorf("got %d products, %v, and epoch %q is open, the record has %q", n, err, opened, r.epoch())
+	}
+}
+
 // lateRecord does not tell its reader of an epoch from some moment on, as one that is slow.
 type lateRecord struct {
 	*record
@@ -338,8 +349,9 @@ func TestWhileAnEpochIsReplacedKeysAreMarkedForThoseWhoStillBelieveTheOneBefore(
 	r := newRecord()
 	s := testenv.StartRedis(t, testenv.Options{})
 	o := quick(s.URL())
+	working(t, r, o).stop() // it is filled
+	o.Lease = time.Minute   // longer than this takes
 	a := working(t, r, o)
-	o.Lease = time.Minute
 	late := &lateRecord{record: r}
 	b := beginOver(t, late, o)
 	b.works(t)

@@ -18,8 +18,9 @@ import (
 var (
 	faultsN = flag.Int("faults.n", 2, "how often each fault of Redis happens in its sale")
 
-	// It is a second, and so it is asked for where nothing else runs. Beside other tests it depends on them.
+	// Where nothing else runs a second is asked for, and 15 s. Beside other tests it depends on them.
 	orderPauseMax = flag.Duration("faults.pause", 3*time.Second, "how long nobody may get an order, whatever becomes of Redis")
+	fullSpeedMax  = flag.Duration("faults.back", time.Minute, "how long a Redis that is back may be left unused")
 )
 
 // mishaps is a Redis that has accidents.

@@ -24,10 +24,11 @@ import (
 
 // Limits of the front.
 const (
-	lookEvery  = 150 * time.Millisecond // between two looks at the epoch and at the servers
-	lookMax    = 200 * time.Millisecond // for one look at the servers
+	lookEvery  = 150 * time.Millisecond // between two looks at the servers
+	epochEvery = 100 * time.Millisecond // between two looks at the epoch
+	lookMax    = 400 * time.Millisecond // for one look at the servers
 	recordMax  = 2 * time.Second        // for one word with the record
-	leaseLasts = 500 * time.Millisecond // how long an epoch is believed after it was read in the record
+	leaseLasts = 300 * time.Millisecond // how long an epoch is believed after it was read in the record
 	settleFor  = 2 * time.Second        // for batches that were under way when an epoch was made
 	reconnect  = 500 * time.Millisecond // between two tries to connect
 )
@@ -48,7 +49,7 @@ type Options struct {
 	Address string
 	Log     *slog.Logger
 	Alone   bool          // no other process writes the record: what was used is known here
-	Lease   time.Duration // how long an epoch is believed after it was read: 500 ms. The same for all processes
+	Lease   time.Duration // how long an epoch is believed after it was read: 300 ms. The same for all processes
 	Settle  time.Duration // for batches under way when an epoch is made: 2 s
 	Grace   time.Duration // added to how long Redis may take, where the machine is known to be busy with something else
 
@@ -132,7 +133,7 @@ func New(record Record, opt Options) (*Front, error) {
 	}
 	f := &Front{
 		opt: opt, option: option, record: record, log: opt.Log, self: randomName(8), wake: make(chan struct{}, 1),
-		state: State{Reason: notYet}, locks: locks{address: opt.Address, lasts: opt.LockLasts},
+		state: State{Reason: notYet}, locks: locks{address: opt.Address, lasts: opt.LockLasts, try: lockTry + opt.Grace},
 	}
 	f.option.PipelineMultiplex = -1 // one connection to a server: commands of this process stay in their order
 	dialer := option.DialCtxFn
@@ -303,4 +304,7 @@ func (f *Front) sayNotice(text string) {
 	}
 }
 
-var errNoServer = errors.New("no server answers")
+var (
+	errNoServer = errors.New("no server answers")
+	errNoEpoch  = errors.New("the record does not answer")
+)

@@ -1,7 +1,6 @@
 package redisfront_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -145,7 +144,7 @@ type process struct {
 	front *redisfront.Front
 	cache *redisfront.Cache
 	own   *ownGate
-	log   *lockedBuffer
+	log   *testenv.Log
 	stop  func()
 }
 
@@ -171,23 +170,6 @@ func (g *ownGate) MayHaveUsed(context.Context, ledger.Key) bool {
 	return true
 }
 
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // quick are the options of a test: an epoch settles in no time, and Redis may be late, for the machine is busy with other tests.
 func quick(address string) redisfront.Options {
 	o := strict(address)
@@ -208,7 +190,7 @@ func begin(t *testing.T, r *record, o redisfront.Options) *process {
 
 func beginOver(t *testing.T, r redisfront.Record, o redisfront.Options) *process {
 	t.Helper()
-	p := &process{own: &ownGate{}, log: &lockedBuffer{}}
+	p := &process{own: &ownGate{}, log: &testenv.Log{}}
 	o.Log = slog.New(slog.NewTextHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
 	if p.front, err = redisfront.New(r, o); err != nil {
@@ -252,7 +234,7 @@ func usedBy(keys []ledger.Key) *ledger.Changes {
 	return ch
 }
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // until waits for something that has to come true.
 func until(t *testing.T, what string, is func() bool) {

@@ -21,14 +21,15 @@ const (
 type locks struct {
 	address string
 	lasts   time.Duration
+	try     time.Duration // to get one
 
 	mu         sync.Mutex
 	connecting chan struct{}      // closed once that was tried; nil: nobody is at it
 	locker     rueidislock.Locker // nil: none was needed yet
 }
 
-// try takes a lock, until release or the end of ctx. Who cannot have it because Redis does not answer is told that he may go on.
-func (l *locks) try(ctx context.Context, name string) (release func(), ok bool) {
+// take takes a lock, until release or the end of ctx. Who cannot have it because Redis does not answer is told that he may go on.
+func (l *locks) take(ctx context.Context, name string) (release func(), ok bool) {
 	locker := l.connected(ctx)
 	if locker == nil {
 		return func() {}, true
@@ -46,7 +47,7 @@ func (l *locks) try(ctx context.Context, name string) (release func(), ok bool) 
 // connected gives a connection of its own, made when it is first needed: what is known of the front's must not be shaken by it. Nobody
 // waits for it longer than for a lock; it is nil then.
 func (l *locks) connected(ctx context.Context) rueidislock.Locker {
-	ctx, cancel := context.WithTimeout(ctx, lockTry)
+	ctx, cancel := context.WithTimeout(ctx, l.try)
 	defer cancel()
 	l.mu.Lock()
 	if l.locker == nil && l.connecting == nil {
@@ -73,7 +74,7 @@ func (l *locks) connect(done chan struct{}) {
 	var locker rueidislock.Locker
 	if err == nil {
 		locker, err = rueidislock.NewLocker(rueidislock.LockerOption{
-			ClientOption: option, KeyPrefix: lockPrefix, KeyMajority: 1, FallbackSETPX: true, TryNextAfter: lockTry, KeyValidity: l.lasts,
+			ClientOption: option, KeyPrefix: lockPrefix, KeyMajority: 1, FallbackSETPX: true, TryNextAfter: l.try, KeyValidity: l.lasts,
 		})
 	}
 	l.mu.Lock()

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
+	"golang.org/x/sync/errgroup"
 )
 
 // look finds out whether Redis answers and whether what it holds is this record's, whole, and not older than what was told. The
@@ -16,22 +18,22 @@ func (f *Front) look(ctx context.Context) {
 	c := f.client.Load()
 	if c == nil {
 		f.trusted.Store(nil)
-		f.unreachable(ctx)
+		f.unreachable(ctx, errNoServer)
 		return
 	}
 	dials := f.dials.Load()
 	within, cancel := context.WithTimeout(ctx, lookMax+f.opt.Grace)
 	defer cancel()
-	servers, err := f.servers(within, *c)
+	var servers servers
 	var opened opening
-	if err == nil {
-		opened, err = readOpening(within, *c)
-	}
-	if err != nil {
+	asked, within := errgroup.WithContext(within) // all at once: a look is one round trip, however many servers there are
+	asked.Go(func() (err error) { servers, err = f.servers(within, *c); return err })
+	asked.Go(func() (err error) { opened, err = readOpening(within, *c); return err })
+	if err := asked.Wait(); err != nil {
 		f.trusted.Store(nil)
 		if ctx.Err() == nil {
 			f.say(State{Reason: "it does not answer: " + withoutSecrets(err, &f.option)})
-			f.unreachable(ctx)
+			f.unreachable(ctx, err)
 		}
 		return
 	}
@@ -41,7 +43,7 @@ func (f *Front) look(ctx context.Context) {
 	switch {
 	case k == nil:
 		f.trusted.Store(nil)
-		f.say(State{Connected: true, Reason: "the record does not answer"})
+		f.say(State{Connected: true, Reason: errNoEpoch.Error()})
 	case opened.epoch != k.epoch || opened.servers != servers.ids || opened.old():
 		f.trusted.Store(nil)
 		f.say(State{Connected: true, Reason: "what it holds is being rebuilt"})
@@ -64,8 +66,8 @@ type servers struct {
 func (f *Front) servers(ctx context.Context, c rueidis.Client) (servers, error) {
 	var ids []string
 	var s servers
-	for _, node := range c.Nodes() {
-		text, err := node.Do(ctx, node.B().Info().Build()).ToString()
+	for _, answer := range askAll(ctx, c.Nodes()) {
+		text, err := answer.ToString()
 		if err != nil {
 			if c.Mode() == rueidis.ClientModeCluster {
 				continue // a replica may be away; a master that is will be missed when its keys are asked for
@@ -89,6 +91,23 @@ func (f *Front) servers(ctx context.Context, c rueidis.Client) (servers, error) 
 	return s, nil
 }
 
+// askAll asks all nodes who they are, at the same time.
+func askAll(ctx context.Context, nodes map[string]rueidis.Client) []rueidis.RedisResult {
+	answers := make([]rueidis.RedisResult, 0, len(nodes))
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for _, node := range nodes {
+		all.Go(func() {
+			answer := node.Do(ctx, node.B().Info().Build())
+			mu.Lock()
+			defer mu.Unlock()
+			answers = append(answers, answer)
+		})
+	}
+	all.Wait()
+	return answers
+}
+
 func parseInfo(text string) map[string]string {
 	fields := map[string]string{}
 	for line := range strings.SplitSeq(text, "\r\n") {
@@ -109,7 +128,7 @@ func (f *Front) followEpoch(ctx context.Context) {
 		f.readEpoch(ctx)
 		select {
 		case <-ctx.Done():
-		case <-time.After(lookEvery):
+		case <-time.After(epochEvery):
 		}
 	}
 }

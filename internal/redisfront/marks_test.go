@@ -123,6 +123,41 @@ func TestWhatCannotBeMarkedIsCommittedOnlyWhenNobodyBelievesTheMarks(t *testing.
 	}
 }
 
+// A veto costs everybody seconds without Redis, and orders a pause: one that is late is waited for, for as long as orders may pause at all.
+func TestARedisThatIsLateIsNotGivenUp(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		is           string
+		begins, ends func(*testenv.Proxy, *process)
+	}{
+		{"every answer", func(p *testenv.Proxy, _ *process) { p.Delay(75 * time.Millisecond) }, func(p *testenv.Proxy, _ *process) { p.Delay(0) }},
+		{"one look", func(p *testenv.Proxy, by *process) {
+			p.Blackhole(true)
+			until(t, "it is missed", func() bool { return !by.front.State().Connected })
+			p.Blackhole(false)
+		}, func(*testenv.Proxy, *process) {}},
+	} {
+		t.Run(c.is, func(t *testing.T) {
+			r := newRecord()
+			proxy, address := overProxy(t, testenv.StartRedis(t, testenv.Options{}))
+			p := working(t, r, strict(address))
+			for try := 0; ; try++ { // a busy machine may be later still, but not always
+				before := r.epoch()
+				c.begins(proxy, p)
+				p.using(keys(try, 1))
+				c.ends(proxy, p)
+				if r.epoch() == before {
+					break
+				}
+				if try == 10 {
+					t.Fatal("each time it was given up")
+				}
+				p.works(t)
+			}
+		})
+	}
+}
+
 // Each further veto would cost its process a pause in which it holds the rows of its batch, and the other processes another.
 func TestOneVetoIsEnoughForAllProcesses(t *testing.T) {
 	s := testenv.StartRedis(t, testenv.Options{})

@@ -53,7 +53,7 @@ func (n *Numbers) Take(ctx context.Context, day order.Day, above, want int64) []
 	if t == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, takeMax)
+	ctx, cancel := context.WithTimeout(ctx, takeMax+n.front.opt.Grace)
 	defer cancel()
 	r := runAll(ctx, t.client, []run{{&takeScript, []string{numbersKey(t.epoch, day)}, []string{
 		strconv.FormatInt(above, 10), strconv.FormatInt(min(want, takeBlocks), 10),
@@ -187,5 +187,5 @@ func (n *Numbers) Hold(ctx context.Context, day order.Day, own int64, now time.T
 
 // Lock keeps other processes from doing the same work at the same time, until release. Nothing rests on it.
 func (n *Numbers) Lock(ctx context.Context, name string) (release func(), ok bool) {
-	return n.front.locks.try(ctx, name)
+	return n.front.locks.take(ctx, name)
 }

@@ -59,7 +59,7 @@ func Rebuild(ctx context.Context, record Record, o Options, progress func(produc
 	}
 	defer f.close()
 	c := *f.client.Load()
-	for { // a desk may be rebuilding by itself
+	for { // a desk may be rebuilding by itself, or may have put an end to this
 		was, err := record.SharedSecret(ctx, epochName, randomName(16))
 		if err != nil {
 			return 0, err
@@ -68,7 +68,7 @@ func Rebuild(ctx context.Context, record Record, o Options, progress func(produc
 		if err == nil {
 			err = f.rebuild(ctx, c, was, opened, func(n int) { products = n; progress(n) })
 		}
-		if !errors.Is(err, errBusy) || ctx.Err() != nil {
+		if !errors.Is(err, errBusy) && !errors.Is(err, errSuperseded) || ctx.Err() != nil {
 			if err != nil {
 				err = errors.New(withoutSecrets(err, &f.option))
 			}
@@ -118,7 +118,7 @@ func (f *Front) rebuild(ctx context.Context, c rueidis.Client, was string, opene
 		return err
 	}
 	b := build{Front: f, c: c, epoch: randomName(16), began: on.ids, progress: progress}
-	release, ok := f.locks.try(ctx, "rebuild") // nothing rests on it
+	release, ok := f.locks.take(ctx, "rebuild") // nothing rests on it
 	if !ok {
 		return errBusy
 	}

@@ -62,9 +62,8 @@ const (
 	salePause     = 15 * time.Millisecond // between two orders of a buyer
 	watchEvery    = 20 * time.Millisecond
 
-	saleGrace    = 2 * time.Second  // in sales that are not about a late Redis
-	falseMax     = 2 * time.Second  // somebody is told sold out of what there is
-	fullSpeedMax = 15 * time.Second // after Redis is back
+	saleGrace = 2 * time.Second // in sales that are not about a late Redis
+	falseMax  = 2 * time.Second // somebody is told sold out of what there is
 )
 
 // openSale opens a sale of some units of two products. address is that of Redis as each process sees it, grace what it may be late.
@@ -101,7 +100,7 @@ func newSalesProcess(t *testing.T, url, address string, grace time.Duration, moo
 		t.Fatal(err)
 	}
 	own := inproc.NewGate(store.Shelf, inproc.NewSmallKeyMarks(time.Now, 1<<16), time.Now)
-	log := &lockedBuffer{}
+	log := &testenv.Log{}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("a process said:\n%s", log)
@@ -139,9 +138,9 @@ func newSalesProcess(t *testing.T, url, address string, grace time.Duration, moo
 func (s *sale) works() {
 	s.t.Helper()
 	for _, p := range s.processes {
-		for end := time.Now().Add(fullSpeedMax); !p.front.State().Working; pause(5 * time.Millisecond) {
+		for end := time.Now().Add(*fullSpeedMax); !p.front.State().Working; pause(5 * time.Millisecond) {
 			if time.Now().After(end) {
-				s.t.Fatalf("a front does not work after %v: %+v", fullSpeedMax, p.front.State())
+				s.t.Fatalf("a front does not work after %v: %+v", *fullSpeedMax, p.front.State())
 			}
 		}
 	}

@@ -13,11 +13,11 @@ import (
 
 // Limits of marking keys before a commit.
 const (
-	markMax   = 100 * time.Millisecond // for one try
+	markMax   = 300 * time.Millisecond // for one try
 	markTries = 3
-	marksMax  = 200 * time.Millisecond // for all of them: with the lease and the way to the record, orders pause for less than a second
+	marksMax  = 400 * time.Millisecond // for all of them: with the lease and the way to the record, orders pause for less than a second
 	vetoTries = 5
-	vetoAfter = 300 * time.Millisecond // without an answer from Redis
+	vetoAfter = 300 * time.Millisecond // without an answer from Redis to a look
 )
 
 // vetoPrefix tells an epoch that nobody opens from others. It was put in the place of one in which a process could not mark keys.
@@ -31,13 +31,38 @@ type veto struct {
 	free      time.Time // from then on nobody believes an epoch from before the veto
 	seen      time.Time // the record had a veto then, or later
 	awaySince time.Time
+	gone      bool // it is not asked any more before a look was answered
 }
 
 // reached takes note that Redis answers.
 func (v *veto) reached() {
 	v.mu.Lock()
-	v.awaySince = time.Time{}
+	v.awaySince, v.gone = time.Time{}, false
 	v.mu.Unlock()
+}
+
+// missed takes note that Redis did not answer a look, and reports whether it has not for so long that it is gone.
+func (v *veto) missed() (gone bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.awaySince.IsZero() {
+		v.awaySince = time.Now()
+	}
+	v.gone = v.gone || time.Since(v.awaySince) > vetoAfter
+	return v.gone
+}
+
+// giveUp takes note that what had to be told could not be.
+func (v *veto) giveUp() {
+	v.mu.Lock()
+	v.gone = true
+	v.mu.Unlock()
+}
+
+func (v *veto) isGone() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.gone
 }
 
 // announce tells all processes, before a batch is committed, what will not be so any more: which keys may have been used from now on,
@@ -48,39 +73,43 @@ func (f *Front) announce(tell func(ctx context.Context, c rueidis.Client, epoch 
 	if f.opt.Alone {
 		return
 	}
-	all, done := context.WithTimeout(context.Background(), marksMax+f.opt.Grace)
-	defer done()
+	why, left := errNoServer, marksMax+f.opt.Grace
 	for range markTries {
 		k := f.believed()
 		if k == nil { // the machine was busy with something else: a late look is no reason for a veto
-			f.readEpoch(all)
+			f.readEpoch(context.Background())
 			k = f.believed()
 		}
 		if k == nil {
+			why = errNoEpoch
 			break
 		}
 		if f.vetoed(k.epoch) {
 			return
 		}
-		c := f.connected()
-		if c == nil || all.Err() != nil {
+		c := f.client.Load() // though the last look came to nothing: a Redis that is late is asked, one that is gone is not
+		if c == nil || f.veto.isGone() || left <= 0 {
 			break
 		}
-		ctx, cancel := context.WithTimeout(all, markMax+f.opt.Grace)
-		err := tell(ctx, c, k.epoch)
+		asked := time.Now()
+		ctx, cancel := context.WithTimeout(context.Background(), min(left, markMax+f.opt.Grace))
+		err := tell(ctx, *c, k.epoch)
 		for _, b := range k.before {
 			if err == nil && time.Now().Before(b.until) {
-				err = tell(ctx, c, b.epoch)
+				err = tell(ctx, *c, b.epoch)
 			}
 		}
 		cancel()
 		if err == nil {
 			return
 		}
+		why = err
+		left -= time.Since(asked)
 		f.failed(f.trusted.Load())
 	}
+	f.veto.giveUp()
 	failpoint.Hit("front.veto")
-	f.forbid()
+	f.forbid(why)
 }
 
 // inForce takes note that the record, asked at a time, had a veto. Unless it had one a short while before, what was put in the place of
@@ -111,7 +140,7 @@ func (f *Front) vetoed(epoch string) bool {
 
 // forbid gives the record an epoch that nobody opens, and returns when nobody believes another. When the record does not answer
 // it gives up: then the batch will not be committed either.
-func (f *Front) forbid() {
+func (f *Front) forbid(why error) {
 	ctx, cancel := context.WithTimeout(context.Background(), recordMax)
 	defer cancel()
 	for range vetoTries {
@@ -120,7 +149,7 @@ func (f *Front) forbid() {
 			f.readEpoch(ctx)
 			continue
 		}
-		if kept, err := f.replace(ctx, k.epoch); err == nil && f.vetoed(kept) {
+		if kept, err := f.replace(ctx, k.epoch, why); err == nil && f.vetoed(kept) {
 			return
 		}
 	}
@@ -128,30 +157,27 @@ func (f *Front) forbid() {
 }
 
 // replace puts a veto in the place of an epoch, unless the record has another by now, and gives what it has.
-func (f *Front) replace(ctx context.Context, was string) (kept string, err error) {
+func (f *Front) replace(ctx context.Context, was string, why error) (kept string, err error) {
 	asked := time.Now()
-	if kept, err = f.record.ReplaceShared(ctx, epochName, was, vetoPrefix+randomName(16)); err == nil {
+	veto := vetoPrefix + randomName(16)
+	if kept, err = f.record.ReplaceShared(ctx, epochName, was, veto); err == nil {
 		f.learn(kept, asked)
+	}
+	if kept == veto {
+		f.log.Warn("redis: nobody believes it any more until it is rebuilt: this process could not tell it what changes", "err", withoutSecrets(why, &f.option))
 	}
 	return kept, err
 }
 
 // unreachable is called whenever Redis was looked at in vain. After a while the epoch is vetoed, also when somebody who does reach it
 // is building another: so it is over before the next batch comes.
-func (f *Front) unreachable(ctx context.Context) {
+func (f *Front) unreachable(ctx context.Context, why error) {
 	if f.opt.Alone {
 		return
 	}
-	now := time.Now()
-	f.veto.mu.Lock()
-	if f.veto.awaySince.IsZero() {
-		f.veto.awaySince = now
-	}
-	away := now.Sub(f.veto.awaySince)
-	f.veto.mu.Unlock()
-	if k := f.known.Load(); away > vetoAfter && k != nil && !isVeto(k.epoch) {
+	if k := f.known.Load(); f.veto.missed() && k != nil && !isVeto(k.epoch) {
 		within, cancel := context.WithTimeout(ctx, recordMax)
 		defer cancel()
-		_, _ = f.replace(within, k.epoch) // else the next look does
+		_, _ = f.replace(within, k.epoch, why) // else the next look does
 	}
 }

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -18,7 +17,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -26,6 +24,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/checkout"
 	"github.com/holdfast-oms/holdfast/internal/config"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
@@ -49,7 +48,7 @@ func TestNoCanarySingsInLogsTracesMetricsOrErrors(t *testing.T) {
 type aviary struct {
 	t        *testing.T
 	s        *Server
-	log      *buffer
+	log      *testenv.Log
 	spans    *collector
 	metrics  string
 	gate     *panickyGate
@@ -60,7 +59,7 @@ type aviary struct {
 
 func newAviary(t *testing.T, format string) *aviary {
 	t.Helper()
-	a := &aviary{t: t, log: &buffer{}, spans: newCollector(t)}
+	a := &aviary{t: t, log: &testenv.Log{}, spans: newCollector(t)}
 	cfg := config.Default()
 	cfg.Listen, cfg.DatabaseURL = "127.0.0.1:0", "sqlite:"+filepath.Join(t.TempDir(), "desk.db")
 	cfg.AdminKey, cfg.SandboxSecret = canary+strings.Repeat("-admin-key", 4), canary+strings.Repeat("-secret", 4)
@@ -354,7 +353,7 @@ func (g *panickyGate) Admit(ctx context.Context, by user.ID, lines []ledger.Plac
 
 // collector takes traces as a real one does, and keeps the bytes.
 type collector struct {
-	buffer
+	testenv.Log
 	t   *testing.T
 	url string
 }
@@ -391,21 +390,4 @@ func (c *collector) wait(texts ...string) {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-}
-
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }

@@ -1,19 +1,15 @@
 package server_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/holdfast-oms/holdfast/api"
 	sdk "github.com/holdfast-oms/holdfast/client"
 	"github.com/holdfast-oms/holdfast/internal/config"
-	"github.com/holdfast-oms/holdfast/internal/server"
 	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
@@ -26,16 +22,9 @@ type desk struct {
 // open runs a desk until the test ends.
 func open(t *testing.T, change func(*config.Config)) *desk {
 	t.Helper()
-	cfg := config.Default()
-	cfg.Listen, cfg.DatabaseURL = "127.0.0.1:0", "sqlite:"+filepath.Join(t.TempDir(), "r.db")
-	cfg.AdminKey = chosenKey
+	cfg := ofItsOwn(t)
 	change(&cfg)
-	s, err := server.Start(t.Context(), cfg, server.Options{Stdout: io.Discard, Stderr: io.Discard})
-	if err != nil {
-		t.Fatal(err)
-	}
-	go s.Serve() //nolint:errcheck // it ends with Stop
-	t.Cleanup(func() { _ = s.Stop(context.Background()) })
+	s := run(t, cfg, io.Discard)
 	c, err := sdk.New(s.URL(), chosenKey, sdk.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -55,19 +44,6 @@ func (d *desk) metrics(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return string(text)
-}
-
-const expiryPatience = 30 * time.Second
-
-// until waits for something that has to come true.
-func until(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for end := time.Now().Add(expiryPatience); !is(); {
-		if time.Now().After(end) {
-			t.Fatalf("after %v it is still not so that %s", expiryPatience, what)
-		}
-		time.Sleep(5 * time.Millisecond) //nolint:forbidigo // another process' doing
-	}
 }
 
 // sell puts a product on sale whose orders may be unpaid for a second.

@@ -1,59 +1,41 @@
 package server_test
 
 import (
-	"context"
 	"encoding/json"
-	"io"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/holdfast-oms/holdfast/api"
-	"github.com/holdfast-oms/holdfast/internal/config"
-	"github.com/holdfast-oms/holdfast/internal/server"
 	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
 func TestADeskIsReadyWithoutItsRedisAndSaysSo(t *testing.T) {
 	redis := testenv.StartRedis(t, testenv.Options{})
-	cfg := config.Default()
-	cfg.Listen, cfg.DatabaseURL, cfg.RedisURL = "127.0.0.1:0", "sqlite:"+filepath.Join(t.TempDir(), "desk.db"), redis.URL()
-	log := &lockedBuffer{}
-	s, err := server.Start(t.Context(), cfg, server.Options{Stdout: io.Discard, Stderr: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- s.Serve() }()
-	t.Cleanup(func() {
-		if err := s.Stop(context.Background()); err != nil {
-			t.Error(err)
-		}
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
+	cfg := ofItsOwn(t)
+	cfg.RedisURL = redis.URL()
+	log := &testenv.Log{}
+	s := run(t, cfg, log)
 	says := func(want func(api.Health) bool) {
 		t.Helper()
 		var h api.Health
-		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) { //nolint:forbidigo // another process' doing
+		defer func() {
+			if t.Failed() {
+				t.Logf("it says %+v", h)
+			}
+		}()
+		until(t, "it says how it is", func() bool {
 			answer, err := http.Get(s.URL() + "/readyz")
 			if err != nil {
 				t.Fatal(err)
 			}
+			defer answer.Body.Close()
 			h = api.Health{}
-			err = json.NewDecoder(answer.Body).Decode(&h)
-			_ = answer.Body.Close()
-			if err != nil || answer.StatusCode != http.StatusOK {
+			if err := json.NewDecoder(answer.Body).Decode(&h); err != nil || answer.StatusCode != http.StatusOK {
 				t.Fatalf("got %s, %v", answer.Status, err)
 			}
-			if want(h) {
-				return
-			}
-		}
-		t.Fatalf("it still says %+v", h)
+			return want(h)
+		})
 	}
 	whole := func(h api.Health) bool { return h.Status == "ready" && h.Degraded == nil }
 	without := func(h api.Health) bool {

@@ -1,37 +1,20 @@
 package server_test
 
 import (
-	"context"
 	"io"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/holdfast-oms/holdfast/internal/config"
-	"github.com/holdfast-oms/holdfast/internal/server"
 )
 
 func TestWithTheGateOffTheRecordRefuses(t *testing.T) {
 	for gate, judge := range map[string]string{config.GateAuto: "gate", config.GateOff: "ledger"} {
 		t.Run(gate, func(t *testing.T) {
-			cfg := config.Default()
-			cfg.Listen, cfg.DatabaseURL, cfg.Gate = "127.0.0.1:0", "sqlite:"+filepath.Join(t.TempDir(), "desk.db"), gate
-			cfg.AdminKey = strings.Repeat("k", 32)
-			s, err := server.Start(t.Context(), cfg, server.Options{Stdout: io.Discard, Stderr: io.Discard})
-			if err != nil {
-				t.Fatal(err)
-			}
-			served := make(chan error, 1)
-			go func() { served <- s.Serve() }()
-			t.Cleanup(func() {
-				if err := s.Stop(context.Background()); err != nil {
-					t.Error(err)
-				}
-				if err := <-served; err != nil {
-					t.Error(err)
-				}
-			})
+			cfg := ofItsOwn(t)
+			cfg.Gate = gate
+			s := run(t, cfg, io.Discard)
 			call := func(method, path, body string) (int, string) {
 				t.Helper()
 				r, err := http.NewRequestWithContext(t.Context(), method, s.URL()+path, strings.NewReader(body))

@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,7 +14,6 @@ import (
 	"github.com/holdfast-oms/holdfast/api"
 	"github.com/holdfast-oms/holdfast/internal/config"
 	"github.com/holdfast-oms/holdfast/internal/ratelimit"
-	"github.com/holdfast-oms/holdfast/internal/server"
 	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
@@ -26,30 +24,14 @@ type several struct {
 	client *http.Client
 }
 
-const operatorsKey = "an-operators-own-key-for-several-desks"
-
 func startSeveral(t *testing.T, n int, change func(*config.Config)) *several {
 	t.Helper()
-	cfg := config.Default()
-	cfg.Listen, cfg.AdminKey, cfg.LogLevel = "127.0.0.1:0", operatorsKey, slog.LevelError
+	cfg := ofItsOwn(t)
+	cfg.LogLevel = slog.LevelError
 	change(&cfg)
 	all := &several{T: t, client: &http.Client{Timeout: 20 * time.Second}}
 	for range n {
-		s, err := server.Start(t.Context(), cfg, server.Options{Stdout: io.Discard, Stderr: t.Output()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		served := make(chan error, 1)
-		go func() { served <- s.Serve() }()
-		t.Cleanup(func() {
-			if err := s.Stop(context.Background()); err != nil {
-				t.Error(err)
-			}
-			if err := <-served; err != nil {
-				t.Error(err)
-			}
-		})
-		all.urls = append(all.urls, s.URL())
+		all.urls = append(all.urls, run(t, cfg, t.Output()).URL())
 	}
 	t.Cleanup(all.client.CloseIdleConnections)
 	return all
@@ -86,21 +68,11 @@ func (s *several) ask(desk int, secret, method, path, body string, into any) (st
 	return a.StatusCode
 }
 
-// wait waits until something is so.
-func (s *several) wait(what string, is func() bool) {
-	s.Helper()
-	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(5 * time.Millisecond) { //nolint:forbidigo // other servers' doing
-		if time.Now().After(end) {
-			s.Fatalf("it is still not so that %s", what)
-		}
-	}
-}
-
 // says waits until all desks say that they are ready, or degraded.
 func (s *several) says(status string) {
 	s.Helper()
 	for desk := range s.urls {
-		s.wait(fmt.Sprintf("desk %d is %s", desk, status), func() bool {
+		until(s.T, fmt.Sprintf("desk %d is %s", desk, status), func() bool {
 			var h api.Health
 			return s.ask(desk, "", "GET", "/readyz", "", &h) == 200 && h.Status == status
 		})
@@ -109,7 +81,7 @@ func (s *several) says(status string) {
 
 func (s *several) login(desk int, user string) (made api.CreatedSession) {
 	s.Helper()
-	if got := s.ask(desk, operatorsKey, "POST", "/v1/sessions", `{"user_id":"`+user+`"}`, &made); got != 201 {
+	if got := s.ask(desk, chosenKey, "POST", "/v1/sessions", `{"user_id":"`+user+`"}`, &made); got != 201 {
 		s.Fatalf("got %d for a new session", got)
 	}
 	return made
@@ -143,7 +115,7 @@ func TestASessionEndedAtOneDeskIsDeadAtAll(t *testing.T) {
 				if a, b := current(1, one.Token), current(1, all.Token); a != 401 || b != 200 {
 					t.Errorf("try %d: got %d and %d at the other desk, want the ended one dead and the other good", i, a, b)
 				}
-				s.ask(0, operatorsKey, "DELETE", "/v1/users/"+user+"/sessions", "", nil)
+				s.ask(0, chosenKey, "DELETE", "/v1/users/"+user+"/sessions", "", nil)
 				if got := current(1, all.Token); got != 401 {
 					t.Errorf("try %d: got %d at the other desk with a session of a user who was logged out everywhere", i, got)
 				}
@@ -171,7 +143,7 @@ func TestAStreamEndsWithItsSession(t *testing.T) {
 	}
 	defer a.Body.Close()
 	s.ask(0, made.Token, "DELETE", "/v1/sessions/current", "", nil)
-	if got := s.order(0, operatorsKey, "u-1"); got != 201 {
+	if got := s.order(0, chosenKey, "u-1"); got != 201 {
 		t.Fatalf("got %d for an order", got)
 	}
 	told, err := io.ReadAll(a.Body)
@@ -182,8 +154,8 @@ func TestAStreamEndsWithItsSession(t *testing.T) {
 
 func (s *several) offer() {
 	s.Helper()
-	s.ask(0, operatorsKey, "PUT", "/v1/products/sku-1", `{"title":"Ticket","price":{"amount":9900,"currency":"CNY"}}`, nil)
-	if got := s.ask(0, operatorsKey, "POST", "/v1/products/sku-1/stock", `{"delta":1000}`, nil); got != 201 {
+	s.ask(0, chosenKey, "PUT", "/v1/products/sku-1", `{"title":"Ticket","price":{"amount":9900,"currency":"CNY"}}`, nil)
+	if got := s.ask(0, chosenKey, "POST", "/v1/products/sku-1/stock", `{"delta":1000}`, nil); got != 201 {
 		s.Fatalf("got %d for a delivery", got)
 	}
 }
@@ -251,10 +223,10 @@ func TestGuardsHoldOverAllDesks(t *testing.T) {
 			began := time.Now()
 			for i := range cap(answers) {
 				go func() {
-					status := s.order(i%3, operatorsKey, "presses")
+					status := s.order(i%3, chosenKey, "presses")
 					for status == 409 && time.Since(began) < 3*time.Second { // a desk may not have heard of the delivery for a second
 						time.Sleep(20 * time.Millisecond) //nolint:forbidigo // another process' doing
-						status = s.order(i%3, operatorsKey, "presses")
+						status = s.order(i%3, chosenKey, "presses")
 					}
 					answers <- status
 				}()
@@ -272,20 +244,20 @@ func TestGuardsHoldOverAllDesks(t *testing.T) {
 			}
 			for i := range 3 {
 				var o api.Order
-				if got := s.ask(i, operatorsKey, "POST", "/v1/orders", lines(i+1), &o); got != 201 {
+				if got := s.ask(i, chosenKey, "POST", "/v1/orders", lines(i+1), &o); got != 201 {
 					t.Fatalf("order %d: got %d", i, got)
 				}
 				placed = append(placed, o)
 			}
-			if got := s.ask(1, operatorsKey, "POST", "/v1/orders", lines(9), nil); got != 429 {
+			if got := s.ask(1, chosenKey, "POST", "/v1/orders", lines(9), nil); got != 429 {
 				t.Errorf("one unpaid order too many: got %d, want 429", got)
 			}
-			if got := s.ask(0, operatorsKey, "POST", "/v1/orders/"+placed[0].OrderNo+"/cancel", "", nil); got != 200 {
+			if got := s.ask(0, chosenKey, "POST", "/v1/orders/"+placed[0].OrderNo+"/cancel", "", nil); got != 200 {
 				t.Fatalf("got %d for a cancellation", got)
 			}
 			freed := time.Now()
-			s.wait("he may order again where he was refused", func() bool {
-				return s.ask(1, operatorsKey, "POST", "/v1/orders", lines(10), nil) == 201
+			until(s.T, "he may order again where he was refused", func() bool {
+				return s.ask(1, chosenKey, "POST", "/v1/orders", lines(10), nil) == 201
 			})
 			if late := time.Since(freed); late > 3*time.Second { // a second, and a busy machine
 				t.Errorf("he was refused for %s after one of his orders had ended elsewhere", late)

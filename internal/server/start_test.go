@@ -76,13 +76,8 @@ func TestADeskWhoseRecordMayLoseCommitsSaysSo(t *testing.T) {
 		t.Fatalf("got %v, want it to name the setting", err)
 	}
 	cfg.Durability = config.DurabilityDegraded
-	var log bytes.Buffer
-	s, err := server.Start(t.Context(), cfg, server.Options{Stderr: &log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- s.Serve() }()
+	log := &testenv.Log{}
+	s := run(t, cfg, log)
 	for path, want := range map[string]string{"/readyz": `"status":"degraded"`, "/metrics": "\nholdfast_record_degraded 1\n"} {
 		answer, err := http.Get(s.URL() + path)
 		if err != nil {
@@ -93,12 +88,6 @@ func TestADeskWhoseRecordMayLoseCommitsSaysSo(t *testing.T) {
 		if err != nil || answer.StatusCode != http.StatusOK || !strings.Contains(string(body), want) {
 			t.Errorf("%s: %d %v, without %s", path, answer.StatusCode, err, want)
 		}
-	}
-	if err := s.Stop(context.Background()); err != nil {
-		t.Error(err)
-	}
-	if err := <-served; err != nil {
-		t.Error(err)
 	}
 	if !strings.Contains(log.String(), "synchronous_commit is off") {
 		t.Errorf("the log does not name the setting:\n%s", log.String())

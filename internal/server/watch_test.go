@@ -18,6 +18,7 @@ import (
 
 	"github.com/holdfast-oms/holdfast/internal/config"
 	"github.com/holdfast-oms/holdfast/internal/telemetry"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
 func TestEveryMetricOfTheCatalogueIsThereWithItsHelp(t *testing.T) {
@@ -142,7 +143,7 @@ func TestReadinessSaysWhatIsNotReady(t *testing.T) {
 func TestProfilesAreServedToTheOperatorOnly(t *testing.T) {
 	cfg := config.Default()
 	cfg.Listen, cfg.DatabaseURL, cfg.AdminListen = "127.0.0.1:0", "sqlite:"+filepath.Join(t.TempDir(), "r.db"), "127.0.0.1:0"
-	log := &buffer{}
+	log := &testenv.Log{}
 	s, err := Start(t.Context(), cfg, Options{Stderr: log})
 	if err != nil {
 		t.Fatal(err)

@@ -2,15 +2,12 @@ package server_test
 
 import (
 	"bufio"
-	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,8 +15,7 @@ import (
 	"time"
 
 	"github.com/holdfast-oms/holdfast/api"
-	"github.com/holdfast-oms/holdfast/internal/config"
-	"github.com/holdfast-oms/holdfast/internal/server"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
 // These are the real limits of a connection, over TCP: what a handler in a test cannot show. What waits for one waits side by
@@ -29,51 +25,20 @@ import (
 type running struct {
 	address string
 	key     string
-	log     *lockedBuffer
+	log     *testenv.Log
 }
-
-const chosenKey = "an-admin-key-of-this-test-0123456789"
 
 func serve(t *testing.T) running {
 	t.Helper()
-	cfg := config.Default()
-	cfg.Listen, cfg.DatabaseURL, cfg.AdminKey = "127.0.0.1:0", "sqlite:"+filepath.Join(t.TempDir(), "r.db"), chosenKey
-	r := running{key: chosenKey, log: &lockedBuffer{}}
-	s, err := server.Start(t.Context(), cfg, server.Options{Stdout: io.Discard, Stderr: r.log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- s.Serve() }()
-	t.Cleanup(func() {
-		stopping, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		if err := errors.Join(s.Stop(stopping), <-served); err != nil {
-			t.Error(err)
-		}
+	r := running{key: chosenKey, log: &testenv.Log{}}
+	t.Cleanup(func() { // when it has stopped
 		if log := r.log.String(); strings.Contains(log, "panic") || strings.Contains(log, "internal error") {
 			t.Errorf("something went wrong inside: %s", log)
 		}
 	})
+	s := run(t, ofItsOwn(t), r.log)
 	r.address = strings.TrimPrefix(s.URL(), "http://")
 	return r
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // patience is how long a test waits for what has to come: longer than any limit that it looks at.
