@@ -158,13 +158,13 @@ func (c *crowd) judgeMoney(p *purchase, payments []api.Payment) {
 	}
 }
 
-// finish waits for the last deadlines and then looks at everything there is: every order, every event, every unit.
+// finish has everything answered, waits for the last deadlines and then looks at everything there is: every order, every event, every unit.
 func (c *crowd) finish(d *desk) {
 	c.t.Helper()
-	until(c.t, 20*time.Second, "whatever is due to expire", func() bool {
+	c.check(d, oldInTheEnd) // asks again for what was not answered, and so may place it now
+	until(c.t, startMax, "whatever is due to expire", func() bool {
 		return !slices.ContainsFunc(d.orders("status", api.OrderPending), func(o api.Order) bool { return time.Until(o.PayBy) < time.Minute })
 	})
-	c.check(d, oldInTheEnd)
 	d.settled()
 	c.checkOrders(d.orders())
 	c.checkLog(d.events())

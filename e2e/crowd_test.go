@@ -22,6 +22,7 @@ const (
 	oldPurchases   = 40          // looked at again after each crash, beside the new ones
 	oldInTheEnd    = 2000
 	turnedAway     = 20 * time.Millisecond // before a client asks for something else
+	longer         = 5                     // are the rests where a crowd goes on for seconds
 )
 
 // crowd is many clients of one shop who go on through its crashes: they place, pay, cancel, change their minds late, and
@@ -30,7 +31,8 @@ type crowd struct {
 	t        *testing.T
 	where    where
 	database string
-	draw     *rand.Rand // under mu
+	rests    time.Duration // between two moves of one of them
+	draw     *rand.Rand    // under mu
 
 	mu         sync.Mutex
 	purchases  []*purchase
@@ -78,7 +80,7 @@ func newCrowd(t *testing.T, w where) *crowd {
 	t.Helper()
 	t.Logf("-chaos.seed=%d", *chaosSeed)
 	c := &crowd{
-		t: t, where: w, database: w.database(t), draw: rand.New(rand.NewPCG(*chaosSeed, 1)),
+		t: t, where: w, database: w.database(t), rests: *rests, draw: rand.New(rand.NewPCG(*chaosSeed, 1)),
 		numbers: map[string]*purchase{},
 	}
 	s := w.alone().serve(t, shipped, c.database)
@@ -130,6 +132,7 @@ func (c *crowd) rush(d *desk, stop <-chan struct{}) {
 				} else if c.lostSoFar() != lost {
 					pass(turnedAway)
 				}
+				pass(c.rests)
 			}
 		})
 	}

@@ -89,7 +89,7 @@ func TestAFullQueueSendsOrdersAwayAndLetsMoneyPass(t *testing.T) {
 			}
 		})
 	}
-	until(t, 10*time.Second, "the queue to be full", func() bool { return away.Load() > buyers })
+	until(t, startMax, "the queue to be full", func() bool { return away.Load() > buyers })
 	for i, o := range unpaid {
 		money.Go(func() {
 			if a, err := s.notify(moneyFor(o, fmt.Sprintf("tx-%d", i))); err != nil || a.status != http.StatusOK {
@@ -152,7 +152,7 @@ func TestOverloadIsBoundedAndForgotten(t *testing.T) {
 			}
 		})
 	}
-	until(t, 20*time.Second, "the rush to go on for a while", func() bool {
+	until(t, startMax, "the rush to go on for a while", func() bool {
 		if n := s.metric(`holdfast_ledger_waiting{lane="open"}`); n > waiting {
 			t.Errorf("%v orders wait, want at most %d", n, waiting)
 		}
@@ -168,7 +168,7 @@ func TestOverloadIsBoundedAndForgotten(t *testing.T) {
 	if found := s.stock("sku").Held; found != accepted.Load()+1 {
 		t.Errorf("%d units are held, want %d", found, accepted.Load()+1)
 	}
-	until(t, 10*time.Second, "nobody to wait", func() bool { return s.metric(`holdfast_ledger_waiting{lane="open"}`) == 0 })
+	until(t, startMax, "nobody to wait", func() bool { return s.metric(`holdfast_ledger_waiting{lane="open"}`) == 0 })
 	auditClean(t, db)
 }
 
@@ -187,7 +187,7 @@ func TestAFullDiskIsToldAndSurvived(t *testing.T) {
 
 	accepted := map[string][]byte{}
 	var refused answer
-	until(t, 20*time.Second, "the disk to be full", func() bool {
+	until(t, startMax, "the disk to be full", func() bool {
 		key := fmt.Sprintf("full-%d", len(accepted))
 		a, err := s.place(key, "u-"+key, line("sku", 1))
 		if err != nil {
@@ -317,7 +317,7 @@ func TestALockedDatabaseIsToldAndSurvived(t *testing.T) {
 	if a, err := s.notify(moneyFor(before, "tx-1")); err != nil || a.status != http.StatusOK {
 		t.Errorf("the notice, sent again: got %v, %v, want 200", a, err)
 	}
-	until(t, 10*time.Second, "what was due meanwhile to expire", func() bool { return s.look(due.OrderNo).Status == api.OrderExpired })
+	until(t, startMax, "what was due meanwhile to expire", func() bool { return s.look(due.OrderNo).Status == api.OrderExpired })
 	wantSold(s.desk, "sku", 1000, 16, 1)
 	s.settled()
 	auditClean(t, db)

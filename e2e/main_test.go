@@ -12,9 +12,11 @@ import (
 )
 
 var (
-	// It is a second, and so it is asked for where nothing else runs. Beside other tests it depends on them.
+	// Where nothing else runs a second is asked for, no rest and 15 s. Beside other tests it depends on them.
 	goOn      = flag.Duration("chaos.pause", 3*time.Second, "how long nobody may get an order when Redis is lost")
-	chaosN    = flag.Int("chaos.n", 30, "how often TestChaos kills the server")
+	rests     = flag.Duration("chaos.rest", 20*time.Millisecond, "how long each of a crowd rests between two moves, and five times as long where they go on for seconds")
+	backIn    = flag.Duration("chaos.back", time.Minute, "how long a Redis that is back may be left unused")
+	chaosN    = flag.Int("chaos.n", chaosUsual, "how often TestChaos kills the server")
 	chaosSeed = flag.Uint64("chaos.seed", rand.Uint64(), "what the clients of TestChaos and its like draw their moves from")
 )
 

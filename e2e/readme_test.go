@@ -129,7 +129,7 @@ func TestTheProgramOfTheREADMEWorksAsPrinted(t *testing.T) {
 	}
 	cmd := exec.CommandContext(t.Context(), "go", "run", file)
 	cmd.Dir = ".." // so that it is this client it gets
-	cmd.Env = append(os.Environ(), "HOLDFAST_API_KEY="+adminKey, "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), "HOLDFAST_API_KEY="+adminKey)
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), " pending pay by ") {
 		t.Errorf("got %v\n%s", err, out)

@@ -15,7 +15,6 @@ import (
 
 const (
 	awayFor     = time.Second      // of Redis
-	fullSpeed   = 15 * time.Second // after Redis is back
 	snapshotAge = 10 * time.Second // of what a Redis is brought back with
 	faultsShare = 30               // of -chaos.n, one is made of each kind of fault of Redis
 )
@@ -120,6 +119,7 @@ type mishap struct {
 // only: orders go on at once, nobody is told sold out of what there is plenty of, nothing is lost or sold twice, and soon after Redis is
 // back it is used again.
 func TestChaosRedisFails(t *testing.T) {
+	t.Parallel()
 	killed := mishap{"killed", (*mishaps).killed}
 	for _, c := range []struct {
 		name  string
@@ -148,6 +148,7 @@ func TestChaosRedisFails(t *testing.T) {
 				return c.start(t, m), nil
 			}}}.open(t)
 			crowd := newCrowd(t, w)
+			crowd.rests *= longer
 			m.fleet = w.fleet(t, shipped, crowd.database)
 			times := max(*chaosN/faultsShare, 1)
 			all := c.often
@@ -216,7 +217,7 @@ func (c *crowd) rushWhile(m *mishaps, fault mishap) {
 		m.fleet.servers[c.number(len(m.fleet.servers))].kill()
 		fault.happens(m)
 		back := time.Now()
-		m.fleet.believes(fullSpeed)
+		m.fleet.believes(*backIn)
 		took = time.Since(back)
 		pass(time.Duration(200+c.number(300)) * time.Millisecond)
 	}()
@@ -248,6 +249,7 @@ func (c *crowd) buysTheRest(d *desk) {
 
 // A Redis that belonged to another desk, with the same products, is noticed and filled anew: what it says is not believed.
 func TestARedisOfAnotherDeskIsFilledAnew(t *testing.T) {
+	t.Parallel()
 	w := behindRedis.open(t)
 	first := w.serve(t, shipped, w.database(t))
 	first.product("hot", 3, nil)

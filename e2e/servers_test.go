@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"syscall"
@@ -12,14 +13,25 @@ import (
 )
 
 const (
-	healing  = time.Second     // until every process knows better than to refuse
-	letGo    = 3 * time.Second // of a row that a process held when it was stopped
-	backSoon = 2 * time.Second // after the database is back
-	darkness = 6 * time.Second // of a black hole: longer than a connection that fell silent is believed in
-	killsOf  = 10              // of -chaos.n, one is made of each kind of database
+	healing    = time.Second     // until every process knows better than to refuse
+	letGo      = 3 * time.Second // of a row that a process held when it was stopped
+	backSoon   = 2 * time.Second // after the database is back
+	darkness   = 6 * time.Second // of a black hole: longer than a connection that fell silent is believed in
+	killsOf    = 10              // of -chaos.n, one is made of each kind of database, and of a process in its transaction
+	chaosUsual = 30              // of -chaos.n, in `make test`
+	cutsOf     = 20              // of -chaos.n, so often are commits cut off in each of two ways, and swallowed by a black hole in two
 
 	lossesMax = 50 // of commits, until one of the ledger's was among them
 )
+
+// timesByChaos is how often something happens that takes its time: once, or one of share times of -chaos.n if that asks for more than
+// `make test` does.
+func timesByChaos(share int) int {
+	if *chaosN <= chaosUsual {
+		return 1
+	}
+	return max(*chaosN/share, 1)
+}
 
 // ofItsOwn is a record that a test may kill.
 type ofItsOwn struct {
@@ -32,12 +44,14 @@ var records = []ofItsOwn{{"PostgreSQL", testenv.StartPostgres}, {"MariaDB", test
 // The database is killed again and again under a crowd. The desk says so, loses nothing, and is back as soon as the database is,
 // without a restart.
 func TestChaosTheDatabaseIsKilled(t *testing.T) {
+	t.Parallel()
 	for _, record := range records {
 		t.Run(record.name, func(t *testing.T) {
 			t.Parallel()
 			database := record.start(t, testenv.Options{OnDisk: true})
 			w := where{record: record.name, database: func(*testing.T) string { return database.URL() }, processes: 1}
 			c := newCrowd(t, w)
+			c.rests *= longer
 			f := w.serve(t, shipped, c.database)
 			for kill := range max(*chaosN/killsOf, 1) {
 				stop := make(chan struct{})
@@ -68,7 +82,8 @@ func TestChaosTheDatabaseIsKilled(t *testing.T) {
 
 // Connections to the database are lost at the very moment of a commit: after the database has done it and before it could say
 // so, before it has even heard of it, or without anybody noticing that they are lost. Everyone gets the one right answer.
-func TestCommitsThatAreCutOffAreToldAsTheyAre(t *testing.T) {
+func TestChaosCommitsThatAreCutOffAreToldAsTheyAre(t *testing.T) {
+	t.Parallel()
 	for _, record := range records {
 		t.Run(record.name, func(t *testing.T) {
 			t.Parallel()
@@ -77,17 +92,20 @@ func TestCommitsThatAreCutOffAreToldAsTheyAre(t *testing.T) {
 			through := strings.Replace(database.URL(), database.Addr(), proxy.Addr(), 1)
 			w := where{record: record.name, database: func(*testing.T) string { return through }, processes: 1}
 			c := newCrowd(t, w)
+			c.rests *= longer
 			f := w.serve(t, shipped, c.database)
-			for _, loss := range []loss{
-				{"the reply swallowed", (*testenv.Proxy).SwallowReply, 0},
-				{"cut before", (*testenv.Proxy).CutRequest, 0},
-				{"a black hole before", (*testenv.Proxy).BlackholeRequest, darkness},
-				{"a black hole after", (*testenv.Proxy).BlackholeReply, darkness},
-			} {
-				c.loseCommits(f, proxy, loss)
-				c.check(f.desk, oldPurchases)
-				if t.Failed() {
-					t.Fatalf("after %s", loss.name)
+			for range timesByChaos(cutsOf) {
+				for _, loss := range []loss{
+					{"the reply swallowed", (*testenv.Proxy).SwallowReply, 0},
+					{"cut before", (*testenv.Proxy).CutRequest, 0},
+					{"a black hole before", (*testenv.Proxy).BlackholeRequest, darkness},
+					{"a black hole after", (*testenv.Proxy).BlackholeReply, darkness},
+				} {
+					c.loseCommits(f, proxy, loss)
+					c.check(f.desk, oldPurchases)
+					if t.Failed() {
+						t.Fatalf("after %s", loss.name)
+					}
 				}
 			}
 			c.finish(f.desk)
@@ -136,9 +154,10 @@ func (c *crowd) loseCommits(f *fleet, proxy *testenv.Proxy, l loss) {
 	<-stop
 }
 
-// One of three processes is stopped inside its transaction, with the hot row locked. The others sell within three seconds; when
-// it wakes up it does no harm, and its own buyer has one order at most.
-func TestAProcessThatIsStoppedInItsTransactionHoldsNobody(t *testing.T) {
+// One of three processes is stopped inside its transaction, with the hot row locked, again and again. The others sell within three
+// seconds; when it wakes up it does no harm, and its own buyer has one order at most.
+func TestChaosAProcessIsStoppedInItsTransaction(t *testing.T) {
+	t.Parallel()
 	for _, w := range onServers {
 		if w.processes == 1 {
 			continue
@@ -147,37 +166,49 @@ func TestAProcessThatIsStoppedInItsTransactionHoldsNobody(t *testing.T) {
 			t.Parallel()
 			db := w.database(t)
 			others := where{record: w.record, database: w.database, processes: 2}.serve(t, shipped, db)
-			others.product("hot", 100, nil)
-			sleeper := failing("batch.before_commit=stop@1").serve(t, db)
-			told := make(chan answer, 1)
-			go func() {
-				a, _ := sleeper.place("sleeper", "u-sleeper", line("hot", 1)) // no answer is an answer here
-				told <- a
-			}()
-			until(t, startMax, "the process to be stopped", sleeper.silent)
-
-			begun := time.Now()
-			for _, s := range others.servers {
-				wantOrdersAgain(t, s.desk, "awake-"+s.url, "u-awake", line("hot", 1))
-			}
-			if took := time.Since(begun); took > letGo {
-				t.Errorf("the others sold after %v, want at most %v", took, letGo)
-			}
-			pass(2 * letGo) // whatever it held, it holds no more
-
-			sleeper.signal(syscall.SIGCONT)
-			a := <-told
-			o := wantOrdersAgain(t, sleeper.desk, "sleeper", "u-sleeper", line("hot", 1))
-			if first := (api.Order{}); a.status == http.StatusCreated {
-				read(t, a.body, &first)
-				if first.OrderNo != o.OrderNo {
-					t.Errorf("its buyer was told of %s first and then of %s", first.OrderNo, o.OrderNo)
+			others.product("hot", 1000, nil)
+			rounds := timesByChaos(killsOf)
+			for round := range rounds {
+				stopInTransaction(t, fmt.Sprint(round), db, others)
+				if t.Failed() {
+					t.Fatalf("when it was stopped for the %d. time", round+1)
 				}
 			}
-			wantHeld(others.desk, "hot", 100, 3)
+			wantHeld(others.desk, "hot", 1000, int64(3*rounds))
 			auditClean(t, db)
 		})
 	}
+}
+
+func stopInTransaction(t *testing.T, name, db string, others *fleet) {
+	t.Helper()
+	sleeper := failing("batch.before_commit=stop@1").serve(t, db)
+	told := make(chan answer, 1)
+	go func() {
+		a, _ := sleeper.place("sleeper-"+name, "u-sleeper", line("hot", 1)) // no answer is an answer here
+		told <- a
+	}()
+	until(t, startMax, "the process to be stopped", sleeper.silent)
+
+	begun := time.Now()
+	for _, s := range others.servers {
+		wantOrdersAgain(t, s.desk, "awake-"+name+s.url, "u-awake", line("hot", 1))
+	}
+	if took := time.Since(begun); took > letGo {
+		t.Errorf("the others sold after %v, want at most %v", took, letGo)
+	}
+	pass(2 * letGo) // whatever it held, it holds no more
+
+	sleeper.signal(syscall.SIGCONT)
+	a := <-told
+	o := wantOrdersAgain(t, sleeper.desk, "sleeper-"+name, "u-sleeper", line("hot", 1))
+	if first := (api.Order{}); a.status == http.StatusCreated {
+		read(t, a.body, &first)
+		if first.OrderNo != o.OrderNo {
+			t.Errorf("its buyer was told of %s first and then of %s", first.OrderNo, o.OrderNo)
+		}
+	}
+	sleeper.kill()
 }
 
 // silent is whether a process does not even say that it is alive.

@@ -43,7 +43,7 @@ func TestTheTour(t *testing.T) {
 		}
 
 		expired := s.order("my-third", "u-7", line("sku-quick", 1))
-		until(t, 10*time.Second, "the order to expire", func() bool { return s.look(expired.OrderNo).Status == api.OrderExpired })
+		until(t, startMax, "the order to expire", func() bool { return s.look(expired.OrderNo).Status == api.OrderExpired })
 		if o := s.look(expired.OrderNo); o.ClosedAt == nil || o.ClosedAt.Before(o.PayBy) {
 			t.Errorf("expired: got closed_at %v, want it not before %v", o.ClosedAt, o.PayBy)
 		}
@@ -142,7 +142,7 @@ func press(buyer *desk, path, button string) {
 func wantStory(t *testing.T, d *desk, orderNo string, types ...string) {
 	t.Helper()
 	var events []api.Event
-	until(t, 10*time.Second, "the events of "+orderNo, func() bool {
+	until(t, startMax, "the events of "+orderNo, func() bool {
 		events = d.events("order_no", orderNo)
 		return len(events) >= len(types)
 	})
