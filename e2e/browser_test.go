@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
 var shots = flag.String("browser.shots", "", "a folder to put pictures of the pages into")
@@ -72,5 +74,5 @@ func visit(ctx context.Context, t *testing.T, address string) {
 // sees waits until a script in the page gives true.
 func sees(ctx context.Context, t *testing.T, what, source string) {
 	t.Helper()
-	until(t, pageMax, what, func() bool { return script[bool](ctx, t, source) })
+	testenv.Until(t, pageMax, what, func() bool { return script[bool](ctx, t, source) })
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/holdfast-oms/holdfast/api"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
 // TestOpenCashierPageSaysAtOnceWhatBecameOfItsOrder: paid, cancelled or expired elsewhere, the page that is open shows it without
@@ -46,7 +47,7 @@ func TestOpenCashierPageSaysAtOnceWhatBecameOfItsOrder(t *testing.T) {
 			sees(tab, t, "the open page", `document.querySelector("main.open") !== null`)
 			before := script[string](tab, t, `window.same = true; document.querySelector("[role=timer]").textContent`)
 			sees(tab, t, "the countdown to run", `document.querySelector("[role=timer]")?.textContent !== "`+before+`"`)
-			until(t, pageMax, "the page to listen", func() bool { return d.metric("holdfast_page_streams_open") == 1 })
+			testenv.Until(t, pageMax, "the page to listen", func() bool { return d.metric("holdfast_page_streams_open") == 1 })
 			c.end(o)
 			sees(tab, t, "the page to say that it is "+c.story, `document.querySelector("h1").textContent === "`+c.title+`"`)
 			after := script[string](tab, t, `document.querySelector("main").innerText`)
@@ -56,7 +57,7 @@ func TestOpenCashierPageSaysAtOnceWhatBecameOfItsOrder(t *testing.T) {
 			if !script[bool](tab, t, `window.same === true`) {
 				t.Error("the page was loaded again")
 			}
-			until(t, pageMax, "the page to stop listening", func() bool { return d.metric("holdfast_page_streams_open") == 0 })
+			testenv.Until(t, pageMax, "the page to stop listening", func() bool { return d.metric("holdfast_page_streams_open") == 0 })
 			photograph(tab, t, c.story)
 		})
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-oms/holdfast/api"
 	"github.com/holdfast-oms/holdfast/client"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
 // The client's streams live through the desk's death: what happened while they were away comes first, then what happens.
@@ -17,7 +18,7 @@ func TestTheClientsStreamsOutliveTheDesk(t *testing.T) {
 	s := serve(t, db)
 	s.product("sku", 10, nil)
 	// First the stock's event: of what waits for the log together, either subject may come first.
-	until(t, pageMax, "the delivery to be in the log", func() bool {
+	testenv.Until(t, pageMax, "the delivery to be in the log", func() bool {
 		var page api.Page[api.Event]
 		s.want(200, &page, "GET", "/v1/events", nil)
 		return len(page.Data) > 0

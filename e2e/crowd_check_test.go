@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/holdfast-oms/holdfast/api"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
 // fetch reads something that is there, coming back when it is told to. It may be called from any goroutine.
@@ -162,7 +163,7 @@ func (c *crowd) judgeMoney(p *purchase, payments []api.Payment) {
 func (c *crowd) finish(d *desk) {
 	c.t.Helper()
 	c.check(d, oldInTheEnd) // asks again for what was not answered, and so may place it now
-	until(c.t, startMax, "whatever is due to expire", func() bool {
+	testenv.Until(c.t, startMax, "whatever is due to expire", func() bool {
 		return !slices.ContainsFunc(d.orders("status", api.OrderPending), func(o api.Order) bool { return time.Until(o.PayBy) < time.Minute })
 	})
 	d.settled()

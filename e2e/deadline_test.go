@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/holdfast-oms/holdfast/api"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
 const (
@@ -106,7 +107,7 @@ func race(d *desk, draw *rand.Rand, round, n int, earlier time.Duration) []*race
 		d.t.FailNow()
 	}
 	for _, r := range racers {
-		until(d.t, 20*time.Second, "the order to end", func() bool {
+		testenv.Until(d.t, 20*time.Second, "the order to end", func() bool {
 			r.now = d.look(r.placed.OrderNo)
 			return r.now.Status != api.OrderPending
 		})

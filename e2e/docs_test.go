@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
 // shown is the part of the served document that tells people what to type.
@@ -121,7 +123,7 @@ func TestTheDocsPageInABrowser(t *testing.T) {
 	r.typeKey()
 	r.picture("desktop-place")
 	r.do(chromedp.Click(chromedp.CSS(sendButton)))
-	until(t, pageMax, "the order that was tried", func() bool { return len(s.orders()) == 1 })
+	testenv.Until(t, pageMax, "the order that was tried", func() bool { return len(s.orders()) == 1 })
 	ask[bool](r, `document.body.innerText.includes("201 Created")`)
 	r.picture("desktop-placed")
 

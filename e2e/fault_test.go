@@ -19,6 +19,7 @@ import (
 
 	"github.com/holdfast-oms/holdfast/api"
 	"github.com/holdfast-oms/holdfast/internal/fault"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
 // wantTurnedAway checks that a request was sent away in a way that a client can act on.
@@ -41,7 +42,7 @@ func wantTurnedAway(t *testing.T, a answer, codes ...string) {
 // wantOrdersAgain waits until an order is accepted, without a restart.
 func wantOrdersAgain(t *testing.T, d *desk, key, user string, lines ...api.PlaceLine) (o api.Order) {
 	t.Helper()
-	until(t, 15*time.Second, "orders to go on", func() bool {
+	testenv.Until(t, 15*time.Second, "orders to go on", func() bool {
 		a, err := d.place(key, user, lines...)
 		if err != nil || a.status != http.StatusCreated {
 			return false
@@ -89,7 +90,7 @@ func TestAFullQueueSendsOrdersAwayAndLetsMoneyPass(t *testing.T) {
 			}
 		})
 	}
-	until(t, startMax, "the queue to be full", func() bool { return away.Load() > buyers })
+	testenv.Until(t, startMax, "the queue to be full", func() bool { return away.Load() > buyers })
 	for i, o := range unpaid {
 		money.Go(func() {
 			if a, err := s.notify(moneyFor(o, fmt.Sprintf("tx-%d", i))); err != nil || a.status != http.StatusOK {
@@ -98,7 +99,7 @@ func TestAFullQueueSendsOrdersAwayAndLetsMoneyPass(t *testing.T) {
 		})
 	}
 	money.Wait()
-	until(t, 10*time.Second, "a deadline during the rush", func() bool { return s.look(due.OrderNo).Status == api.OrderExpired })
+	testenv.Until(t, 10*time.Second, "a deadline during the rush", func() bool { return s.look(due.OrderNo).Status == api.OrderExpired })
 	if n := s.metric(`holdfast_ledger_waiting{lane="open"}`); n > waiting {
 		t.Errorf("%v orders wait, want at most %d", n, waiting)
 	}
@@ -152,7 +153,7 @@ func TestOverloadIsBoundedAndForgotten(t *testing.T) {
 			}
 		})
 	}
-	until(t, startMax, "the rush to go on for a while", func() bool {
+	testenv.Until(t, startMax, "the rush to go on for a while", func() bool {
 		if n := s.metric(`holdfast_ledger_waiting{lane="open"}`); n > waiting {
 			t.Errorf("%v orders wait, want at most %d", n, waiting)
 		}
@@ -168,7 +169,7 @@ func TestOverloadIsBoundedAndForgotten(t *testing.T) {
 	if found := s.stock("sku").Held; found != accepted.Load()+1 {
 		t.Errorf("%d units are held, want %d", found, accepted.Load()+1)
 	}
-	until(t, startMax, "nobody to wait", func() bool { return s.metric(`holdfast_ledger_waiting{lane="open"}`) == 0 })
+	testenv.Until(t, startMax, "nobody to wait", func() bool { return s.metric(`holdfast_ledger_waiting{lane="open"}`) == 0 })
 	auditClean(t, db)
 }
 
@@ -187,7 +188,7 @@ func TestAFullDiskIsToldAndSurvived(t *testing.T) {
 
 	accepted := map[string][]byte{}
 	var refused answer
-	until(t, startMax, "the disk to be full", func() bool {
+	testenv.Until(t, startMax, "the disk to be full", func() bool {
 		key := fmt.Sprintf("full-%d", len(accepted))
 		a, err := s.place(key, "u-"+key, line("sku", 1))
 		if err != nil {
@@ -243,7 +244,7 @@ func TestAFullDiskIsToldAndSurvived(t *testing.T) {
 	if a, err := s.notify(moneyFor(unpaid, "tx-1")); err != nil || a.status != http.StatusOK {
 		t.Errorf("the notice, sent again: got %v, %v, want 200", a, err)
 	}
-	until(t, 15*time.Second, "the last of them to expire", func() bool {
+	testenv.Until(t, 15*time.Second, "the last of them to expire", func() bool {
 		return s.look(again[len(again)-1].OrderNo).Status == api.OrderExpired
 	})
 	wantSold(s.desk, "sku", 1_000_000, int64(1+len(accepted)), 1)
@@ -317,7 +318,7 @@ func TestALockedDatabaseIsToldAndSurvived(t *testing.T) {
 	if a, err := s.notify(moneyFor(before, "tx-1")); err != nil || a.status != http.StatusOK {
 		t.Errorf("the notice, sent again: got %v, %v, want 200", a, err)
 	}
-	until(t, startMax, "what was due meanwhile to expire", func() bool { return s.look(due.OrderNo).Status == api.OrderExpired })
+	testenv.Until(t, startMax, "what was due meanwhile to expire", func() bool { return s.look(due.OrderNo).Status == api.OrderExpired })
 	wantSold(s.desk, "sku", 1000, 16, 1)
 	s.settled()
 	auditClean(t, db)

@@ -39,22 +39,6 @@ func run(m *testing.M) int {
 	return code
 }
 
-// until waits for a condition, looking every few milliseconds.
-func until(t *testing.T, limit time.Duration, what string, met func() bool) {
-	t.Helper()
-	ticker := time.NewTicker(5 * time.Millisecond)
-	defer ticker.Stop()
-	late := time.NewTimer(limit)
-	defer late.Stop()
-	for !met() {
-		select {
-		case <-ticker.C:
-		case <-late.C:
-			t.Fatalf("waited %v for %s", limit, what)
-		}
-	}
-}
-
 // pass lets time go by, for tests that are about time: how long a load lasts, when a deadline is near.
 func pass(d time.Duration) {
 	if d > 0 {

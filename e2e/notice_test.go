@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-oms/holdfast/api"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
 // trace is everything that money leaves behind at an order and its product.
@@ -35,7 +36,7 @@ func (d *desk) trace(orderNo, product string) trace {
 // settled waits until every event is in the log.
 func (d *desk) settled() {
 	d.t.Helper()
-	until(d.t, 10*time.Second, "the outbox to be empty", func() bool { return d.metric("holdfast_outbox_oldest_seconds") == 0 })
+	testenv.Until(d.t, 10*time.Second, "the outbox to be empty", func() bool { return d.metric("holdfast_outbox_oldest_seconds") == 0 })
 }
 
 func TestNoticesThatMustNotCountChangeNothing(t *testing.T) {

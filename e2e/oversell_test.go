@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-oms/holdfast/api"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
 // buyer is somebody who wants some lines, and what he was told in the end.
@@ -235,7 +236,7 @@ func TestStockThatComesBackIsSoldOnceMore(t *testing.T) {
 	sold := map[string]bool{}
 	for round := range rounds {
 		attempt := 0
-		until(t, 10*time.Second, "everything to be sold again", func() bool {
+		testenv.Until(t, 10*time.Second, "everything to be sold again", func() bool {
 			attempt++
 			buyers := crowdOf(64, []api.PlaceLine{line("back", 1)})
 			atOnce(len(buyers), func(i int) {

@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
 const (
@@ -46,6 +48,7 @@ var watched = []string{
 	"-race", "-gcflags=modernc.org/sqlite/lib=-race=false -d=checkptr=0", "-gcflags=modernc.org/libc=-race=false -d=checkptr=0",
 	"-gcflags=modernc.org/memory=-race=false -d=checkptr=0", "-gcflags=modernc.org/sqlite=-d=checkptr=0",
 	"-gcflags=github.com/redis/rueidis/internal/cmds=-race=false -d=checkptr=0",
+	"-gcflags=github.com/alecthomas/kong=-race=false -d=checkptr=0", "-gcflags=regexp=-race=false -d=checkptr=0",
 }
 
 // With other flags than those of `make test` nearly everything would be compiled once more, which takes minutes.
@@ -238,7 +241,7 @@ func (p *program) tryServe() (up *server, alive bool) {
 	if !alive {
 		return up, false
 	}
-	until(p.t, startMax, "readiness", func() bool {
+	testenv.Until(p.t, startMax, "readiness", func() bool {
 		a, err := up.send("GET", "/readyz", nil)
 		return err == nil && a.status == http.StatusOK || p.ended()
 	})
@@ -254,7 +257,7 @@ func (s setup) begin(t *testing.T, database string, flags ...string) *program {
 // listening waits for the line that says where the desk is; not ok: the program has ended without it.
 func (p *program) listening() (url string, ok bool) {
 	p.t.Helper()
-	until(p.t, startMax, "the line that says where it listens", func() bool {
+	testenv.Until(p.t, startMax, "the line that says where it listens", func() bool {
 		return p.stdout.after("listening on ") != "" || p.ended()
 	})
 	url = p.stdout.after("listening on ")

@@ -30,7 +30,7 @@ type mishaps struct {
 // missed waits until every process says that it does without Redis.
 func (m *mishaps) missed() {
 	m.t.Helper()
-	until(m.t, startMax, "every process to say that it does without Redis", func() bool {
+	testenv.Until(m.t, startMax, "every process to say that it does without Redis", func() bool {
 		return m.fleet.each(func(s *server) bool { return s.front() == degraded })
 	})
 }

@@ -63,7 +63,7 @@ func TestChaosTheDatabaseIsKilled(t *testing.T) {
 					pass(length)
 					database.Start() // returns when it answers
 					back := time.Now()
-					until(t, startMax, "orders to go on", func() bool { return c.buy(f.desk) && c.boughtSince(back) })
+					testenv.Until(t, startMax, "orders to go on", func() bool { return c.buy(f.desk) && c.boughtSince(back) })
 					if took := time.Since(back); took > backSoon {
 						t.Errorf("kill %d: orders went on %v after the database was back, want at most %v", kill+1, took, backSoon)
 					}
@@ -137,7 +137,7 @@ func (c *crowd) loseCommits(f *fleet, proxy *testenv.Proxy, l loss) {
 			pass(l.lasts)
 			proxy.Blackhole(false)
 			back := time.Now()
-			until(c.t, startMax, "orders to go on", func() bool { return c.boughtSince(back) })
+			testenv.Until(c.t, startMax, "orders to go on", func() bool { return c.boughtSince(back) })
 			if took := time.Since(back); took > backSoon {
 				c.t.Errorf("%s: orders went on after %v, want at most %v", l.name, took, backSoon)
 			}
@@ -188,7 +188,7 @@ func stopInTransaction(t *testing.T, name, db string, others *fleet) {
 		a, _ := sleeper.place("sleeper-"+name, "u-sleeper", line("hot", 1)) // no answer is an answer here
 		told <- a
 	}()
-	until(t, startMax, "the process to be stopped", sleeper.silent)
+	testenv.Until(t, startMax, "the process to be stopped", sleeper.silent)
 
 	begun := time.Now()
 	for _, s := range others.servers {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/holdfast-oms/holdfast/api"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
 const stackMax = 2 * time.Minute // to prepare a server for the first time on a busy machine, and to start it
@@ -41,7 +42,7 @@ func startStack(t *testing.T, database, folder string) *stack {
 		binary: buildStack,
 		env:    []string{"XDG_CACHE_HOME=" + cache, "TMPDIR=" + os.TempDir()}, //nolint:usetesting // nobody does not get at t.TempDir's
 	}.launch(t, "-db", database, "-workers", "2", "-listen", "127.0.0.1:0", "-folder", folder, "-holdfast", holdfast)}
-	until(t, stackMax, "everything to be up", func() bool {
+	testenv.Until(t, stackMax, "everything to be up", func() bool {
 		return strings.Contains(s.stdout.String(), "Everything is up") || s.ended()
 	})
 	if s.ended() {
@@ -171,7 +172,7 @@ func TestTheStackServesAndLeavesNothingButItsData(t *testing.T) {
 				t.Errorf("after the next start: got %+v, want the order that was placed", again)
 			}
 			s.kill()
-			until(t, stackMax, "everything to end with a stack that was killed", s.nothingLeft)
+			testenv.Until(t, stackMax, "everything to end with a stack that was killed", s.nothingLeft)
 		})
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/holdfast-oms/holdfast/api"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
 // shopper is one request of a client while the desk is stopped: an order, then perhaps its money.
@@ -105,7 +106,7 @@ func TestADrainedDeskAnswersEveryRequest(t *testing.T) {
 	pass(300 * time.Millisecond) // of load
 
 	s.signal(syscall.SIGTERM)
-	until(t, startMax, "readiness to go down", func() bool {
+	testenv.Until(t, startMax, "readiness to go down", func() bool {
 		return s.ask("GET", "/readyz", nil).status == http.StatusServiceUnavailable
 	})
 	if a := s.ask("GET", "/healthz", nil); a.status != http.StatusOK {
@@ -150,7 +151,7 @@ func TestASecondSignalStopsNow(t *testing.T) {
 	s.product("sku", 100, nil)
 	o := s.order("a", "u-a", line("sku", 1))
 	s.signal(syscall.SIGTERM)
-	until(t, startMax, "readiness to go down", func() bool {
+	testenv.Until(t, startMax, "readiness to go down", func() bool {
 		return s.ask("GET", "/readyz", nil).status == http.StatusServiceUnavailable
 	})
 	s.signal(syscall.SIGTERM)
@@ -178,7 +179,7 @@ func TestOrdersDueWhileTheDeskWasAwayExpireWhenItIsBack(t *testing.T) {
 	pass(time.Until(due[len(due)-1].PayBy)) // the desk is away until all are due
 	s = serve(t, db)
 	for _, o := range due {
-		until(t, startMax, "it to expire", func() bool { return s.look(o.OrderNo).Status == api.OrderExpired })
+		testenv.Until(t, startMax, "it to expire", func() bool { return s.look(o.OrderNo).Status == api.OrderExpired })
 	}
 	wantHeld(s.desk, "quick", 100, 0)
 	auditClean(t, db)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/holdfast-oms/holdfast/api"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
 // The tour of the README: from a product to money, and the other two ways an order can end.
@@ -43,7 +44,7 @@ func TestTheTour(t *testing.T) {
 		}
 
 		expired := s.order("my-third", "u-7", line("sku-quick", 1))
-		until(t, startMax, "the order to expire", func() bool { return s.look(expired.OrderNo).Status == api.OrderExpired })
+		testenv.Until(t, startMax, "the order to expire", func() bool { return s.look(expired.OrderNo).Status == api.OrderExpired })
 		if o := s.look(expired.OrderNo); o.ClosedAt == nil || o.ClosedAt.Before(o.PayBy) {
 			t.Errorf("expired: got closed_at %v, want it not before %v", o.ClosedAt, o.PayBy)
 		}
@@ -142,7 +143,7 @@ func press(buyer *desk, path, button string) {
 func wantStory(t *testing.T, d *desk, orderNo string, types ...string) {
 	t.Helper()
 	var events []api.Event
-	until(t, startMax, "the events of "+orderNo, func() bool {
+	testenv.Until(t, startMax, "the events of "+orderNo, func() bool {
 		events = d.events("order_no", orderNo)
 		return len(events) >= len(types)
 	})
@@ -207,7 +208,7 @@ func TestARevokedKeyIsDeadWithinSeconds(t *testing.T) {
 		t.Fatalf("before: got %v, want 200", a)
 	}
 	s.want(http.StatusOK, nil, "DELETE", "/v1/keys/"+made.KeyID, nil)
-	until(t, 5*time.Second, "the key to be dead", func() bool { return holder.ask("GET", "/v1/orders", nil).status == http.StatusUnauthorized })
+	testenv.Until(t, 5*time.Second, "the key to be dead", func() bool { return holder.ask("GET", "/v1/orders", nil).status == http.StatusUnauthorized })
 	s.kill()
 	s = serve(t, db)
 	if a := s.as(made.Key).ask("GET", "/v1/orders", nil); a.status != http.StatusUnauthorized {

@@ -155,7 +155,7 @@ func (f *fleet) begin() *program {
 // believes waits until every process that runs believes what stands in front, and says so.
 func (f *fleet) believes(limit time.Duration) {
 	f.t.Helper()
-	until(f.t, limit, "Redis to be used", func() bool { return f.each(func(s *server) bool { return s.front() == working }) })
+	testenv.Until(f.t, limit, "Redis to be used", func() bool { return f.each(func(s *server) bool { return s.front() == working }) })
 }
 
 // each is whether all processes that run are so.

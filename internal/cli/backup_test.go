@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfast-oms/holdfast/api"
 	"github.com/holdfast-oms/holdfast/client"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
 // files are the names in a folder.
@@ -57,7 +58,7 @@ func TestABackupUnderLoadIsWholeAndClean(t *testing.T) {
 			}
 		})
 	}
-	wait(t, func() bool { return acknowledged.Load() > 50 })
+	testenv.Until(t, patience, "orders are acknowledged", func() bool { return acknowledged.Load() > 50 })
 	folder := t.TempDir()
 	for _, name := range []string{"one.db", "two.db"} {
 		before := acknowledged.Load()
@@ -74,7 +75,7 @@ func TestABackupUnderLoadIsWholeAndClean(t *testing.T) {
 		if info, err := os.Stat(copied); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v, want it readable by its owner only", name, info.Mode(), err)
 		}
-		wait(t, func() bool { return acknowledged.Load() > before })
+		testenv.Until(t, patience, "orders are acknowledged", func() bool { return acknowledged.Load() > before })
 	}
 	stop()
 	buyers.Wait()

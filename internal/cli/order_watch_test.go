@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfast-oms/holdfast/api"
 	"github.com/holdfast-oms/holdfast/client"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 )
 
 type told struct {
@@ -148,7 +149,7 @@ func TestWatchTellsOfARealOrder(t *testing.T) {
 	p, stdout, stderr := s.program("order", "watch", o.OrderNo)
 	ended := make(chan int, 1)
 	go func() { ended <- p.Run(t.Context()) }()
-	wait(t, func() bool { return strings.Contains(stdout.String(), "left to pay") })
+	testenv.Until(t, patience, "the time left is shown", func() bool { return strings.Contains(stdout.String(), "left to pay") })
 	s.must(t, "order", "pay", o.OrderNo)
 	select {
 	case code := <-ended:

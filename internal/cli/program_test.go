@@ -57,6 +57,9 @@ type desk struct {
 	stderr *testenv.Log
 }
 
+// patience is for what has to come.
+const patience = 30 * time.Second
+
 // serve starts a desk and waits until it listens.
 func (s *shell) serve(t *testing.T, args ...string) *desk {
 	t.Helper()
@@ -71,13 +74,13 @@ func (s *shell) serve(t *testing.T, args ...string) *desk {
 		select {
 		case code := <-ended:
 			return code
-		case <-time.After(30 * time.Second):
+		case <-time.After(patience):
 			t.Errorf("the desk does not stop: %s", stderr)
 			return -1
 		}
 	})
 	t.Cleanup(func() { d.stop() })
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(patience)
 	for {
 		if _, after, found := strings.Cut(stdout.String(), "listening on "); found && strings.Contains(after, "\n") {
 			d.url = strings.TrimSpace(after)

@@ -19,7 +19,7 @@ func TestFirstSignalStopsGracefully(t *testing.T) {
 	p, stdout, stderr := s.program("serve", "--listen", "127.0.0.1:0")
 	ended := make(chan int, 1)
 	go func() { ended <- p.Run(t.Context()) }()
-	wait(t, func() bool { return strings.Contains(stdout.String(), "listening on ") })
+	testenv.Until(t, patience, "the desk listens", func() bool { return strings.Contains(stdout.String(), "listening on ") })
 	signalOurselves(t)
 	select {
 	case code := <-ended:
@@ -79,17 +79,5 @@ func signalOurselves(t *testing.T) {
 	t.Helper()
 	if err := syscall.Kill(syscall.Getpid(), syscall.SIGTERM); err != nil {
 		t.Fatal(err)
-	}
-}
-
-func wait(t *testing.T, until func() bool) {
-	t.Helper()
-	deadline := time.After(30 * time.Second)
-	for !until() {
-		select {
-		case <-deadline:
-			t.Fatal("it does not come")
-		case <-time.After(5 * time.Millisecond):
-		}
 	}
 }

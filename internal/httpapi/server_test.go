@@ -25,6 +25,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/fault"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/product"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
@@ -205,9 +206,9 @@ func TestFullLaneTurnsOrdersAwayBeforeTheyAreRead(t *testing.T) {
 	}()
 	for range 2 { // one is being decided, one waits
 		waiting.Go(func() { _, _ = ledger.Submit(context.Background(), road, ledger.PutUser{ID: "u"}) })
-		waitFor(t, func() bool { return stuck.begun.Load() > 0 })
+		testenv.Until(t, patience, "a batch begins", func() bool { return stuck.begun.Load() > 0 })
 	}
-	waitFor(t, func() bool { return road.Full(ledger.Open) })
+	testenv.Until(t, patience, "the lane is full", func() bool { return road.Full(ledger.Open) })
 	body := &countingReader{r: strings.NewReader(`{"user_id":"u-1","lines":[{"product_id":"sku-1","quantity":1}]}`)}
 	r := d.request("POST", "/v1/orders", "", apikey.OrdersWrite, "Idempotency-Key", "k")
 	r.Body, r.ContentLength = io.NopCloser(body), 64
@@ -251,22 +252,6 @@ func (s *stuckStore) Begin(context.Context) (ledger.Tx, error) {
 	s.begun.Add(1)
 	<-s.release
 	return s.mapStore, nil
-}
-
-// waitFor waits for a condition, with a limit.
-func waitFor(tb testing.TB, condition func() bool) {
-	tb.Helper()
-	limit := time.NewTimer(10 * time.Second)
-	defer limit.Stop()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		select {
-		case <-tick.C:
-		case <-limit.C:
-			tb.Fatal("waited in vain")
-		}
-	}
 }
 
 func TestListsTakeTurnsAndNeverAllPlaces(t *testing.T) {

@@ -27,6 +27,7 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/event"
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/order"
+	"github.com/holdfast-oms/holdfast/internal/testenv"
 	"github.com/holdfast-oms/holdfast/internal/user"
 )
 
@@ -158,21 +159,6 @@ func (e *ear) hearOrder(name, status string) api.Order {
 	return o
 }
 
-func until(tb testing.TB, what string, met func() bool) {
-	tb.Helper()
-	look := time.NewTicker(time.Millisecond)
-	defer look.Stop()
-	late := time.NewTimer(patience)
-	defer late.Stop()
-	for !met() {
-		select {
-		case <-look.C:
-		case <-late.C:
-			tb.Fatalf("waited %v for %s", patience, what)
-		}
-	}
-}
-
 func submitted[R any](d *desk, c ledger.Command[R]) R {
 	d.t.Helper()
 	answer, err := ledger.Submit(d.t.Context(), d.ledger, c)
@@ -241,7 +227,7 @@ func TestOrderStreamBeginsWhereTheLogIs(t *testing.T) {
 	submitted(d, ledger.Remind{Number: number(t, o.OrderNo), Lead: 5 * time.Minute})
 	d.pay(o, "t-1")
 	e := d.listen(s, "/v1/orders/"+o.OrderNo+"/stream", d.keys[apikey.OrdersRead], -1)
-	until(t, "the stream to open", func() bool { return d.server.Streams() == 1 })
+	testenv.Until(t, patience, "the stream to open", func() bool { return d.server.Streams() == 1 })
 	d.relay()
 	e.hearOrder("order", "paid")
 	d.wantsStatus(d.send("POST", "/v1/orders/"+o.OrderNo+"/fulfil", "", apikey.OrdersWrite), 200)
@@ -256,7 +242,7 @@ func TestQuietStreamIsKeptOpenBeyondTheLimitsOfRequests(t *testing.T) {
 	e := d.listen(s, "/v1/users/u-1/stream", d.keys[apikey.OrdersRead], -1)
 	other := d.listen(s, "/v1/users/u-2/stream", d.keys[apikey.OrdersRead], -1)
 	began := time.Now()
-	until(t, "a second of quiet", func() bool { return time.Since(began) > time.Second })
+	testenv.Until(t, patience, "a second of quiet", func() bool { return time.Since(began) > time.Second })
 	d.placed("k-1", "u-1", "sku-1")
 	d.relay()
 	e.hearOrder("order.placed", "pending")
@@ -266,7 +252,7 @@ func TestQuietStreamIsKeptOpenBeyondTheLimitsOfRequests(t *testing.T) {
 	// Who hears nothing learns all the same how far that is true.
 	end, err := d.store.LogEnd(t.Context())
 	d.must(err)
-	until(t, "the other stream to come up", func() bool {
+	testenv.Until(t, patience, "the other stream to come up", func() bool {
 		line, err := other.lines.ReadString('\n')
 		d.must(err)
 		id, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimPrefix(line, "id: ")), 10, 64)
@@ -468,7 +454,7 @@ func TestPagesStreamsHavePlacesOfTheirOwn(t *testing.T) {
 		t.Errorf("%d of %d pages and %d streams are open, want 2 of 2 and 1", open, most, d.server.Streams())
 	}
 	first.close()
-	until(t, "the place to be free", func() bool { open, _ := d.server.PageStreams(); return open == 1 })
+	testenv.Until(t, patience, "the place to be free", func() bool { open, _ := d.server.PageStreams(); return open == 1 })
 }
 
 // withStatusPages serves a page's stream of each order, as a provider's cashier does.
@@ -604,7 +590,7 @@ func TestSlowReadersStreamEndsWithinWhatIsQueued(t *testing.T) {
 		d.relay()
 		last, err := d.store.LogEnd(t.Context())
 		d.must(err)
-		until(t, "all to be queued", func() bool { return d.feed.Position() >= last })
+		testenv.Until(t, patience, "all to be queued", func() bool { return d.feed.Position() >= last })
 		for range 2 { // how long to wait before coming back, and where it stands
 			r.let <- struct{}{}
 			<-r.begun
@@ -635,7 +621,7 @@ func TestStreamsOutliveARecordOutOfReach(t *testing.T) {
 		m, _ := e.next()
 		done <- m
 	}()
-	until(t, "some beats", func() bool { keeps++; return keeps > 100 })
+	testenv.Until(t, patience, "some beats", func() bool { keeps++; return keeps > 100 })
 	d.record.unreachable.Store(false)
 	d.offer("sku-1", 1)
 	d.relay()
@@ -654,7 +640,7 @@ func TestStreamsEndWhenTheDeskStops(t *testing.T) {
 		d.listen(s, "/v1/users/u-1/stream", d.keys[apikey.Admin], 0),
 		d.listen(s, "/v1/orders/"+no+"/stream", d.keys[apikey.Admin], -1), // waits for the log
 	}
-	until(t, "all to listen", func() bool { return d.server.Streams() == 3 })
+	testenv.Until(t, patience, "all to listen", func() bool { return d.server.Streams() == 3 })
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	began := time.Now()
@@ -679,7 +665,7 @@ func TestStreamsAreBounded(t *testing.T) {
 		t.Error("no Retry-After")
 	}
 	first.close()
-	until(t, "the place to be free", func() bool { return d.server.Streams() == 1 })
+	testenv.Until(t, patience, "the place to be free", func() bool { return d.server.Streams() == 1 })
 	d.wantsStatus(d.get("/v1/events/stream", apikey.Admin), 200)
 }
 
@@ -709,7 +695,7 @@ func TestStreamOverHTTP10(t *testing.T) {
 		t.Fatalf("got %d %v", answer.StatusCode, answer.TransferEncoding)
 	}
 	e := &ear{t: t, lines: bufio.NewReader(answer.Body)}
-	until(t, "the stream to open", func() bool { return d.server.Streams() == 1 })
+	testenv.Until(t, patience, "the stream to open", func() bool { return d.server.Streams() == 1 })
 	d.offer("sku-1", 1)
 	d.relay()
 	if m := e.hear(); m.name != "stock.changed" {
@@ -745,7 +731,7 @@ func TestStreamsLeaveNothingBehind(t *testing.T) {
 		}
 		d.must(c.Close())
 	}
-	until(t, "all to be gone", func() bool { return d.server.Streams() == 0 })
+	testenv.Until(t, patience, "all to be gone", func() bool { return d.server.Streams() == 0 })
 	s.Client().CloseIdleConnections()
 	if err := goleak.Find(before); err != nil {
 		t.Error(err)

@@ -325,7 +325,7 @@ func twoCachesOf(t *testing.T, b *books, settings map[string]string, options fun
 	shelves := b.shelves
 	b.shelves = nil
 	two.a, two.b = cachedBy(t, two.ps[0], b), cachedBy(t, two.ps[1], b)
-	until(t, "both have looked for products", func() bool { return b.lookedAt("products") >= 2 })
+	testenv.Until(t, patience, "both have looked for products", func() bool { return b.lookedAt("products") >= 2 })
 	b.mu.Lock()
 	b.shelves, b.looks = shelves, map[string]int64{}
 	b.mu.Unlock()
@@ -383,7 +383,7 @@ func TestAValueComesBackFromRedisAsItIs(t *testing.T) {
 			if got := k.up(t, book, two.b); got != 2 {
 				t.Errorf("after the change another process reads version %d, want 2", got)
 			}
-			until(t, "the change is in Redis", func() bool {
+			testenv.Until(t, patience, "the change is in Redis", func() bool {
 				before := book.lookedAt(k.look)
 				return k.up(t, book, two.b) == 2 && book.lookedAt(k.look) == before
 			})
@@ -425,7 +425,7 @@ func TestANewOrderIsRememberedOnceSomebodyReadsIt(t *testing.T) {
 	two.a.Changing(&ledger.Changes{NewOrders: []*order.Order{&o}, Users: []*user.User{&u}})
 	two.a.Applied(&ledger.Applied{Orders: []*order.Order{&o}, Users: []*user.User{&u}})
 	c := direct(t, two.server.URL())
-	until(t, "the batch is told", func() bool {
+	testenv.Until(t, patience, "the batch is told", func() bool {
 		keys, err := do(t, c, "KEYS", "user:*").AsStrSlice()
 		return err == nil && len(keys) == 1 && hash(t, c, keys[0])["version"] != ""
 	})
@@ -493,7 +493,7 @@ func TestNoReaderGoesBackInTime(t *testing.T) {
 					change(c, true)
 				}
 				if before := near(); !t.Failed() {
-					until(t, "it is read from the cache", func() bool { return near() > before })
+					testenv.Until(t, patience, "it is read from the cache", func() bool { return near() > before })
 				}
 			}
 		})
@@ -524,7 +524,7 @@ func TestALateFillerLeavesNothing(t *testing.T) {
 			})
 			<-loaded
 			k.change(book, two.b, true)
-			until(t, "the change is in Redis", func() bool {
+			testenv.Until(t, patience, "the change is in Redis", func() bool {
 				before := book.lookedAt(k.look)
 				return k.up(t, book, two.b) == 2 && book.lookedAt(k.look) == before
 			})
@@ -621,7 +621,7 @@ func TestAMarkWhoseProcessIsGoneCountsForAMinuteOnlyHoweverOftenOthersChangeTheV
 				end
 			end`, "0")
 			k.change(book, two.b, true)
-			until(t, "it is read in Redis again", func() bool {
+			testenv.Until(t, patience, "it is read in Redis again", func() bool {
 				before := book.lookedAt(k.look)
 				return k.up(t, book, two.b) >= 2 && book.lookedAt(k.look) == before
 			})
@@ -638,7 +638,7 @@ func TestAfterAFlushWhatWasRememberedIsReadAnew(t *testing.T) {
 	}
 	epoch := two.ps[0].front.State()
 	do(t, direct(t, two.server.URL()), "FLUSHALL")
-	until(t, "the flush was noticed", func() bool { return two.ps[0].front.State() != epoch })
+	testenv.Until(t, patience, "the flush was noticed", func() bool { return two.ps[0].front.State() != epoch })
 	two.ps[0].works(t)
 	two.ps[1].works(t)
 	for i := range everything {
@@ -754,7 +754,7 @@ func TestWhatABatchOnlyLookedAtIsNotTold(t *testing.T) {
 		Products: []*product.Product{seen.Product, other.Product}, Stock: []*stock.Stock{seen.Stock, other.Stock}, Changed: map[product.ID]bool{"sku-2": true},
 	})
 	c := direct(t, two.server.URL())
-	until(t, "the other is told", func() bool {
+	testenv.Until(t, patience, "the other is told", func() bool {
 		keys, err := do(t, c, "KEYS", "product:{sku-2}:*").AsStrSlice()
 		return err == nil && len(keys) == 1 && hash(t, c, keys[0])["version"] != ""
 	})
@@ -784,7 +784,7 @@ func TestProductsAreWarmBeforeAnybodyAsks(t *testing.T) {
 			t.Errorf("the record was asked %d times for a product that was to be warm", n)
 		}
 	}
-	until(t, "they are loaded", func() bool { return a.Counts().Warmed == 1101 })
+	testenv.Until(t, patience, "they are loaded", func() bool { return a.Counts().Warmed == 1101 })
 	warm(a)
 	b := cachedBy(t, working(t, r, quick(s.URL())), book)
 	w, err := b.Warm(t.Context())
@@ -793,8 +793,8 @@ func TestProductsAreWarmBeforeAnybodyAsks(t *testing.T) {
 	}
 	warm(b)
 	do(t, direct(t, s.URL()), "FLUSHALL")
-	until(t, "they are loaded again", func() bool { return a.Counts().Warmed+b.Counts().Warmed >= 2202 })
-	until(t, "the first believes what was loaded", func() bool { // until then it may look where nothing is
+	testenv.Until(t, patience, "they are loaded again", func() bool { return a.Counts().Warmed+b.Counts().Warmed >= 2202 })
+	testenv.Until(t, patience, "the first believes what was loaded", func() bool { // until then it may look where nothing is
 		was := book.lookedAt("product")
 		if _, err := a.Shelf(t.Context(), bookedProduct); err != nil {
 			t.Fatal(err)
@@ -912,7 +912,7 @@ func TestWhatALedgerTellsIsWhatTheRecordHas(t *testing.T) {
 			t.Errorf("%s: another process says at once (-record +says):\n%s", step.what, diff)
 		}
 		var told []any
-		until(t, "all of it is remembered", func() bool {
+		testenv.Until(t, patience, "all of it is remembered", func() bool {
 			before := other.Counts()
 			told = everything(other)
 			after := other.Counts()

@@ -39,7 +39,7 @@ func counting(t *testing.T, p *process, by newCountdown, driver string) *countdo
 		stop()
 	})
 	t.Cleanup(p.stop)
-	until(t, "redis counts down", func() bool {
+	testenv.Until(t, patience, "redis counts down", func() bool {
 		c.Due(time.Unix(0, 0), 1)
 		return c.Driver() == driver
 	})
@@ -49,7 +49,7 @@ func counting(t *testing.T, p *process, by newCountdown, driver string) *countdo
 // wakes waits until the expirer is told to look.
 func (c *countdown) wakes(t *testing.T) {
 	t.Helper()
-	until(t, "the expirer is woken", func() bool {
+	testenv.Until(t, patience, "the expirer is woken", func() bool {
 		select {
 		case <-c.Woken():
 			return true
@@ -78,7 +78,7 @@ func numbers(n int) (all []order.Number) {
 // named asks a countdown until it has named as many as wanted, and asks once more.
 func named(t *testing.T, c *countdown, now time.Time, want int) (all []order.Number) {
 	t.Helper()
-	until(t, "all are named", func() bool {
+	testenv.Until(t, patience, "all are named", func() bool {
 		due, _ := c.Due(now, 64)
 		all = append(all, due...)
 		return len(all) >= want
@@ -104,7 +104,7 @@ func TestWhatIsDueIsNamedToOneOfAllProcesses(t *testing.T) {
 	var both sync.WaitGroup
 	for _, c := range []*countdown{a, b} {
 		both.Go(func() {
-			until(t, "all are named", func() bool {
+			testenv.Until(t, patience, "all are named", func() bool {
 				due, leased := c.Due(now, 100)
 				if !leased && len(due) > 0 {
 					t.Errorf("named by %s, want leased", c.Driver())
@@ -136,7 +136,7 @@ func TestAnOrderIsNamedAgainWhenNobodyEndedIt(t *testing.T) {
 	c.Applied(&ledger.Applied{Orders: []*order.Order{paid}})
 	c.Over(all[1:2])
 	client := direct(t, s.URL())
-	until(t, "one is left", func() bool { return kept(t, client) == 1 })
+	testenv.Until(t, patience, "one is left", func() bool { return kept(t, client) == 1 })
 	if got := named(t, c, now.Add(9*time.Second), 0); len(got) > 0 {
 		t.Errorf("named %v while it is leased", got)
 	}
@@ -153,11 +153,11 @@ func TestAnOrderThatWasNamedTooEarlyIsNamedLater(t *testing.T) {
 	c.Applied(pending(now, no))
 	named(t, c, now, 1)
 	c.Postpone(no, now.Add(3*time.Second))
-	until(t, "it is put in again", func() bool { return c.Next().Equal(now.Add(3 * time.Second)) })
+	testenv.Until(t, patience, "it is put in again", func() bool { return c.Next().Equal(now.Add(3 * time.Second)) })
 	c.Add(no, now) // a page of the record that was read before
 	c.Add(numbers(2)[1], now.Add(time.Hour))
 	client := direct(t, s.URL())
-	until(t, "both are told", func() bool { return kept(t, client) == 2 })
+	testenv.Until(t, patience, "both are told", func() bool { return kept(t, client) == 2 })
 	if got := named(t, c, now.Add(2*time.Second), 0); len(got) > 0 {
 		t.Errorf("named %v early", got)
 	}
@@ -172,7 +172,7 @@ func TestAnEarlierDeadlineWakes(t *testing.T) {
 	now := time.Now().Truncate(time.Millisecond)
 	c.Applied(pending(now.Add(time.Hour), numbers(1)...))
 	c.wakes(t)
-	until(t, "it is known", func() bool { c.Due(time.Now(), 10); return c.Next().Equal(now.Add(time.Hour)) })
+	testenv.Until(t, patience, "it is known", func() bool { c.Due(time.Now(), 10); return c.Next().Equal(now.Add(time.Hour)) })
 	c.Applied(pending(now.Add(time.Minute), numbers(2)[1]))
 	c.wakes(t)
 	if got := c.Next(); !got.Equal(now.Add(time.Minute)) {
@@ -189,7 +189,7 @@ func TestWithoutRedisTheProcessCountsDownItself(t *testing.T) {
 	all := numbers(5)
 	c.Applied(pending(now, all...))
 	s.Kill()
-	until(t, "it is away", func() bool { return !p.front.State().Connected })
+	testenv.Until(t, patience, "it is away", func() bool { return !p.front.State().Connected })
 	got, leased := c.Due(now, 10)
 	slices.Sort(got)
 	if !slices.Equal(got, all) || leased || c.Driver() != "inproc" {
@@ -202,7 +202,7 @@ func TestAfterAFlushDeadlinesAreLoadedAnew(t *testing.T) {
 	c := counting(t, working(t, newRecord(), quick(s.URL())), redisfront.NewSortedCountdown, "redis")
 	c.Extend(time.Now().Add(time.Minute))
 	do(t, direct(t, s.URL()), "FLUSHALL")
-	until(t, "nothing is known any more", func() bool {
+	testenv.Until(t, patience, "nothing is known any more", func() bool {
 		c.Due(time.Now(), 10)
 		return c.Horizon().IsZero()
 	})
@@ -214,7 +214,7 @@ func TestAKeyThatExpiresIsAHintForOneProcess(t *testing.T) {
 	r := newRecord()
 	a := counting(t, working(t, r, quick(s.URL())), redisfront.NewKeyspaceCountdown, "keyspace")
 	b := counting(t, working(t, r, quick(s.URL())), redisfront.NewKeyspaceCountdown, "keyspace")
-	until(t, "both listen", func() bool {
+	testenv.Until(t, patience, "both listen", func() bool {
 		heard, err := do(t, client, "PUBSUB", "NUMSUB", "__keyevent@0__:expired").ToArray()
 		if err != nil || len(heard) != 2 {
 			return false
@@ -229,7 +229,7 @@ func TestAKeyThatExpiresIsAHintForOneProcess(t *testing.T) {
 	a.Applied(pending(time.Now().Add(100*time.Millisecond), paid))
 	a.Applied(&ledger.Applied{Orders: []*order.Order{{Number: paid, Status: order.Paid, Version: 2, Events: 2}}})
 	var got []order.Number
-	until(t, "all are named", func() bool {
+	testenv.Until(t, patience, "all are named", func() bool {
 		for _, c := range []*countdown{a, b} {
 			due, _ := c.Due(time.Now(), 7)
 			got = append(got, due...)
@@ -237,7 +237,7 @@ func TestAKeyThatExpiresIsAHintForOneProcess(t *testing.T) {
 		return len(got) >= len(all)
 	})
 	for _, c := range []*countdown{a, b} {
-		until(t, "every event was looked at", func() bool {
+		testenv.Until(t, patience, "every event was looked at", func() bool {
 			due, _ := c.Due(time.Now(), 1000)
 			got = append(got, due...)
 			return c.Next().IsZero()
@@ -254,7 +254,7 @@ func TestAKeyThatExpiredTooEarlyIsNamedAgainWhenItIsDue(t *testing.T) {
 	s := testenv.StartRedis(t, testenv.Options{})
 	client := direct(t, s.URL())
 	c := counting(t, working(t, newRecord(), quick(s.URL())), redisfront.NewKeyspaceCountdown, "keyspace")
-	until(t, "it listens", func() bool {
+	testenv.Until(t, patience, "it listens", func() bool {
 		heard, _ := do(t, client, "PUBSUB", "NUMSUB", "__keyevent@0__:expired").AsIntMap()
 		return heard["__keyevent@0__:expired"] == 1
 	})

@@ -42,7 +42,7 @@ func countDownAndGive(t *testing.T, address string) {
 		c := counting(t, working(t, g.record, strict(address)), by, driver)
 		all := numbers(100)
 		var got []order.Number
-		until(t, "all are named by "+driver, func() bool { // an event that nobody listened to yet is lost
+		testenv.Until(t, patience, "all are named by "+driver, func() bool { // an event that nobody listened to yet is lost
 			c.Applied(pending(time.Now().Add(20*time.Millisecond), all...))
 			pause(50 * time.Millisecond)
 			due, _ := c.Due(time.Now(), 1000)
@@ -56,8 +56,8 @@ func countDownAndGive(t *testing.T, address string) {
 	till := openTill(t, g, address, 10, 1000)
 	till.works(t)
 	day := order.DayOf(g.now())
-	until(t, "numbers are ready", func() bool { return g.granted(day) >= 1000 })
-	until(t, "it takes them", func() bool {
+	testenv.Until(t, patience, "numbers are ready", func() bool { return g.granted(day) >= 1000 })
+	testenv.Until(t, patience, "it takes them", func() bool {
 		return len(till.numbers.Take(t.Context(), day, 0, 25)) == 3
 	})
 	if removed, err := till.numbers.Remove(t.Context(), day); err != nil || removed == 0 {

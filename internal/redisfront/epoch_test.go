@@ -73,7 +73,7 @@ func TestAFlushIsNoticedAndTheFrontIsRebuilt(t *testing.T) {
 	p := working(t, r, quick(s.URL()))
 	before := r.epoch()
 	do(t, c, "FLUSHALL")
-	until(t, "the epoch is another", func() bool { return r.epoch() != before && p.front.State().Working })
+	testenv.Until(t, patience, "the epoch is another", func() bool { return r.epoch() != before && p.front.State().Working })
 	if got := hash(t, c, "inventory:{sku-1}"); got["quantity"] != "5" || got["epoch"] != r.epoch() {
 		t.Errorf("got %v, want quantity 5 in epoch %s", got, r.epoch())
 	}
@@ -106,7 +106,7 @@ func TestARestartIsNoticedThoughTheDataIsThere(t *testing.T) {
 	p := working(t, r, quick(s.URL()))
 	before := r.epoch()
 	s.Kill()
-	until(t, "the front is away", func() bool { return !p.front.State().Working })
+	testenv.Until(t, patience, "the front is away", func() bool { return !p.front.State().Working })
 	s.Start()
 	p.works(t)
 	if r.epoch() == before {
@@ -136,7 +136,7 @@ func TestAServerThatCameBackWithAnOldSnapshotIsNotBelieved(t *testing.T) {
 	p.using([]ledger.Key{key(1)})
 	r.use(key(1))
 	p.Gate.Applied(r.put("sku-1", 0, nil))
-	until(t, "the news is there", func() bool { return hash(t, c, "inventory:{sku-1}")["quantity"] == "0" })
+	testenv.Until(t, patience, "the news is there", func() bool { return hash(t, c, "inventory:{sku-1}")["quantity"] == "0" })
 	s.Kill()
 	if err := os.WriteFile(file, old, 0o644); err != nil {
 		t.Fatal(err)
@@ -148,7 +148,7 @@ func TestAServerThatCameBackWithAnOldSnapshotIsNotBelieved(t *testing.T) {
 	if !p.MayHaveUsed(t.Context(), key(1)) {
 		t.Error("a used key is unused for certain, by an old snapshot")
 	}
-	until(t, "the epoch is another", func() bool { return r.epoch() != before })
+	testenv.Until(t, patience, "the epoch is another", func() bool { return r.epoch() != before })
 	p.works(t)
 	if !p.MayHaveUsed(t.Context(), key(1)) {
 		t.Error("a used key is unused for certain, after the rebuild")
@@ -272,7 +272,7 @@ func TestARebuildSaysWhatTheLiveFrontSaysAtRest(t *testing.T) {
 		a.Gate.Applied(late[i])
 	}
 	for id, shelf := range r.shelves {
-		until(t, "the last news of "+string(id)+" is there", func() bool {
+		testenv.Until(t, patience, "the last news of "+string(id)+" is there", func() bool {
 			h := hash(t, c, "inventory:{"+string(id)+"}")
 			return h["version"] == fmt.Sprint(shelf.Stock.Version) && h["product_version"] == fmt.Sprint(shelf.Version)
 		})
@@ -360,7 +360,7 @@ func TestWhileAnEpochIsReplacedKeysAreMarkedForThoseWhoStillBelieveTheOneBefore(
 	if _, err := r.ReplaceShared(t.Context(), "front_epoch", before, "another's veto"); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "one process knows of it", func() bool { return !a.front.State().Working })
+	testenv.Until(t, patience, "one process knows of it", func() bool { return !a.front.State().Working })
 	redisfront.NewCache(a.front, newBooks()).Changing(&ledger.Changes{Keys: map[ledger.Key]ledger.Answered{key(1): {}}})
 	if b.MayHaveUsed(t.Context(), key(2)) {
 		t.Fatal("the other process does not believe the epoch before any more, the test proves nothing")

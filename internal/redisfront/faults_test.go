@@ -137,7 +137,7 @@ func TestARedisThatIsFullBusyOrReadOnlyIsNoReasonToRefuse(t *testing.T) {
 			}
 			breaks, mends := direct(t, s.URL()), direct(t, s.URL())
 			c.begins(t, breaks)
-			until(t, "this process' own gate is asked", func() bool {
+			testenv.Until(t, patience, "this process' own gate is asked", func() bool {
 				began := time.Now()
 				err := p.Admit(t.Context(), "u-1", want("sku-1", 1))
 				if took := time.Since(began); err != nil || took > time.Second {
@@ -152,7 +152,7 @@ func TestARedisThatIsFullBusyOrReadOnlyIsNoReasonToRefuse(t *testing.T) {
 			}
 			c.ends(t, mends)
 			p.works(t)
-			until(t, "Redis is asked again", func() bool {
+			testenv.Until(t, patience, "Redis is asked again", func() bool {
 				before := asked()
 				return p.Admit(t.Context(), "u-1", want("sku-1", 1)) == nil && asked() == before
 			})
@@ -203,7 +203,7 @@ func TestASaleGoesOnThroughFaultsOfRedis(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				until(t, "Redis says what the record says of "+string(id), func() bool {
+				testenv.Until(t, patience, "Redis says what the record says of "+string(id), func() bool {
 					return hash(t, c, "inventory:{"+string(id)+"}")["version"] == strconv.FormatInt(shelf.Stock.Version, 10)
 				})
 			}

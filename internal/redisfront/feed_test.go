@@ -118,7 +118,7 @@ func TestEveryEventIsOnTheChannelOnceAndInOrder(t *testing.T) {
 	a, heardAtA := feeding(t, working(t, r, quick(s.URL())), log)
 	b, heardAtB := feeding(t, working(t, r, quick(s.URL())), log)
 	heard := hear(t, c)
-	until(t, "somebody listens", func() bool {
+	testenv.Until(t, patience, "somebody listens", func() bool {
 		n, _ := do(t, c, "PUBSUB", "NUMSUB", "holdfast:events").AsIntMap()
 		m, _ := do(t, c, "PUBSUB", "NUMSUB", "holdfast:log").AsIntMap()
 		return n["holdfast:events"] == 1 && m["holdfast:log"] == 2
@@ -129,7 +129,7 @@ func TestEveryEventIsOnTheChannelOnceAndInOrder(t *testing.T) {
 		a.Wake()
 		b.Wake()
 	}
-	until(t, "all events are heard", func() bool { return len(heard()) >= n })
+	testenv.Until(t, patience, "all events are heard", func() bool { return len(heard()) >= n })
 	for i, sequence := range heard() {
 		if sequence != int64(8+i) {
 			t.Fatalf("event %d on the channel is number %d, want %d", i, sequence, 8+i)
@@ -138,7 +138,7 @@ func TestEveryEventIsOnTheChannelOnceAndInOrder(t *testing.T) {
 	if got := len(heard()); got != n {
 		t.Errorf("%d events were heard, want %d", got, n)
 	}
-	until(t, "both processes were woken", func() bool { return heardAtA.Load() > 0 && heardAtB.Load() > 0 })
+	testenv.Until(t, patience, "both processes were woken", func() bool { return heardAtA.Load() > 0 && heardAtB.Load() > 0 })
 }
 
 func TestNobodyReadsTheLogForAChannelThatNobodyHears(t *testing.T) {
@@ -147,14 +147,14 @@ func TestNobodyReadsTheLogForAChannelThatNobodyHears(t *testing.T) {
 	a, _ := feeding(t, working(t, r, quick(s.URL())), log)
 	_, heardAtB := feeding(t, working(t, r, quick(s.URL())), log)
 	c := direct(t, s.URL())
-	until(t, "both listen", func() bool {
+	testenv.Until(t, patience, "both listen", func() bool {
 		m, _ := do(t, c, "PUBSUB", "NUMSUB", "holdfast:log").AsIntMap()
 		return m["holdfast:log"] == 2
 	})
 	log.grow(1000)
 	began := time.Now()
 	a.Wake()
-	until(t, "the other process was woken", func() bool { return heardAtB.Load() > 0 })
+	testenv.Until(t, patience, "the other process was woken", func() bool { return heardAtB.Load() > 0 })
 	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("it took %v", took)
 	}
@@ -171,7 +171,7 @@ func TestWhoBeginsToListenMissesNothingThatHappensAfterwards(t *testing.T) {
 	c := direct(t, s.URL())
 	log := &eventLog{}
 	d, _ := feeding(t, working(t, newRecord(), quick(s.URL())), log)
-	until(t, "it has begun", func() bool {
+	testenv.Until(t, patience, "it has begun", func() bool {
 		m, _ := do(t, c, "PUBSUB", "NUMSUB", "holdfast:log").AsIntMap()
 		return m["holdfast:log"] == 1
 	})
@@ -179,7 +179,7 @@ func TestWhoBeginsToListenMissesNothingThatHappensAfterwards(t *testing.T) {
 	log.mu.Lock()
 	log.atEnd = func() { // it was found that nobody listens
 		hears := hear(t, c)
-		until(t, "somebody listens", func() bool {
+		testenv.Until(t, patience, "somebody listens", func() bool {
 			n, _ := do(t, c, "PUBSUB", "NUMSUB", "holdfast:events").AsIntMap()
 			return n["holdfast:events"] == 1
 		})
@@ -190,7 +190,7 @@ func TestWhoBeginsToListenMissesNothingThatHappensAfterwards(t *testing.T) {
 	log.grow(1)
 	d.Wake()
 	hears := <-heard
-	until(t, "he hears what happened then", func() bool { return slices.Contains(hears(), 2) })
+	testenv.Until(t, patience, "he hears what happened then", func() bool { return slices.Contains(hears(), 2) })
 }
 
 func TestEventsAreHeardByPatternAndAtAReplica(t *testing.T) {
@@ -214,7 +214,7 @@ func TestEventsAreHeardByPatternAndAtAReplica(t *testing.T) {
 				do(t, c, "CONFIG", "SET", "repl-diskless-sync-delay", "0")
 				do(t, atReplica, "CONFIG", "SET", "masterauth", password)
 				do(t, atReplica, "REPLICAOF", u.Hostname(), u.Port())
-				until(t, "the replica follows", func() bool {
+				testenv.Until(t, patience, "the replica follows", func() bool {
 					info, err := do(t, c, "INFO", "replication").ToString()
 					return err == nil && strings.Contains(info, "state=online")
 				})
@@ -226,11 +226,11 @@ func TestEventsAreHeardByPatternAndAtAReplica(t *testing.T) {
 			r, log := newRecord(), &eventLog{}
 			d, _ := feeding(t, working(t, r, quick(s.URL())), log)
 			heard := hearBy(t, who.Client, who.subscribe)
-			until(t, "he listens", func() bool {
+			testenv.Until(t, patience, "he listens", func() bool {
 				n, err := do(t, who.Client, "PUBSUB", "NUMPAT").AsInt64()
 				return err == nil && n == 1
 			})
-			until(t, "he hears an event", func() bool {
+			testenv.Until(t, patience, "he hears an event", func() bool {
 				log.grow(1)
 				d.Wake()
 				return len(heard()) > 0
@@ -246,15 +246,15 @@ func TestAPlaceBehindTheEndOfTheLogIsGivenUp(t *testing.T) {
 	r.shared["feed"] = "of-this-record"
 	do(t, c, "SET", "holdfast:published:{of-this-record}", strconv.Itoa(1e6)) // and then an older record was restored
 	heard := hear(t, c)
-	until(t, "somebody listens", func() bool {
+	testenv.Until(t, patience, "somebody listens", func() bool {
 		n, _ := do(t, c, "PUBSUB", "NUMSUB", "holdfast:events").AsIntMap()
 		return n["holdfast:events"] == 1
 	})
 	a, _ := feeding(t, working(t, r, quick(s.URL())), log)
-	until(t, "its place is given up", func() bool {
+	testenv.Until(t, patience, "its place is given up", func() bool {
 		return rueidis.IsRedisNil(c.Do(t.Context(), c.B().Get().Key("holdfast:published:{of-this-record}").Build()).Error())
 	})
 	log.grow(3)
 	a.Wake()
-	until(t, "the events are heard", func() bool { return len(heard()) == 3 })
+	testenv.Until(t, patience, "the events are heard", func() bool { return len(heard()) == 3 })
 }

@@ -219,7 +219,7 @@ func working(t *testing.T, r *record, o redisfront.Options) *process {
 
 func (p *process) works(t *testing.T) {
 	t.Helper()
-	until(t, "the front works", func() bool { return p.front.State().Working })
+	testenv.Until(t, patience, "the front works", func() bool { return p.front.State().Working })
 }
 
 // using announces a batch that uses keys: once it returns, the batch may be committed.
@@ -235,17 +235,6 @@ func usedBy(keys []ledger.Key) *ledger.Changes {
 }
 
 const patience = time.Minute
-
-// until waits for something that has to come true.
-func until(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !is(); {
-		if time.Now().After(end) {
-			t.Fatalf("after %v it is still not so that %s", patience, what)
-		}
-		time.Sleep(2 * time.Millisecond) //nolint:forbidigo // another process' doing
-	}
-}
 
 func want(id product.ID, quantity int64) []ledger.PlaceLine {
 	return []ledger.PlaceLine{{ProductID: id, Quantity: quantity, Field: "lines[0]"}}
@@ -306,7 +295,7 @@ func TestAddressesAreReadAndNeverRepeated(t *testing.T) {
 
 func TestAFrontWithoutRedisSaysSoAndLeavesEverythingToTheProcess(t *testing.T) {
 	p := begin(t, newRecord(), quick("redis://desk:secret@127.0.0.1:1"))
-	until(t, "it has tried to connect", func() bool { return strings.Contains(p.front.State().Reason, "cannot connect") })
+	testenv.Until(t, patience, "it has tried to connect", func() bool { return strings.Contains(p.front.State().Reason, "cannot connect") })
 	if s := p.front.State(); s.Connected || s.Working || strings.Contains(s.Reason, "secret") {
 		t.Errorf("got %+v, want not connected, and no password told", s)
 	}
@@ -329,7 +318,7 @@ func TestNoSecretOfTheAddressIsLogged(t *testing.T) {
 	}
 	u.User = url.UserPassword("default", "canary+of the/address")
 	p := begin(t, newRecord(), quick(u.String()))
-	until(t, "it was refused", func() bool { return strings.Contains(p.front.State().Reason, "cannot connect") })
+	testenv.Until(t, patience, "it was refused", func() bool { return strings.Contains(p.front.State().Reason, "cannot connect") })
 	p.stop()
 	for _, form := range []string{"canary", url.QueryEscape("canary+of the/address")} {
 		if strings.Contains(p.log.String()+fmt.Sprint(p.front.State()), form) {
@@ -348,7 +337,7 @@ func TestAnEvictingServerIsNoticedLoudly(t *testing.T) {
 		t.Errorf("notice %q, log %s: want the policy named", p.front.Notice(), p.log)
 	}
 	do(t, direct(t, s.URL()), "CONFIG", "SET", "maxmemory-policy", "noeviction")
-	until(t, "the notice is over", func() bool { return p.front.Notice() == "" })
+	testenv.Until(t, patience, "the notice is over", func() bool { return p.front.Notice() == "" })
 }
 
 func TestTheProductsOfTheRecordAreInRedisOnceTheFrontWorks(t *testing.T) {

@@ -89,7 +89,7 @@ func TestARefusalIsBelievedForASecondThenOneOfAllProcessesAsks(t *testing.T) {
 	for time.Now().Before(stormUntil) && r.asked() == 0 {
 		storm()
 	}
-	until(t, "somebody is let through", func() bool { return !storm() })
+	testenv.Until(t, patience, "somebody is let through", func() bool { return !storm() })
 	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("a product was told sold out for %v while there was stock, want two seconds at most", took)
 	}
@@ -118,7 +118,7 @@ func TestOnlySoManyAreLetInBeyondWhatThereIs(t *testing.T) {
 		a.Answered("u-1", want("sku-1", 1), nil)
 	}
 	// a says at once that nothing is in flight there any more, though nobody asks it for anything.
-	until(t, "others are let in at the other process", func() bool { return b.Admit(t.Context(), "u-1", want("sku-1", 1)) == nil })
+	testenv.Until(t, patience, "others are let in at the other process", func() bool { return b.Admit(t.Context(), "u-1", want("sku-1", 1)) == nil })
 }
 
 func TestWhatADeadProcessHadInFlightLapses(t *testing.T) {
@@ -134,7 +134,7 @@ func TestWhatADeadProcessHadInFlightLapses(t *testing.T) {
 		t.Fatal("let in beside 513 others: the test proves nothing")
 	}
 	began := time.Now()
-	until(t, "somebody is let in", func() bool { return b.Admit(t.Context(), "u-1", want("sku-1", 1)) == nil })
+	testenv.Until(t, patience, "somebody is let in", func() bool { return b.Admit(t.Context(), "u-1", want("sku-1", 1)) == nil })
 	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("it took %v, want two seconds", took)
 	}
@@ -175,16 +175,16 @@ func TestARefusalByLimitIsToldByTheGateForASecond(t *testing.T) {
 		return err != nil
 	}
 	a.Answered("u-1", want("sku-1", 2), fault.ErrPurchaseLimit.With("product_id", "sku-1"))
-	until(t, "the other process refuses, too", func() bool { return refused(b, 2) })
+	testenv.Until(t, patience, "the other process refuses, too", func() bool { return refused(b, 2) })
 	if refused(b, 1) {
 		t.Error("one unit is refused, though the record refused two")
 	}
 	if err := b.Admit(t.Context(), "u-2", want("sku-1", 2)); err != nil {
 		t.Errorf("another user: got %v, want admitted", err)
 	}
-	until(t, "it is over", func() bool { return !refused(b, 2) })
+	testenv.Until(t, patience, "it is over", func() bool { return !refused(b, 2) })
 
-	until(t, "the other process refuses again", func() bool {
+	testenv.Until(t, patience, "the other process refuses again", func() bool {
 		a.Answered("u-1", want("sku-1", 2), fault.ErrPurchaseLimit)
 		return refused(b, 2)
 	})
@@ -214,7 +214,7 @@ func TestTheOnlyProcessForgetsARefusalByLimitWhenAnOrderEnds(t *testing.T) {
 	o.Alone = true
 	p := working(t, r, o)
 	refused := func() bool { return p.Admit(t.Context(), "u-1", want("sku-1", 2)) != nil }
-	until(t, "it refuses", func() bool {
+	testenv.Until(t, patience, "it refuses", func() bool {
 		p.Answered("u-1", want("sku-1", 2), fault.ErrPurchaseLimit)
 		return refused()
 	})
@@ -268,7 +268,7 @@ func TestRedisAwayIsNoReasonToRefuse(t *testing.T) {
 		t.Fatal("admitted while Redis works: the test proves nothing")
 	}
 	proxy.Blackhole(true)
-	until(t, "this process' own gate is asked", func() bool {
+	testenv.Until(t, patience, "this process' own gate is asked", func() bool {
 		began := time.Now()
 		err := p.Admit(t.Context(), "u-1", want("sku-1", 1))
 		if took := time.Since(began); took > time.Second {
@@ -298,7 +298,7 @@ func TestACallerWhoHasLeftWaitsForNoRoundTripAndHasNothingInFlight(t *testing.T)
 		"an order":   func() bool { return errors.Is(p.Admit(left, "u-1", want("sku-1", 1)), context.Canceled) },
 		"a used key": func() bool { return p.MayHaveUsed(left, key(1)) && p.own.keys == 0 },
 	} {
-		until(t, what+" does not wait", func() bool { // it may be that long before it looks, on a busy machine
+		testenv.Until(t, patience, what+" does not wait", func() bool { // it may be that long before it looks, on a busy machine
 			p.works(t)
 			p.own.mu.Lock()
 			p.own.keys = 0
@@ -315,7 +315,7 @@ func TestACallerWhoHasLeftWaitsForNoRoundTripAndHasNothingInFlight(t *testing.T)
 			p.Answered("u-1", want("sku-1", 1), nil) // its answer was quicker
 		}
 	}
-	until(t, "nothing is in flight in Redis", func() bool {
+	testenv.Until(t, patience, "nothing is in flight in Redis", func() bool {
 		for field, value := range hash(t, c, "inventory:{sku-1}") {
 			if strings.HasPrefix(field, "f:") && !strings.HasPrefix(value, "0 ") {
 				return false
@@ -340,13 +340,13 @@ func TestAProbeIsAnsweredThoughWhoeverAskedHasLeft(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	all.Go(func() {
-		until(t, "somebody asks the record", func() bool { return p.Admit(ctx, "u-1", want("sku-1", 1)) == nil })
+		testenv.Until(t, patience, "somebody asks the record", func() bool { return p.Admit(ctx, "u-1", want("sku-1", 1)) == nil })
 	})
 	<-asking.asked
 	leave()
 	close(asking.goOn)
 	all.Wait()
-	until(t, "all know what was answered", func() bool { return hash(t, c, "inventory:{sku-1}")["quantity"] == "3" })
+	testenv.Until(t, patience, "all know what was answered", func() bool { return hash(t, c, "inventory:{sku-1}")["quantity"] == "3" })
 	if n := r.asked(); n != 1 {
 		t.Errorf("the record was asked %d times, want once", n)
 	}

@@ -193,7 +193,7 @@ func TestQuotasAreSharedAgainWhenRedisIsBack(t *testing.T) {
 		t.Errorf("the first request without Redis waited %s", waited)
 	}
 	for _, p := range fronts {
-		until(t, "Redis is missed", func() bool { return !p.front.State().Connected })
+		testenv.Until(t, patience, "Redis is missed", func() bool { return !p.front.State().Connected })
 	}
 	if got := through("before", 10); got[0] > 10 || got[0] < 9 || got[1] != 10 { // one was asked for above
 		t.Errorf("%v went through without Redis, want 10 of each process", got)

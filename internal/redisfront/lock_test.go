@@ -51,7 +51,7 @@ func TestALockIsHeldWhileItIsRenewedAndNoLonger(t *testing.T) {
 	}
 	proxy.Blackhole(true) // the holder stands still, or is dead: who can tell
 	stopped := time.Now()
-	until(t, "the lock is to be had", taken)
+	testenv.Until(t, patience, "the lock is to be had", taken)
 	if took := time.Since(stopped); took > lasts+2*time.Second {
 		t.Errorf("the lock of who stood still was to be had after %s, want %s", took, lasts)
 	}

@@ -133,7 +133,7 @@ func TestARedisThatIsLateIsNotGivenUp(t *testing.T) {
 		{"every answer", func(p *testenv.Proxy, _ *process) { p.Delay(75 * time.Millisecond) }, func(p *testenv.Proxy, _ *process) { p.Delay(0) }},
 		{"one look", func(p *testenv.Proxy, by *process) {
 			p.Blackhole(true)
-			until(t, "it is missed", func() bool { return !by.front.State().Connected })
+			testenv.Until(t, patience, "it is missed", func() bool { return !by.front.State().Connected })
 			p.Blackhole(false)
 		}, func(*testenv.Proxy, *process) {}},
 	} {
@@ -173,7 +173,7 @@ func TestOneVetoIsEnoughForAllProcesses(t *testing.T) {
 		t.Fatal("the epoch is the same: the test proves nothing")
 	}
 	proxied.Blackhole(true)
-	until(t, "a process does not reach it", func() bool { return !c.front.State().Connected })
+	testenv.Until(t, patience, "a process does not reach it", func() bool { return !c.front.State().Connected })
 	for n, p := range []*process{b, c, a, b, c} {
 		p.using(keys(1+n, 1))
 	}
@@ -193,9 +193,9 @@ func TestNoMarksAreMadeInAVeto(t *testing.T) {
 	p.using(keys(0, 1))
 	veto := r.epoch()
 	do(t, c, "CONFIG", "SET", "maxmemory", "0")
-	until(t, "another epoch has begun", func() bool { return r.epoch() != veto })
+	testenv.Until(t, patience, "another epoch has begun", func() bool { return r.epoch() != veto })
 	n := 1
-	until(t, "the front works", func() bool {
+	testenv.Until(t, patience, "the front works", func() bool {
 		p.using(keys(n, 1))
 		n++
 		if shards, err := do(t, c, "KEYS", "used:{"+veto+"*").AsStrSlice(); err != nil || len(shards) > 0 {

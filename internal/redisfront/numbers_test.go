@@ -232,7 +232,7 @@ func TestBlocksWaitInRedisForAnyProcess(t *testing.T) {
 			day := order.DayOf(g.now())
 			a.works(t)
 			b.works(t)
-			until(t, "numbers are ready", func() bool {
+			testenv.Until(t, patience, "numbers are ready", func() bool {
 				left, err := a.numbers.Left(t.Context(), day)
 				return err == nil && left >= c.ready
 			})
@@ -244,7 +244,7 @@ func TestBlocksWaitInRedisForAnyProcess(t *testing.T) {
 			if a.numbers.Taken() == 0 || b.numbers.Taken() == 0 {
 				t.Error("numbers were not taken from Redis")
 			}
-			until(t, "nothing is under way, and what is unused is told", func() bool {
+			testenv.Until(t, patience, "nothing is under way, and what is unused is told", func() bool {
 				waiting, err := a.numbers.Left(t.Context(), day)
 				_, inA := a.Numbers()
 				_, inB := b.Numbers()
@@ -275,7 +275,7 @@ func TestNoNumberIsUsedTwiceWhateverBecomesOfRedis(t *testing.T) {
 		tills[i] = openTill(t, g, s.URL(), block, ready)
 	}
 	tills[0].works(t)
-	until(t, "numbers are ready", func() bool { return g.granted(day) >= ready })
+	testenv.Until(t, patience, "numbers are ready", func() bool { return g.granted(day) >= ready })
 	do(t, client, "SAVE")
 
 	var seen sync.Map
@@ -303,7 +303,7 @@ func TestNoNumberIsUsedTwiceWhateverBecomesOfRedis(t *testing.T) {
 	}
 	reach := func(share float64) {
 		for was := given.Load(); float64(was) <= share*float64(wanted); was = given.Load() {
-			until(t, "more are given", func() bool { return given.Load() > was })
+			testenv.Until(t, patience, "more are given", func() bool { return given.Load() > was })
 		}
 	}
 	reach(0.3)
@@ -316,7 +316,7 @@ func TestNoNumberIsUsedTwiceWhateverBecomesOfRedis(t *testing.T) {
 	for _, till := range tills {
 		till.works(t)
 	}
-	until(t, "numbers are ready again", func() bool {
+	testenv.Until(t, patience, "numbers are ready again", func() bool {
 		left, err := tills[0].numbers.Left(t.Context(), day)
 		return err == nil && left >= ready/2 // with fewer more are made
 	})
@@ -325,7 +325,7 @@ func TestNoNumberIsUsedTwiceWhateverBecomesOfRedis(t *testing.T) {
 		taken.Add(till.numbers.Taken())
 	}
 	var lost map[int64]bool
-	until(t, "what is told to be left is what is left", func() bool { // of a process that died it is told for some seconds
+	testenv.Until(t, patience, "what is told to be left is what is left", func() bool { // of a process that died it is told for some seconds
 		told, err := tills[0].n.Unused(t.Context(), day)
 		if err != nil {
 			return false
@@ -422,7 +422,7 @@ func TestALockIsHeldByOneAndLetGo(t *testing.T) {
 		t.Error("two have the lock")
 	}
 	release()
-	until(t, "it is let go", func() bool {
+	testenv.Until(t, patience, "it is let go", func() bool {
 		release, ok := b.Lock(t.Context(), "work")
 		if ok {
 			release()

@@ -389,7 +389,7 @@ func TestAProductThatRedisDoesNotKnowIsLeftToTheLedgerAndKnownThen(t *testing.T)
 		gate, _ = g.(*redisfront.Gate)
 		return g
 	})
-	until(t, "the front works", func() bool { return p.front.State().Working })
+	testenv.Until(t, patience, "the front works", func() bool { return p.front.State().Working })
 	if _, err := ledger.Submit(t.Context(), p.desk.Ledger, ledger.PutProduct{
 		ID: "gone", Title: ledger.Patch[string]{Set: true, Value: "T"},
 		Price: ledger.Patch[money.Money]{Set: true, Value: money.Money{Amount: 100, Currency: "CNY"}},
@@ -397,7 +397,7 @@ func TestAProductThatRedisDoesNotKnowIsLeftToTheLedgerAndKnownThen(t *testing.T)
 		t.Fatal(err)
 	}
 	isKnown := func() bool { return hash(t, c, "inventory:{gone}")["quantity"] == "0" }
-	until(t, "it is known", isKnown)
+	testenv.Until(t, patience, "it is known", isKnown)
 	do(t, c, "DEL", "inventory:{gone}")
 	for i, refused := range []int64{0, 1} {
 		_, err := p.desk.Place(t.Context(), checkout.Order{
@@ -409,6 +409,6 @@ func TestAProductThatRedisDoesNotKnowIsLeftToTheLedgerAndKnownThen(t *testing.T)
 		if got := gate.Counts().Refused; got != refused {
 			t.Errorf("after order %d the gate has refused %d, want %d", i, got, refused)
 		}
-		until(t, "it is known again", isKnown)
+		testenv.Until(t, patience, "it is known again", isKnown)
 	}
 }

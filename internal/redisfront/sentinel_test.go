@@ -26,7 +26,7 @@ func TestSentinelsNameTheMaster(t *testing.T) {
 	}
 	before := r.epoch()
 	group.Master.Kill()
-	until(t, "the other server is filled", func() bool { return r.epoch() != before && p.front.State().Working })
+	testenv.Until(t, patience, "the other server is filled", func() bool { return r.epoch() != before && p.front.State().Working })
 	if err := p.Admit(t.Context(), "u-1", want("sku-1", 2)); err == nil {
 		t.Error("two of one were admitted after the failover")
 	}
@@ -55,7 +55,7 @@ func TestASentinelThatHangsIsPassedOver(t *testing.T) {
 	working(t, r, strict(group.URL()))
 	epoch := r.epoch()
 	group.Master.Kill()
-	until(t, "the failover is seen by who listened to the sentinel that hangs", func() bool {
+	testenv.Until(t, patience, "the failover is seen by who listened to the sentinel that hangs", func() bool {
 		return r.epoch() != epoch && before.front.State().Working
 	})
 }

@@ -97,11 +97,11 @@ func TestTheDeskDoesWithFewPermissions(t *testing.T) {
 	if !p.MayHaveUsed(t.Context(), key(105)) || p.MayHaveUsed(t.Context(), key(500)) {
 		t.Error("the marks do not tell used keys from others")
 	}
-	until(t, "somebody listens", func() bool {
+	testenv.Until(t, patience, "somebody listens", func() bool {
 		n, _ := do(t, c, "PUBSUB", "NUMSUB", "holdfast:events").AsIntMap()
 		return n["holdfast:events"] == 1
 	})
-	until(t, "an event is heard", func() bool {
+	testenv.Until(t, patience, "an event is heard", func() bool {
 		log.grow(1)
 		d.Wake()
 		return len(heard()) > 0 && grown.Load() > 0
@@ -151,7 +151,7 @@ func TestAClusterServes(t *testing.T) {
 	log := &eventLog{}
 	d, _ := feeding(t, a, log)
 	_, grown := feeding(t, b, log)
-	until(t, "the other process hears that the log has grown", func() bool {
+	testenv.Until(t, patience, "the other process hears that the log has grown", func() bool {
 		log.grow(1)
 		d.Wake()
 		return grown.Load() > 0
@@ -165,7 +165,7 @@ func remembers(t *testing.T, a, b *process) {
 	book := newBooks()
 	ca, cb := cachedBy(t, a, book), cachedBy(t, b, book)
 	for _, k := range everythingRemembered() {
-		until(t, k.kind+" is remembered", func() bool {
+		testenv.Until(t, patience, k.kind+" is remembered", func() bool {
 			k.up(t, book, ca)
 			before := book.lookedAt(k.look)
 			k.up(t, book, cb)
@@ -194,7 +194,7 @@ func TestASaleOnAClusterLosesAMasterAndGoesOn(t *testing.T) {
 	sale.run(func() {
 		pause(away)
 		holder.Kill()
-		until(t, "nobody believes it any more", func() bool { return !sale.processes[0].front.State().Working })
+		testenv.Until(t, patience, "nobody believes it any more", func() bool { return !sale.processes[0].front.State().Working })
 		sale.works()
 		pause(away)
 		holder.Start()

@@ -77,11 +77,11 @@ func TestOrdersExpireWhateverCountsDown(t *testing.T) {
 		t.Run(c.driver, func(t *testing.T) {
 			d := open(t, func(cfg *config.Config) { cfg.RedisURL, cfg.Countdown = redis.URL(), c.driver })
 			d.sell(t)
-			until(t, "redis works", func() bool { return strings.Contains(d.metrics(t), "holdfast_redis_working 1\n") })
+			testenv.Until(t, untilMax, "redis works", func() bool { return strings.Contains(d.metrics(t), "holdfast_redis_working 1\n") })
 			// One may be found by the look at the record when the machine is busy, so there are more until the driver has named one.
 			for n := 0; ; n++ {
 				no := d.place(t, fmt.Sprint(n))
-				until(t, "it is over", func() bool {
+				testenv.Until(t, untilMax, "it is over", func() bool {
 					o, err := d.GetOrder(t.Context(), no)
 					if err != nil {
 						t.Fatal(err)
@@ -109,7 +109,7 @@ func TestNumbersAreMadeReadyShownAndRemoved(t *testing.T) {
 	redis := testenv.StartRedis(t, testenv.Options{})
 	d := open(t, func(cfg *config.Config) { cfg.RedisURL, cfg.NumberBlock, cfg.NumbersReady = redis.URL(), 10, 100 })
 	d.sell(t)
-	until(t, "numbers wait", func() bool {
+	testenv.Until(t, untilMax, "numbers wait", func() bool {
 		_, err := d.FillNumbers(t.Context())
 		return err == nil
 	})

@@ -43,14 +43,3 @@ func run(t *testing.T, cfg config.Config, log io.Writer) *server.Server {
 	})
 	return s
 }
-
-// until waits for something that has to come true.
-func until(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for end := time.Now().Add(untilMax); !is(); {
-		if time.Now().After(end) {
-			t.Fatalf("after %v it is still not so that %s", untilMax, what)
-		}
-		time.Sleep(5 * time.Millisecond) //nolint:forbidigo // another process' doing
-	}
-}

@@ -24,7 +24,7 @@ func TestADeskIsReadyWithoutItsRedisAndSaysSo(t *testing.T) {
 				t.Logf("it says %+v", h)
 			}
 		}()
-		until(t, "it says how it is", func() bool {
+		testenv.Until(t, untilMax, "it says how it is", func() bool {
 			answer, err := http.Get(s.URL() + "/readyz")
 			if err != nil {
 				t.Fatal(err)

@@ -72,7 +72,7 @@ func (s *several) ask(desk int, secret, method, path, body string, into any) (st
 func (s *several) says(status string) {
 	s.Helper()
 	for desk := range s.urls {
-		until(s.T, fmt.Sprintf("desk %d is %s", desk, status), func() bool {
+		testenv.Until(s.T, untilMax, fmt.Sprintf("desk %d is %s", desk, status), func() bool {
 			var h api.Health
 			return s.ask(desk, "", "GET", "/readyz", "", &h) == 200 && h.Status == status
 		})
@@ -256,7 +256,7 @@ func TestGuardsHoldOverAllDesks(t *testing.T) {
 				t.Fatalf("got %d for a cancellation", got)
 			}
 			freed := time.Now()
-			until(s.T, "he may order again where he was refused", func() bool {
+			testenv.Until(s.T, untilMax, "he may order again where he was refused", func() bool {
 				return s.ask(1, chosenKey, "POST", "/v1/orders", lines(10), nil) == 201
 			})
 			if late := time.Since(freed); late > 3*time.Second { // a second, and a busy machine

@@ -22,7 +22,7 @@ func TestAStreamTellsTheEventsOfAllProcessesWithAndWithoutRedis(t *testing.T) {
 	}
 	a, b := desks[0], desks[1]
 	a.sell(t)
-	until(t, "redis works", func() bool {
+	testenv.Until(t, untilMax, "redis works", func() bool {
 		return strings.Contains(a.metrics(t), "holdfast_redis_working 1\n") && strings.Contains(b.metrics(t), "holdfast_redis_working 1\n")
 	})
 	ctx, stop := context.WithCancel(t.Context())
@@ -55,14 +55,14 @@ func TestAStreamTellsTheEventsOfAllProcessesWithAndWithoutRedis(t *testing.T) {
 		}
 	}
 	n := 0
-	until(t, "the stream has begun", func() bool {
+	testenv.Until(t, untilMax, "the stream has begun", func() bool {
 		n++
 		return hears(a.place(t, fmt.Sprint("first-", n)), 200*time.Millisecond)
 	})
 	for _, how := range []string{"with redis", "without redis"} {
 		if how == "without redis" {
 			redis.Kill()
-			until(t, "redis is away", func() bool { return strings.Contains(a.metrics(t), "holdfast_redis_working 0\n") })
+			testenv.Until(t, untilMax, "redis is away", func() bool { return strings.Contains(a.metrics(t), "holdfast_redis_working 0\n") })
 		}
 		no := a.place(t, strings.ReplaceAll(how, " ", "-"))
 		began := time.Now()

@@ -59,5 +59,5 @@ func openRecord(t *testing.T, url string, clock func() time.Time) record {
 // The bar is a thousand sequences of a hundred steps.
 func TestRandomCommandsDoWhatTheModelSays(t *testing.T) {
 	t.Parallel()
-	conform.RunModel(t, inMemory, 1000, 100)
+	conform.RunModel(t, inMemory, modelSequences, 100)
 }

@@ -218,7 +218,7 @@ func TestAGivenUpRequestArrivesAfterTheBlackHole(t *testing.T) {
 				t.Fatal("an insert came through the black hole")
 			}
 			p.Blackhole(false)
-			until(t, "the insert to arrive", func() bool { return orders(t, near) == 1 })
+			testenv.Until(t, patience, "the insert to arrive", func() bool { return orders(t, near) == 1 })
 		})
 	}
 }

@@ -20,8 +20,8 @@ const (
 
 	startMax  = 60 * time.Second // a database that was killed may have much to recover
 	stopMax   = 60 * time.Second
-	pauseMin  = 5 * time.Millisecond // between two looks, longer each time
-	pauseMax  = 100 * time.Millisecond
+	pauseMin  = 2 * time.Millisecond // between two looks, longer each time
+	pauseMax  = 50 * time.Millisecond
 	portTries = 5
 	logTail   = 4 << 10 // bytes of a server's log shown with an error
 )
@@ -300,7 +300,7 @@ func last(s string) string { return s[max(0, len(s)-logTail):] }
 func waitFor(limit time.Duration, look func() (met bool, err error)) (bool, error) {
 	late := time.NewTimer(limit)
 	defer late.Stop()
-	for pause := pauseMin; ; pause = min(2*pause, pauseMax) {
+	for pause := pauseMin; ; pause = min(pause+pause/4, pauseMax) {
 		if met, err := look(); met || err != nil {
 			return met, err
 		}

@@ -223,7 +223,7 @@ func TestServersEndWithAProcessThatIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = victim.Wait() // it was killed
-	until(t, "the servers and their folder to go", func() bool {
+	testenv.Until(t, patience, "the servers and their folder to go", func() bool {
 		left, err := os.ReadDir(folder)
 		return err == nil && len(left) == 0 && len(below(t, servers)) == 0
 	})
@@ -258,17 +258,5 @@ func within[T any](t *testing.T, outcome <-chan T) T {
 	case <-time.After(patience):
 		t.Fatalf("waited %v", patience)
 		panic("unreachable")
-	}
-}
-
-func until(t *testing.T, what string, met func() bool) {
-	t.Helper()
-	late := time.After(patience)
-	for !met() {
-		select {
-		case <-late:
-			t.Fatalf("waited %v for %s", patience, what)
-		case <-time.After(10 * time.Millisecond):
-		}
 	}
 }
