@@ -16,7 +16,7 @@ var (
 	goOn      = flag.Duration("chaos.pause", 3*time.Second, "how long nobody may get an order when Redis is lost")
 	rests     = flag.Duration("chaos.rest", 20*time.Millisecond, "how long each of a crowd rests between two moves, and five times as long where they go on for seconds")
 	backIn    = flag.Duration("chaos.back", time.Minute, "how long a Redis that is back may be left unused")
-	chaosN    = flag.Int("chaos.n", chaosUsual, "how often TestChaos kills the server")
+	chaosN    = flag.Int("chaos.n", 30, "how often TestChaos kills the server")
 	chaosSeed = flag.Uint64("chaos.seed", rand.Uint64(), "what the clients of TestChaos and its like draw their moves from")
 )
 

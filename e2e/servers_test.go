@@ -13,25 +13,17 @@ import (
 )
 
 const (
-	healing    = time.Second     // until every process knows better than to refuse
-	letGo      = 3 * time.Second // of a row that a process held when it was stopped
-	backSoon   = 2 * time.Second // after the database is back
-	darkness   = 6 * time.Second // of a black hole: longer than a connection that fell silent is believed in
-	killsOf    = 10              // of -chaos.n, one is made of each kind of database, and of a process in its transaction
-	chaosUsual = 30              // of -chaos.n, in `make test`
-	cutsOf     = 20              // of -chaos.n, so often are commits cut off in each of two ways, and swallowed by a black hole in two
+	healing  = time.Second     // until every process knows better than to refuse
+	letGo    = 3 * time.Second // of a row that a process held when it was stopped
+	backSoon = 2 * time.Second // after the database is back
+	darkness = 6 * time.Second // of a black hole: longer than a connection that fell silent is believed in
+	faultsOf = 10              // of -chaos.n, one is made of each kind: of kills, lost commits and stops within a transaction, on each kind of database
 
 	lossesMax = 50 // of commits, until one of the ledger's was among them
 )
 
-// timesByChaos is how often something happens that takes its time: once, or one of share times of -chaos.n if that asks for more than
-// `make test` does.
-func timesByChaos(share int) int {
-	if *chaosN <= chaosUsual {
-		return 1
-	}
-	return max(*chaosN/share, 1)
-}
+// faults is how often each fault of a database happens.
+func faults() int { return max(*chaosN/faultsOf, 1) }
 
 // ofItsOwn is a record that a test may kill.
 type ofItsOwn struct {
@@ -53,7 +45,7 @@ func TestChaosTheDatabaseIsKilled(t *testing.T) {
 			c := newCrowd(t, w)
 			c.rests *= longer
 			f := w.serve(t, shipped, c.database)
-			for kill := range max(*chaosN/killsOf, 1) {
+			for kill := range faults() {
 				stop := make(chan struct{})
 				went, length := time.Duration(200+c.number(400))*time.Millisecond, time.Duration(c.number(1000))*time.Millisecond
 				go func() {
@@ -94,7 +86,7 @@ func TestChaosCommitsThatAreCutOffAreToldAsTheyAre(t *testing.T) {
 			c := newCrowd(t, w)
 			c.rests *= longer
 			f := w.serve(t, shipped, c.database)
-			for range timesByChaos(cutsOf) {
+			for range faults() {
 				for _, loss := range []loss{
 					{"the reply swallowed", (*testenv.Proxy).SwallowReply, 0},
 					{"cut before", (*testenv.Proxy).CutRequest, 0},
@@ -167,7 +159,7 @@ func TestChaosAProcessIsStoppedInItsTransaction(t *testing.T) {
 			db := w.database(t)
 			others := where{record: w.record, database: w.database, processes: 2}.serve(t, shipped, db)
 			others.product("hot", 1000, nil)
-			rounds := timesByChaos(killsOf)
+			rounds := faults()
 			for round := range rounds {
 				stopInTransaction(t, fmt.Sprint(round), db, others)
 				if t.Failed() {
