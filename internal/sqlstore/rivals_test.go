@@ -133,7 +133,7 @@ func rivals(t *testing.T, url string) {
 
 // buy places an order with one process, which gets a delivery now and then, and ends it with another.
 func buy(ctx context.Context, l, other *ledger.Ledger, random *rand.Rand, products int) error {
-	c := ledger.Place{UserID: user.ID(fmt.Sprint("u-", random.IntN(5))), Metadata: []byte(`{}`)}
+	c := ledger.Place{UserID: user.ID(fmt.Sprint("u-", random.IntN(50))), Metadata: []byte(`{}`)}
 	for i := range c.Key {
 		c.Key[i] = byte(random.Uint32())
 	}
