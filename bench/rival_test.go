@@ -33,8 +33,22 @@ func runJSON(t *testing.T, o Options) Report {
 	return report
 }
 
+// runBriefly measures for a moment, and for longer where the machine is so busy that nobody has come to what is asked for.
+func runBriefly(t *testing.T, o Options, come func(*Result) bool) Report {
+	t.Helper()
+	o.Duration = 300 * time.Millisecond
+	report := runJSON(t, o)
+	for !come(report.Results[0]) && o.Duration < 10*time.Second {
+		o.Duration *= 4
+		report = runJSON(t, o)
+	}
+	return report
+}
+
+func answered(r *Result) bool { return r.PerSecond > 0 }
+
 func TestEchoIsMeasuredInAProcessOfItsOwn(t *testing.T) {
-	report := runJSON(t, Options{Scenario: "echo", Duration: 300 * time.Millisecond, Connections: 8})
+	report := runBriefly(t, Options{Scenario: "echo", Connections: 8}, answered)
 	result := report.Results[0]
 	if result.PerSecond == 0 || result.Answers.Done == 0 || result.Answers.Unexpected+result.Answers.Broken > 0 {
 		t.Errorf("got %+v, want orders and nothing else", result)
@@ -60,7 +74,7 @@ func TestEchoAnswersWithAWholeOrder(t *testing.T) {
 }
 
 func TestRowLockIsMeasuredAndChecked(t *testing.T) {
-	report := runJSON(t, Options{Scenario: rowLockScenario, Duration: 300 * time.Millisecond, Connections: 8, Pool: 4})
+	report := runBriefly(t, Options{Scenario: rowLockScenario, Connections: 8, Pool: 4}, answered)
 	result := report.Results[0]
 	if result.PerSecond == 0 || len(result.Checks) < 3 {
 		t.Errorf("got %+v, want orders and checks", result)
