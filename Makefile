@@ -81,6 +81,9 @@ $(BIN)-asynq: bench/asynq/main.go bench/asynq/go.mod
 
 ## Tests
 
+# Make reads what a target needs as soon as it comes to it: this stands before those who need it.
+SERVERS := has-postgres has-mariadb has-redis has-rabbitmq
+
 # Our code is watched by the race detector, SQLite's translated C is not: watching it makes the model test three times as long. Nor are the
 # thousands of functions that spell Redis' commands, nor what reads flags and patterns. The end-to-end tests build the program with the same flags.
 OTHERS := -gcflags='modernc.org/sqlite/lib=-race=false -d=checkptr=0' -gcflags='modernc.org/libc=-race=false -d=checkptr=0' \
@@ -179,8 +182,6 @@ HAS_rabbitmq  := PATH="$$PATH:/usr/sbin" command -v rabbitmq-server
 APT_rabbitmq  := rabbitmq-server
 UNIT_rabbitmq := rabbitmq-server
 ELSE_rabbitmq := Ubuntu: the same; Fedora: dnf install rabbitmq-server; Alpine: apk add rabbitmq-server
-
-SERVERS := has-postgres has-mariadb has-redis has-rabbitmq
 
 # A package's service is kept from starting now by policy-rc.d, as in an image that is being built, and at the next boot by disabling it.
 .PHONY: has-compiler has-browser $(SERVERS)
