@@ -98,6 +98,7 @@ LIGHT := GORACE=atexit_sleep_ms=50 GOFLAGS='$(strip $(shell $(GO) env GOFLAGS) -
 # Tests often wait for servers and processes that start, end or heal: more of them run than there are processors, if those are few.
 AT_ONCE := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null) && [ "$$n" -gt 3 ] && echo $$n || echo 3)
 
+# The thousand worlds and the thousand sequences of the model run unwatched, which takes a quarter of the time: a few of each are watched before.
 .PHONY: test
 test: has-compiler $(SERVERS) has-browser ## Vet and run every test under the race detector
 	$(LIGHT) CGO_ENABLED=1 $(GO) test -race -vet=all $(OTHERS) -p $(AT_ONCE) -parallel $(AT_ONCE) -timeout 25m \

@@ -64,6 +64,7 @@ func (r *runner) settleRecord(ctx context.Context, s *stand) error {
 	if d, err := dialectOf(s.database); err != nil || len(d.settle) == 0 {
 		return err
 	}
+	r.progress.stage("expiry-lag: the database settles")
 	db, d, err := openDatabase(ctx, s.database, 1)
 	if err != nil {
 		return err

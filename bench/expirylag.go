@@ -123,7 +123,6 @@ func (r *runner) bothLots(ctx context.Context, s *stand) (*Result, error) {
 	if _, err := calm.place(ctx, l, nil); err != nil {
 		return nil, err
 	}
-	r.progress.stage("expiry-lag: the database settles")
 	if err := r.settleRecord(ctx, s); err != nil {
 		return nil, err
 	}
