@@ -67,8 +67,8 @@ func (e *Error) Unwrap() error { return e.cause }
 
 // Is reports whether target is a fault with the same code.
 func (e *Error) Is(target error) bool {
-	var t *Error
-	return errors.As(target, &t) && t.Code == e.Code
+	t, ok := target.(*Error)
+	return ok && t.Code == e.Code
 }
 
 // With returns a copy that carries one more fact for the client.
@@ -108,8 +108,7 @@ func (e *Error) Because(cause error) *Error {
 
 // Of finds the fault in err's chain; an error that carries none is internal, with err as its cause.
 func Of(err error) *Error {
-	var f *Error
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*Error](err); ok {
 		return f
 	}
 	return ErrInternal.Because(err)

@@ -230,7 +230,7 @@ func (c *Cache) Changing(ch *ledger.Changes) {
 		for _, key := range keys {
 			runs = append(runs, run{&cachedChangingScript, []string{key(epoch)}, []string{c.front.self, batch}})
 		}
-		return firstError(runAll(ctx, client, runs, marksOf(client.B, epoch, used)...))
+		return c.front.use(ctx, client, epoch, used, runs)
 	})
 }
 

@@ -144,6 +144,7 @@ type process struct {
 	front *redisfront.Front
 	cache *redisfront.Cache
 	own   *ownGate
+	alone bool
 	log   *testenv.Log
 	stop  func()
 }
@@ -190,7 +191,7 @@ func begin(t *testing.T, r *record, o redisfront.Options) *process {
 
 func beginOver(t *testing.T, r redisfront.Record, o redisfront.Options) *process {
 	t.Helper()
-	p := &process{own: &ownGate{}, log: &testenv.Log{}}
+	p := &process{own: &ownGate{}, alone: o.Alone, log: &testenv.Log{}}
 	o.Log = slog.New(slog.NewTextHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
 	if p.front, err = redisfront.New(r, o); err != nil {
@@ -219,7 +220,9 @@ func working(t *testing.T, r *record, o redisfront.Options) *process {
 
 func (p *process) works(t *testing.T) {
 	t.Helper()
-	testenv.Until(t, patience, "the front works", func() bool { return p.front.State().Working })
+	testenv.Until(t, patience, "the front works", func() bool {
+		return p.front.State().Working && (p.alone || p.KnowsKeys())
+	})
 }
 
 // using announces a batch that uses keys: once it returns, the batch may be committed.

@@ -34,9 +34,9 @@ type Gate struct {
 	fallback checkout.Gate
 	clock    func() time.Time
 
-	asks  *batcher[*ask]
-	looks *batcher[*keyLook]
-	news  *writer
+	asks *batcher[*ask]
+	used *usedKeys
+	news *writer
 
 	near    sync.Map // product.ID → *nearRefusal
 	nears   atomic.Int64
@@ -49,7 +49,7 @@ type Gate struct {
 func NewGate(f *Front, fallback checkout.Gate, clock func() time.Time) *Gate {
 	g := &Gate{
 		front: f, fallback: fallback, clock: clock,
-		asks: newBatcher[*ask](), looks: newBatcher[*keyLook](),
+		asks: newBatcher[*ask](), used: newUsedKeys(f),
 		flights: flights{units: map[product.ID]int64{}},
 	}
 	g.news = newWriter(g)
@@ -74,7 +74,8 @@ func (g *Gate) Counts() GateCounts {
 func (g *Gate) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() { g.asks.run(ctx, g.sendAsks) })
-	all.Go(func() { g.looks.run(ctx, g.sendLooks) })
+	all.Go(func() { g.used.looks.run(ctx, g.used.send) })
+	all.Go(func() { g.used.follow(ctx) })
 	all.Go(func() { g.news.run(ctx) })
 	all.Wait()
 }

@@ -34,6 +34,14 @@ func marksKey(epoch string, shard int) string {
 	return "used:{" + epoch + ":" + strconv.Itoa(shard) + "}"
 }
 
+// batchesKey is how many batches have marked keys in an epoch.
+func batchesKey(epoch string) string { return "used:{" + epoch + ":batches}" }
+
+// lastKeys are that, and the list of the keys of the last ones.
+func lastKeys(epoch string) []string {
+	return []string{batchesKey(epoch), batchesKey(epoch) + ":keys"}
+}
+
 // orderKey, userKey, productKey and paymentKey are the hashes of what was read, in an epoch: of another's nobody reads.
 func orderKey(epoch string, no order.Number) string { return "order:{" + no.String() + "}:" + epoch }
 

@@ -12,45 +12,33 @@ import (
 )
 
 // Used keys are marked in a Bloom filter that all processes share: "no" is certain, "yes" means that the record has to be asked.
-// It is of a fixed size, 32 MB: with 6 000 000 keys one in 290 unused keys is taken for a used one, with 20 000 000 one in 36. Both bits
-// of a key are in one word, so that a look is one number: every refusal has a look, and each number is a command of its own to Redis.
-// It is cut into shards, one key of Redis each, so that a cluster shares them.
+// It is of a fixed size, 32 MB: with 6 000 000 keys one in 500 unused keys is taken for a used one, with 20 000 000 one in 50. It is cut into
+// shards, one key of Redis each, so that a cluster shares them, and what the last batches have marked stands in a list beside them.
 const (
 	markShards  = 64
-	markWords   = 1<<16 - 2 // of a shard, 64 bits each: with what Redis keeps beside them 512 kB, for which it has room of just this size
-	markBits    = 64 * markWords
-	wordBits    = 63           // of a word: Redis has no unsigned number of 64
+	markBits    = 1<<22 - 128  // of a shard: with what Redis keeps beside them 512 kB, for which it has room of just this size
 	marksLast   = 96 * 60 * 60 // seconds: an epoch is older than 72 hours when nobody needs it any more
 	markedDays  = 4            // 72 hours, and a day for time zones
 	marksAtOnce = 4096         // keys marked in one go
+	batchesKept = 512          // of which keys are listed: all processes together make fewer in the time between two looks
 )
 
-// wholeBit of a shard says that it knows every key there is. It is set when an epoch is opened, and gone when the shard is. It is the
-// first bit of a word, which no mark uses.
+// wholeBit of a shard says that it knows every key there is. It is set when an epoch is opened, and gone when the shard is. No mark
+// uses it.
 const wholeBit = 0
 
-// marking is one key's place in the filter.
+// marking is one key's place in the filter: two bits of a shard.
 type marking struct {
 	shard int
-	word  int64    // the offset of its number
-	bits  [2]int64 // within it, from the highest
+	bits  [2]int64
 }
 
 func markingOf(key ledger.Key) marking {
-	h, in := binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:]) // it is a hash already
-	one := int64(in % wordBits)
-	other := (one + 1 + int64(in/wordBits%(wordBits-1))) % wordBits
-	return marking{shard: int(h % markShards), word: 64*int64(h/markShards%markWords) + 1, bits: [2]int64{one, other}}
-}
-
-// in reports whether both bits are set in the number of its word.
-func (m *marking) in(number int64) bool {
-	for _, bit := range m.bits {
-		if number>>(wordBits-1-bit)&1 == 0 {
-			return false
-		}
+	one, other := binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:]) // it is a hash already
+	return marking{
+		shard: int(one % markShards),
+		bits:  [2]int64{1 + int64(one/markShards%(markBits-1)), 1 + int64(other%(markBits-1))},
 	}
-	return true
 }
 
 // byShard puts keys in order so that those of a shard are one command.
@@ -73,6 +61,31 @@ func (f *Front) mark(ctx context.Context, c rueidis.Client, epoch string, keys [
 	return nil
 }
 
+// use marks the keys of a batch in an epoch, with whatever runs go along. In the list of the last batches it stands once all its marks are
+// made: one server carries out what it is sent in its order, of several each has its own.
+func (f *Front) use(ctx context.Context, c rueidis.Client, epoch string, keys []ledger.Key, runs []run) error {
+	marks := marksOf(c.B, epoch, keys)
+	if len(keys) > 0 {
+		if c.Mode() == rueidis.ClientModeCluster {
+			if err := firstError(runAll(ctx, c, runs, marks...)); err != nil {
+				return err
+			}
+			runs, marks = nil, nil
+		}
+		runs = append(runs, listing(epoch, keys))
+	}
+	return firstError(runAll(ctx, c, runs, marks...))
+}
+
+// listing puts the keys of a batch into the list of the last ones.
+func listing(epoch string, keys []ledger.Key) run {
+	text := make([]byte, 0, len(keys)*len(ledger.Key{}))
+	for i := range keys {
+		text = append(text, keys[i][:]...)
+	}
+	return run{&usedMarkScript, lastKeys(epoch), []string{string(text), strconv.Itoa(batchesKept), strconv.Itoa(marksLast)}}
+}
+
 // marksOf are the commands that mark keys: one for those of a shard.
 func marksOf(b func() rueidis.Builder, epoch string, keys []ledger.Key) (commands rueidis.Commands) {
 	markings := byShard(keys)
@@ -81,27 +94,11 @@ func marksOf(b func() rueidis.Builder, epoch string, keys []ledger.Key) (command
 		var args []string
 		for len(markings) > 0 && markings[0].shard == shard {
 			for _, bit := range markings[0].bits {
-				args = append(args, "SET", "u1", strconv.FormatInt(markings[0].word+bit, 10), "1")
+				args = append(args, "SET", "u1", strconv.FormatInt(bit, 10), "1")
 			}
 			markings = markings[1:]
 		}
 		commands = append(commands, b().Arbitrary("BITFIELD").Keys(marksKey(epoch, shard)).Args(args...).Build())
 	}
 	return commands
-}
-
-// looks asks for the words of many keys, put in order by shard: one command for those of a shard, and how many they are.
-func looks(b func() rueidis.Builder, epoch string, markings []marking) (commands rueidis.Commands, counts []int) {
-	for len(markings) > 0 {
-		shard, n := markings[0].shard, 0
-		args := []string{"GET", "u1", strconv.Itoa(wholeBit)}
-		for n < len(markings) && markings[n].shard == shard {
-			args = append(args, "GET", "u63", strconv.FormatInt(markings[n].word, 10))
-			n++
-		}
-		markings = markings[n:]
-		commands = append(commands, b().Arbitrary("BITFIELD_RO").Keys(marksKey(epoch, shard)).Args(args...).ReadOnly())
-		counts = append(counts, n)
-	}
-	return commands, counts
 }

@@ -64,6 +64,57 @@ func TestMarksTakeTheRoomThatOperatorsCountOn(t *testing.T) {
 	}
 }
 
+// While a process is away others use more keys than Redis lists. It cannot know which, and must not say that they were never used.
+func TestAProcessThatMissedMarksTakesThemOverAnew(t *testing.T) {
+	r := newRecord()
+	s := testenv.StartRedis(t, testenv.Options{})
+	proxy, address := overProxy(t, s)
+	a, b := working(t, r, quick(s.URL())), working(t, r, quick(address))
+	const batches = 600
+	proxy.Blackhole(true)
+	for i := range batches {
+		a.using(keys(10*i, 10))
+	}
+	list, err := do(t, direct(t, s.URL()), "LLEN", "used:{"+r.epoch()+":batches}:keys").AsInt64()
+	if err != nil || list == 0 || list > 512 {
+		t.Errorf("the keys of %d batches are listed, %v, want those of 512 at most", list, err)
+	}
+	proxy.Blackhole(false)
+	unused := func() bool { return !b.MayHaveUsed(t.Context(), key(100_000)) }
+	testenv.Until(t, patience, "an unused key is known for one", func() bool {
+		for _, i := range []int{0, batches / 2, 10*batches - 1} {
+			if !b.MayHaveUsed(t.Context(), key(i)) {
+				t.Fatalf("key %d is unused for certain", i)
+			}
+		}
+		return unused()
+	})
+}
+
+// Somebody, or an eviction policy that was warned of, takes away what a desk goes by.
+func TestWhenWhatWasMarkedLastIsLostNoKeyIsUnusedForCertain(t *testing.T) {
+	for _, lost := range []string{":batches}", ":batches}:keys"} {
+		t.Run(lost, func(t *testing.T) {
+			r := newRecord()
+			s := testenv.StartRedis(t, testenv.Options{})
+			a, b := working(t, r, quick(s.URL())), working(t, r, quick(s.URL()))
+			a.using(keys(0, 10))
+			testenv.Until(t, patience, "an unused key is known for one", func() bool { return !b.MayHaveUsed(t.Context(), key(100_000)) })
+			c := direct(t, s.URL())
+			for from := 10; from < 1000; from += 20 {
+				a.using(keys(from, 10)) // which the other may not have heard of before they are lost
+				do(t, c, "DEL", "used:{"+r.epoch()+lost)
+				a.using(keys(from+10, 10))
+				for _, k := range keys(from, 20) {
+					if !b.MayHaveUsed(t.Context(), k) {
+						t.Fatal("a used key is unused for certain")
+					}
+				}
+			}
+		})
+	}
+}
+
 func TestAfterAFlushNoKeyIsUnusedForCertain(t *testing.T) {
 	r := newRecord()
 	s := testenv.StartRedis(t, testenv.Options{})

@@ -194,6 +194,8 @@ func (b *build) prepare(ctx context.Context) error {
 		commands = append(commands, b.c.B().Setbit().Key(key).Offset(markBits-1).Value(0).Build(),
 			b.c.B().Expire().Key(key).Seconds(marksLast).Build())
 	}
+	// Its count of batches begins where one that was lost, and was begun anew by the next batch, will not come.
+	commands = append(commands, b.c.B().Set().Key(batchesKey(b.epoch)).Value(strconv.FormatInt(time.Now().UnixMilli(), 10)).ExSeconds(marksLast).Build())
 	return b.doAll(ctx, commands)
 }
 
@@ -207,6 +209,7 @@ func (b *build) forget(ctx context.Context, epochs ...string) error {
 		for shard := range markShards {
 			commands = append(commands, b.c.B().Unlink().Key(marksKey(epoch, shard)).Build())
 		}
+		commands = append(commands, b.c.B().Unlink().Key(lastKeys(epoch)...).Build())
 	}
 	return b.doAll(ctx, commands)
 }
@@ -308,26 +311,29 @@ func (b *build) fillMarks(ctx context.Context) error {
 	return err
 }
 
-// openMarks says that the shards know all keys. One that was lost on the way, and was begun anew by a later mark or by this, would not lapse
+// openMarks says that the shards know all keys. What was lost on the way, and was begun anew by a later mark or by this, would not lapse
 // as prepare has said: a flush changes no run id.
 func (b *build) openMarks(ctx context.Context) error {
 	if b.opt.Alone {
 		return nil
 	}
-	var commands rueidis.Commands
+	marks, lapses := make(rueidis.Commands, markShards), make(rueidis.Commands, markShards+1)
 	for shard := range markShards {
 		key := marksKey(b.epoch, shard)
-		commands = append(commands, b.c.B().Setbit().Key(key).Offset(wholeBit).Value(1).Build(), b.c.B().Pttl().Key(key).Build())
+		marks[shard], lapses[shard] = b.c.B().Setbit().Key(key).Offset(wholeBit).Value(1).Build(), b.c.B().Pttl().Key(key).Build()
 	}
+	lapses[markShards] = b.c.B().Pttl().Key(batchesKey(b.epoch)).Build()
 	ctx, cancel := context.WithTimeout(ctx, rebuildWord)
 	defer cancel()
-	for i, r := range b.c.DoMulti(ctx, commands...) {
-		n, err := r.AsInt64()
-		if err != nil {
+	if err := firstError(b.c.DoMulti(ctx, marks...)); err != nil {
+		return err
+	}
+	for _, r := range b.c.DoMulti(ctx, lapses...) {
+		switch n, err := r.AsInt64(); {
+		case err != nil:
 			return err
-		}
-		if i%2 == 1 && n < 0 {
-			return errors.New("marks were lost meanwhile")
+		case n < 0:
+			return errMarksLost
 		}
 	}
 	return nil

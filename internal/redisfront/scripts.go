@@ -23,12 +23,17 @@ var (
 	cachedChangingText string
 	//go:embed cached_changed.lua
 	cachedChangedText string
+	//go:embed used_mark.lua
+	usedMarkText string
+	//go:embed used_since.lua
+	usedSinceText string
 	//go:embed gcra.lua
 	gcraText string
 	//go:embed gcra_back.lua
 	gcraBackText string
 
 	admitScript, learnScript, limitScript = newScript(admitText), newScript(learnText), newScript(limitText)
+	usedMarkScript, usedSinceScript       = newScript(usedMarkText), newScript(usedSinceText)
 	publishScript                         = newScript(publishText)
 	cachedReadScript, cachedFillScript    = newScript(cachedReadText), newScript(cachedFillText)
 	cachedChangingScript                  = newScript(cachedChangingText)

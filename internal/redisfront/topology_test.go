@@ -159,6 +159,37 @@ func TestAClusterServes(t *testing.T) {
 	remembers(t, a, b)
 }
 
+// On several servers some marks may be made and others not. Whoever takes the marks over believes that he knows of what is listed.
+func TestABatchIsListedOnlyOnceItsMarksAreMade(t *testing.T) {
+	cluster := testenv.StartRedisCluster(t, testenv.Options{})
+	r := newRecord()
+	p := working(t, r, strict(cluster.URL()))
+	p.using(keys(0, 100))
+	c, list := direct(t, cluster.URL()), "used:{"+r.epoch()+":batches}:keys"
+	listed := func() int64 {
+		n, err := do(t, c, "LLEN", list).AsInt64()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before, full := listed(), 0
+	for _, node := range c.Nodes() {
+		if err := node.Do(t.Context(), node.B().Llen().Key(list).Build()).Error(); err == nil {
+			continue // here the list is
+		}
+		do(t, node, "CONFIG", "SET", "maxmemory", "1")
+		full++
+	}
+	if before == 0 || full == 0 {
+		t.Fatalf("%d batches are listed, %d nodes take no marks: the test proves nothing", before, full)
+	}
+	p.using(keys(100, 1000)) // in all shards
+	if after := listed(); after != before {
+		t.Errorf("%d batches are listed, %d before: want none more", after, before)
+	}
+}
+
 // remembers has one process read what can be remembered and change it, the other see it, and both take from a quota.
 func remembers(t *testing.T, a, b *process) {
 	t.Helper()
