@@ -67,7 +67,8 @@ func (g *grants) GrantAhead(_ context.Context, day order.Day, n int64) (int64, e
 func (g *grants) ClaimJob(_ context.Context, name string, day order.Day, _ string, _ time.Duration) (claimed, done bool, err error) {
 	return false, true, nil
 }
-func (g *grants) FinishJob(context.Context, string, order.Day, string) error { return nil }
+func (g *grants) FinishJob(context.Context, string, order.Day, string) error   { return nil }
+func (g *grants) CountAhead(context.Context, order.Day) (more bool, err error) { return false, nil }
 
 func (g *grants) granted(day order.Day) int64 {
 	g.gmu.Lock()

@@ -163,9 +163,10 @@ func (f *front) logGrew() {
 	}
 }
 
-// run works for the front until ctx ends. The connection goes last.
+// run works for the front, if there is one, and for what needs it until ctx ends. The connection goes last.
 func (f *front) run(ctx context.Context, numberer *worker.Numberer) {
 	if f == nil {
+		numberer.Run(ctx)
 		return
 	}
 	connected, disconnect := context.WithCancel(context.WithoutCancel(ctx))

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -46,18 +47,13 @@ func (s *Store) Order(ctx context.Context, no order.Number) (*order.Order, error
 
 // Orders reads the orders that a filter chooses, newest first, with their lines.
 func (s *Store) Orders(ctx context.Context, f checkout.OrderFilter) ([]*order.Order, error) {
-	var found []*order.Order
-	var numbers []order.Number
-	text, args := s.dialect.ordersBy(f)
-	rows, err := s.query(ctx, text, args...)
-	err = scan(rows, err, func(r *sql.Rows) error {
-		o, err := scanOrder(r)
-		found = append(found, o)
-		numbers = append(numbers, o.Number)
-		return err
-	})
+	found, err := s.ordersBy(ctx, f)
 	if err != nil {
 		return nil, fmt.Errorf("list orders: %w", err)
+	}
+	numbers := make([]order.Number, len(found))
+	for i, o := range found {
+		numbers[i] = o.Number
 	}
 	lines, err := loadLines(ctx, s, numbers)
 	if err != nil {
@@ -67,6 +63,28 @@ func (s *Store) Orders(ctx context.Context, f checkout.OrderFilter) ([]*order.Or
 		o.Lines = lines[o.Number]
 	}
 	return found, nil
+}
+
+// ordersBy reads the orders that a filter chooses, without their lines.
+func (s *Store) ordersBy(ctx context.Context, f checkout.OrderFilter) ([]*order.Order, error) {
+	if s.dialect.findsPending(f) {
+		text, args := newestPending(f)
+		if found, err := s.ordersOf(ctx, text, args); err != nil || len(found) == f.Limit {
+			return found, err
+		}
+	}
+	text, args := s.dialect.ordersBy(f)
+	return s.ordersOf(ctx, text, args)
+}
+
+func (s *Store) ordersOf(ctx context.Context, text string, args []any) (found []*order.Order, err error) {
+	rows, err := s.query(ctx, text, args...)
+	err = scan(rows, err, func(r *sql.Rows) error {
+		o, err := scanOrder(r)
+		found = append(found, o)
+		return err
+	})
+	return found, err
 }
 
 // OrdersEnd settles how far a page of a list looks, before it does: the number of the last order that it looks at, 0 when that is the
@@ -79,7 +97,7 @@ func (s *Store) OrdersEnd(ctx context.Context, f checkout.OrderFilter) (order.Nu
 		most = limits.UserOrdersScanned // they lie far apart
 	case f.UserID != "" || f.CreatedAfter.IsZero():
 		return 0, nil
-	case f.Status == order.Pending && !s.dialect.everyStatus:
+	case s.dialect.findsPending(f):
 		return 0, nil // the query goes through all of them, whatever it wants
 	}
 	var looked int
@@ -139,11 +157,29 @@ func (w *where) between(before order.Number, until int64) {
 	}
 }
 
-// ordersBy is the query of a filter. Pending orders, where no index has them by their numbers, are found by that of deadlines: there
-// are never so many that going through their numbers takes long.
+// findsPending reports whether a filter wants pending orders where no index has them by their numbers. All of them are found by that of
+// deadlines: few, or, after a rush, so many that the newest orders are looked at first.
+func (d *dialect) findsPending(f checkout.OrderFilter) bool {
+	return f.Status == order.Pending && f.UserID == "" && !d.everyStatus
+}
+
+// newestPending is the query of such a filter among the newest orders only.
+func newestPending(f checkout.OrderFilter) (text string, args []any) {
+	var before, wanted where
+	before.between(cmp.Or(f.Before, math.MaxInt64), int64(f.Until)) // a bound, so that no plan says that all are read
+	wanted.and(`status = 'pending'`)
+	if !f.CreatedAfter.IsZero() {
+		wanted.and(`created_at > ?`, ms(f.CreatedAfter))
+	}
+	args = append(append(before.args, limits.OrdersScanned), append(wanted.args, f.Limit)...)
+	return `SELECT ` + orderColumns + ` FROM (SELECT ` + orderColumns + ` FROM orders` + before.text() +
+		` ORDER BY order_no DESC LIMIT ?) AS newest` + wanted.text() + ` ORDER BY order_no DESC LIMIT ?`, args
+}
+
+// ordersBy is the query of a filter.
 func (d *dialect) ordersBy(f checkout.OrderFilter) (text string, args []any) {
 	a := d.among(f)
-	pending := f.Status == order.Pending && f.UserID == "" && !d.everyStatus
+	pending := d.findsPending(f)
 	if pending {
 		a.where = where{}
 		a.and(`status = 'pending'`)
@@ -270,8 +306,7 @@ func (s *Store) NumberDays(ctx context.Context, before order.Day, limit int) ([]
 	// Each day for itself: MariaDB goes through all orders for bounds that come from another row.
 	for i := 0; i < len(found) && err == nil; i++ {
 		n := &found[i]
-		err = s.queryRow(ctx, `SELECT COALESCE(MAX(order_no), 0) FROM orders WHERE order_no > ? AND order_no < ?`,
-			int64(order.NumberOf(n.Day, 0)), int64(order.NumberOf(n.Day+1, 0))).Scan(&n.Last)
+		n.Last, err = s.lastNumber(ctx, n.Day)
 		if n.Used = used[i].Int64; err == nil && !used[i].Valid {
 			n.Used, err = s.usedNumbers(ctx, n.Day, n.Last)
 		}
@@ -280,6 +315,13 @@ func (s *Store) NumberDays(ctx context.Context, before order.Day, limit int) ([]
 		return nil, fmt.Errorf("list numbers: %w", err)
 	}
 	return found, nil
+}
+
+// lastNumber is the last of a day's numbers that an order has, or 0.
+func (s *Store) lastNumber(ctx context.Context, day order.Day) (last order.Number, err error) {
+	err = s.queryRow(ctx, `SELECT COALESCE(MAX(order_no), 0) FROM orders WHERE order_no > ? AND order_no < ?`,
+		int64(order.NumberOf(day, 0)), int64(order.NumberOf(day+1, 0))).Scan(&last)
+	return last, err
 }
 
 // Numbers are counted so many at a time, and of so many such pieces it is known that orders have them all.
@@ -291,8 +333,9 @@ const (
 // usedPieces are the pieces of numbers, by the first of each, of which orders have all: as no order goes away, nobody has to count
 // these again.
 type usedPieces struct {
-	mu  sync.Mutex
-	all map[order.Number]bool
+	mu    sync.Mutex
+	all   map[order.Number]bool
+	ahead order.Number // pieces before it were counted ahead, or found to lack orders
 }
 
 func (u *usedPieces) has(first order.Number) bool {
@@ -310,23 +353,59 @@ func (u *usedPieces) add(first order.Number) {
 	u.all[first] = true
 }
 
+// next gives the first of the next whole piece of a day's numbers to be counted ahead, up to the last one that an order has.
+func (u *usedPieces) next(day order.Day, last order.Number) (first order.Number, ok bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	first = max(u.ahead, order.NumberOf(day, 1))
+	for u.all[first] {
+		first += numbersPiece
+	}
+	if first+numbersPiece > last {
+		return 0, false
+	}
+	u.ahead = first + numbersPiece
+	return first, true
+}
+
 // usedNumbers is how many of a day's numbers orders have, up to the last one that one has.
 func (s *Store) usedNumbers(ctx context.Context, day order.Day, last order.Number) (used int64, err error) {
 	for first := order.NumberOf(day, 1); first <= last; first += numbersPiece {
 		n := int64(numbersPiece)
 		if !s.used.has(first) {
-			err = s.queryRow(ctx, `SELECT COUNT(*) FROM orders WHERE order_no >= ? AND order_no < ?`,
-				int64(first), int64(first+numbersPiece)).Scan(&n)
-			if err != nil {
+			if n, err = s.countPiece(ctx, first); err != nil {
 				return 0, err
-			}
-			if n == numbersPiece {
-				s.used.add(first)
 			}
 		}
 		used += n
 	}
 	return used, nil
+}
+
+// countPiece is how many numbers of a piece orders have.
+func (s *Store) countPiece(ctx context.Context, first order.Number) (n int64, err error) {
+	err = s.queryRow(ctx, `SELECT COUNT(*) FROM orders WHERE order_no >= ? AND order_no < ?`, int64(first), int64(first+numbersPiece)).Scan(&n)
+	if err == nil && n == numbersPiece {
+		s.used.add(first)
+	}
+	return n, err
+}
+
+// CountAhead counts a piece of a day's numbers that orders may have all of by now, once, so that who asks for what became of the day's
+// numbers finds few left to count. more: there may be further ones.
+func (s *Store) CountAhead(ctx context.Context, day order.Day) (more bool, err error) {
+	last, err := s.lastNumber(ctx, day)
+	if err == nil {
+		first, ok := s.used.next(day, last)
+		if !ok {
+			return false, nil
+		}
+		_, err = s.countPiece(ctx, first)
+	}
+	if err != nil {
+		return false, fmt.Errorf("count numbers ahead: %w", classify(err))
+	}
+	return true, nil
 }
 
 // CountDay counts the orders of the newest day before one of which they were not counted, so that nobody has to again. It reports

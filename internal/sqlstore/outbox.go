@@ -62,8 +62,8 @@ var (
 // returns how many it moved. Claim and mark are one transaction under the lock of the log's head, so a position is never
 // given twice and a reader that has seen one never finds a lower one appear. May run twice: what has a position keeps it.
 func (s *Store) Relay(ctx context.Context, leases []event.ShardLease, limit int) (moved int, err error) {
-	waiting := false
-	if err := s.queryRow(ctx, `SELECT EXISTS (SELECT 1 FROM outbox_waiting)`).Scan(&waiting); err != nil || !waiting || len(leases) == 0 {
+	var newest int64 // asked for first: what does not wait any more, and is not swept up yet, lies before it
+	if err := s.queryRow(ctx, `SELECT COALESCE(MAX(event_id), 0) FROM outbox_waiting`).Scan(&newest); err != nil || newest == 0 || len(leases) == 0 {
 		return 0, classify(err) // no transaction for nothing
 	}
 	t, err := s.begin(ctx)

@@ -29,7 +29,8 @@ var (
 		"newest orders":                    nil,
 		"orders before one":                nil,
 		"orders since a day":               nil,
-		"pending orders":                   {pendingOnes},
+		"pending orders":                   nil,
+		"pending orders since a day":       {pendingOnes},
 		"expired orders before one":        {byStatus},
 		"refunded orders":                  {byStatus},
 		"cancelled orders since a day":     {byStatus},
@@ -81,7 +82,7 @@ func TestListsAndTheAuditorsLookGoByIndexes(t *testing.T) {
 				s.mustExec(t, `ANALYZE orders`)
 			}
 			for _, l := range all {
-				if faults := faultsOf(t, s, l); len(faults) > 0 && l.name != "pending orders" { // where they lie close, by their numbers
+				if faults := faultsOf(t, s, l); len(faults) > 0 && l.name != "pending orders since a day" { // where they lie close, by their numbers
 					t.Errorf("%s, with many pending: %s", l.name, strings.Join(faults, "\n"))
 				}
 			}
@@ -138,7 +139,7 @@ func faultsOf(t *testing.T, s *Store, l looked) (faults []string) {
 // readsAll reports whether a step of a plan goes through a table, and not through a part of it or what another step gives.
 func readsAll(step string) bool {
 	for _, table := range []string{"orders", "order_lines", "order_transitions", "payments", "refunds", "outbox", "event_log", "stock", "stock_ledger", "products"} {
-		partial := strings.Contains(step, "COVERING INDEX orders_due") // holds pending orders only
+		partial := strings.Contains(step, "INDEX orders_due") // holds pending orders only
 		if strings.HasPrefix(step, "SCAN "+table) && !partial || strings.Contains(step, "Seq Scan on "+table+" ") || strings.Contains(step, " "+table+" ALL ") {
 			return true
 		}

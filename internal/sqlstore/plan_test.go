@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"context"
 	"database/sql"
 	"math"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-oms/holdfast/internal/checkout"
+	"github.com/holdfast-oms/holdfast/internal/limits"
 	"github.com/holdfast-oms/holdfast/internal/order"
 )
 
@@ -32,6 +34,45 @@ func TestOrdersOfAStatusAreFoundByAnIndex(t *testing.T) {
 		if !strings.Contains(plan, c.index) || strings.Contains(plan, "SCAN orders\n") {
 			t.Errorf("%+v: does not use %s:\n\t%s", c.filter, c.index, plan)
 		}
+	}
+}
+
+// After a rush there may be hundreds of thousands of pending orders, all of them the newest: then a page does not go through them all.
+func TestAPageOfPendingOrdersIsLookedForAmongTheNewestFirst(t *testing.T) {
+	const n, limit = limits.OrdersScanned + 1000, 50
+	s := openPlanned(t, n)
+	var asked []string
+	s.watched = func(_ context.Context, _ explainer, query string, _ []any) {
+		if strings.Contains(query, "FROM orders") {
+			asked = append(asked, query)
+		}
+	}
+	number := func(k int) order.Number { return order.Number(202611200000000000 + k) }
+	list := func(f checkout.OrderFilter) (found []order.Number) {
+		t.Helper()
+		asked = nil
+		f.Status, f.Limit = order.Pending, limit
+		orders, err := s.Orders(t.Context(), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range orders {
+			found = append(found, o.Number)
+		}
+		return found
+	}
+	wants := func(about string, found []order.Number, first, last order.Number, queries int) {
+		t.Helper()
+		if len(found) != limit || found[0] != first || found[limit-1] != last || len(asked) != queries {
+			t.Errorf("%s: got %v by %d queries, want from %d to %d by %d", about, found, len(asked), first, last, queries)
+		}
+	}
+	wants("all are pending", list(checkout.OrderFilter{}), number(n), number(n-limit+1), 1)
+	wants("before one", list(checkout.OrderFilter{Before: number(500)}), number(499), number(500-limit), 1)
+	s.mustExec(t, `UPDATE orders SET status = 'expired', closed_at = 2 WHERE order_no > ?`, int64(number(n-limits.OrdersScanned+10)))
+	wants("of the newest few are", list(checkout.OrderFilter{}), number(n-limits.OrdersScanned+10), number(n-limits.OrdersScanned+11-limit), 2)
+	if found := list(checkout.OrderFilter{CreatedAfter: time.UnixMilli(1)}); len(found) > 0 {
+		t.Errorf("created after the last: got %v, want none", found)
 	}
 }
 

@@ -49,6 +49,7 @@ func looks(now time.Time) []looked {
 		orders("orders before one", checkout.OrderFilter{Before: no}),
 		orders("orders since a day", checkout.OrderFilter{CreatedAfter: since}),
 		orders("pending orders", checkout.OrderFilter{Status: order.Pending}),
+		orders("pending orders since a day", checkout.OrderFilter{Status: order.Pending, CreatedAfter: since}),
 		orders("expired orders before one", checkout.OrderFilter{Status: order.Expired, Before: no}),
 		orders("refunded orders", checkout.OrderFilter{Status: order.Refunded}),
 		orders("cancelled orders since a day", checkout.OrderFilter{Status: order.Cancelled, CreatedAfter: since}),

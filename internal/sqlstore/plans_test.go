@@ -11,7 +11,7 @@ func TestPlansAreToldForEveryLook(t *testing.T) {
 		t.Fatal(err)
 	}
 	for look, index := range map[string]string{
-		"newest orders": "orders", "expired orders before one": "orders_status", "pending orders": "orders_due", "orders of a user": "orders_user",
+		"newest orders": "orders", "expired orders before one": "orders_status", "pending orders since a day": "orders_due", "orders of a user": "orders_user",
 		"events of a user": "outbox_subject", "payments of an order": "payments_order",
 	} {
 		found := false

@@ -27,6 +27,7 @@ const (
 	grantMax         = 10 * time.Second       // for a grant: who breaks one off may lose its numbers, and the connection
 	jobLasts         = 5 * time.Minute        // before another process may take up a job that was not finished
 	jobAgain         = 30 * time.Second       // between two tries
+	numbersCounted   = 8                      // pieces of the day's numbers in one look: as many as any record gets orders in a second, and more after a start
 )
 
 // The daily jobs, as the record knows them.
@@ -41,6 +42,8 @@ type Grants interface {
 	GrantAhead(ctx context.Context, day order.Day, n int64) (first int64, err error)
 	ClaimJob(ctx context.Context, name string, day order.Day, holder string, lasts time.Duration) (claimed, done bool, err error)
 	FinishJob(ctx context.Context, name string, day order.Day, holder string) error
+	// CountAhead counts a piece of a day's numbers before anybody asks what became of them. more: there may be further ones.
+	CountAhead(ctx context.Context, day order.Day) (more bool, err error)
 }
 
 // Waiting is where granted blocks wait for any process to take them.
@@ -69,7 +72,8 @@ type NumbererOptions struct {
 // Numberer has blocks of order numbers granted before they are needed: when few of the day are left, and tomorrow's at 04:00. What is
 // left of the days before it removes at 03:00. Each is done by one of all processes: the row of a job and a day decides, and for
 // what has no day a lock, so that it is seldom done twice; twice costs numbers, and nothing else. Whoever comes later than these
-// hours does what was not done. The time is the record's: it says which day's numbers orders get.
+// hours does what was not done. The time is the record's: it says which day's numbers orders get. Of the numbers of the day each process counts
+// what was used as it goes along, with or without Redis.
 type Numberer struct {
 	record Grants
 	opt    NumbererOptions
@@ -185,9 +189,6 @@ func (n *Numberer) Left(_ order.Day, blocks int64) {
 
 // Run works until ctx ends, and then until the grant that is under way is over. None is made after it.
 func (n *Numberer) Run(ctx context.Context) {
-	if n.opt.Waiting == nil {
-		return
-	}
 	defer n.close()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -214,13 +215,19 @@ func (n *Numberer) Run(ctx context.Context) {
 	}
 }
 
-// RunOnce tops up today's numbers, tomorrow's once they were made, tells what this process holds, and does the daily jobs that are due.
+// RunOnce counts, tops up today's numbers, tomorrow's once they were made, tells what this process holds, and does the daily jobs that are due.
 func (n *Numberer) RunOnce(ctx context.Context) error {
 	now, err := n.now(ctx)
 	if err != nil {
 		return err
 	}
 	today, tomorrow := dayAfter(now, 0), dayAfter(now, 1)
+	for i, more := 0, true; more && i < numbersCounted; i++ {
+		more, _ = n.record.CountAhead(ctx, today) // else who asks has it counted
+	}
+	if n.opt.Waiting == nil {
+		return nil
+	}
 	err = n.topUp(ctx, today)
 	if day, left := n.opt.Held(); day == today {
 		_, failed := n.opt.Waiting.Hold(ctx, day, left, now)

@@ -383,3 +383,30 @@ func TestWhoFindsAnotherProcessHaveNumbersGrantedWaitsForThem(t *testing.T) {
 		t.Errorf("took %v, want the block of the other", got)
 	}
 }
+
+// counted is a record whose day has so many pieces of numbers to count.
+type counted struct {
+	worker.Grants
+	pieces, asked int
+}
+
+func (*counted) Now(context.Context) (time.Time, error) { return time.Unix(1e9, 0), nil }
+
+func (c *counted) CountAhead(context.Context, order.Day) (more bool, err error) {
+	c.asked++
+	c.pieces--
+	return c.pieces >= 0, nil
+}
+
+func TestNumbersAreCountedAheadWithoutRedisToo(t *testing.T) {
+	c := &counted{pieces: 20}
+	n := worker.NewNumberer(c, worker.NumbererOptions{})
+	for _, want := range []int{8, 16, 21, 22} { // a few at a time; at the end it is asked whether there are more
+		if err := n.RunOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if c.asked != want {
+			t.Errorf("it was asked %d times, want %d", c.asked, want)
+		}
+	}
+}
