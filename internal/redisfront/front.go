@@ -69,6 +69,8 @@ type Front struct {
 	dials   atomic.Int64                   // connections made
 	trusted atomic.Pointer[trust]          // nil: nothing in Redis is believed
 	known   atomic.Pointer[known]          // the epoch of the record
+	marks   atomic.Pointer[marksCopy]      // nil: none yet
+	desks   desks
 	veto    veto
 	locks   locks
 	wake    chan struct{}

@@ -198,13 +198,16 @@ func beginOver(t *testing.T, r redisfront.Record, o redisfront.Options) *process
 		t.Fatal(err)
 	}
 	p.Gate, p.cache = redisfront.NewGate(p.front, p.own, time.Now), redisfront.NewCache(p.front, newBooks())
-	ctx, cancel := context.WithCancel(context.Background())
-	var all sync.WaitGroup
-	all.Go(func() { p.front.Run(ctx) })
-	all.Go(func() { p.Gate.Run(ctx) })
-	p.stop = sync.OnceFunc(func() {
+	connected, disconnect := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(connected)
+	var connection, users sync.WaitGroup
+	connection.Go(func() { p.front.Run(connected) })
+	users.Go(func() { p.Gate.Run(ctx) })
+	p.stop = sync.OnceFunc(func() { // as a desk does: the connection goes last
 		cancel()
-		all.Wait()
+		users.Wait()
+		disconnect()
+		connection.Wait()
 	})
 	t.Cleanup(p.stop)
 	return p

@@ -292,6 +292,7 @@ func TestACallerWhoHasLeftWaitsForNoRoundTripAndHasNothingInFlight(t *testing.T)
 	s := testenv.StartRedis(t, testenv.Options{})
 	proxy, address := overProxy(t, s)
 	p := working(t, r, strict(address))
+	working(t, r, quick(s.URL())) // one that is alone would know
 	left, leave := context.WithCancel(t.Context())
 	leave()
 	for what, asks := range map[string]func() bool{

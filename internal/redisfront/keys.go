@@ -34,7 +34,7 @@ func marksKey(epoch string, shard int) string {
 	return "used:{" + epoch + ":" + strconv.Itoa(shard) + "}"
 }
 
-// batchesKey is how many batches have marked keys in an epoch.
+// batchesKey is the hash of how many batches have marked keys in an epoch, and of the desks.
 func batchesKey(epoch string) string { return "used:{" + epoch + ":batches}" }
 
 // lastKeys are that, and the list of the keys of the last ones.

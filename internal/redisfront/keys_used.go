@@ -3,7 +3,7 @@ package redisfront
 import (
 	"context"
 	"errors"
-	"strconv"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -12,30 +12,26 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 )
 
-// Limits of knowing used keys.
-const (
-	followEvery = 100 * time.Millisecond // a process that refuses nobody looks for what was marked
-	copyMax     = 5 * time.Second        // to take over all marks
-	copyAtOnce  = 8                      // shards, of 512 kB each
-)
+// followEvery is between two looks for what was marked, of a desk that refuses nobody.
+const followEvery = 100 * time.Millisecond
 
 var errMarksLost = errors.New("marks of used keys were lost")
 
-// usedKeys answers whether keys may have been used. Each process has the marks of the open epoch in its own memory, and before it says
+// usedKeys answers whether keys may have been used. Each desk has the marks of the open epoch in its own memory, and before it says
 // "no" asks Redis what was marked since: one question for all who wait, to which the answer is nothing most of the time, where
 // asking for the bits of each key would cost a command each. Marks are made before a commit, so whoever could have heard of
-// the commit when he asked finds them.
+// the commit when he asked finds them. A desk that is alone does not ask.
 type usedKeys struct {
 	front *Front
 	looks *batcher[*keyLook]
-	copy  atomic.Pointer[marksCopy]
+	alone atomic.Pointer[alone]
 }
 
-// marksCopy is what the marks of an epoch were after so many batches. Only who works on the looks changes it.
-type marksCopy struct {
-	epoch   string
-	batches int64
-	shards  [markShards][]byte
+// alone is that there is no other desk, as Redis has said.
+type alone struct {
+	marks *marksCopy // what is known
+	dials int64
+	until time.Time
 }
 
 // keyLook is one key, on its way to Redis and back; without a way back it only has what was marked taken over.
@@ -50,10 +46,14 @@ func newUsedKeys(f *Front) *usedKeys { return &usedKeys{front: f, looks: newBatc
 
 // MayHaveUsed reports whether a key may have been answered already, by any process; false is certain.
 func (g *Gate) MayHaveUsed(ctx context.Context, key ledger.Key) bool {
-	if g.used.copy.Load() == nil {
+	at := markingOf(key)
+	if marks := g.used.all(); marks != nil {
+		return marks.has(at)
+	}
+	if g.front.marks.Load() == nil {
 		return g.fallback.MayHaveUsed(ctx, key)
 	}
-	l := &keyLook{at: markingOf(key), answered: make(chan struct{})}
+	l := &keyLook{at: at, answered: make(chan struct{})}
 	if !g.used.looks.add(l) {
 		return g.fallback.MayHaveUsed(ctx, key)
 	}
@@ -66,11 +66,23 @@ func (g *Gate) MayHaveUsed(ctx context.Context, key ledger.Key) bool {
 	return l.used
 }
 
+// all gives the marks when they are known to be all there are, or nil.
+func (u *usedKeys) all() *marksCopy {
+	a := u.alone.Load()
+	if a == nil || time.Now().After(a.until) || a.marks != u.front.marks.Load() {
+		return nil
+	}
+	if t := u.front.open(); t == nil || t.dials != a.dials || t.epoch != a.marks.epoch {
+		return nil
+	}
+	return a.marks
+}
+
 // KnowsKeys reports whether used keys are known here. Until then, and without Redis, the process' own gate is asked for them.
 func (g *Gate) KnowsKeys() bool { return g.used.ready() }
 
 func (u *usedKeys) ready() bool {
-	t, c := u.front.open(), u.copy.Load()
+	t, c := u.front.open(), u.front.marks.Load()
 	return t != nil && c != nil && c.epoch == t.epoch
 }
 
@@ -79,7 +91,9 @@ func (u *usedKeys) ready() bool {
 func (u *usedKeys) follow(ctx context.Context) {
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
+	defer u.front.leave(ctx)
 	for !u.front.opt.Alone { // else the process' own marks are all there are
+		u.front.comeIn(ctx)
 		if t := u.front.open(); t != nil && !u.ready() {
 			u.takeOver(ctx, t)
 		}
@@ -99,7 +113,7 @@ func (u *usedKeys) takeOver(ctx context.Context, t *trust) {
 	c, err := u.front.copyMarks(ctx, t)
 	switch {
 	case err == nil && t.dials == u.front.dials.Load():
-		u.copy.Store(c)
+		u.front.marks.Store(c)
 	case err != nil && ctx.Err() == nil:
 		u.front.log.Debug("redis: used keys are not known yet", "err", withoutSecrets(err, &u.front.option))
 	}
@@ -114,15 +128,15 @@ func (u *usedKeys) send(batch []*keyLook) {
 			}
 		}
 	}()
-	t, c := u.front.open(), u.copy.Load()
+	t, c := u.front.open(), u.front.marks.Load()
 	if t == nil || c == nil || c.epoch != t.epoch {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), admitMax+u.front.opt.Grace)
 	defer cancel()
-	switch err := u.front.catchUp(ctx, t, c); {
+	switch err := u.catchUp(ctx, t, c, batch); {
 	case errors.Is(err, errMarksLost):
-		u.copy.CompareAndSwap(c, nil) // they are taken over anew
+		u.front.marks.CompareAndSwap(c, nil) // they are taken over anew
 		return
 	case err != nil:
 		u.front.failed(t)
@@ -136,90 +150,30 @@ func (u *usedKeys) send(batch []*keyLook) {
 	}
 }
 
-// copyMarks copies the marks of an epoch, if they are whole.
-func (f *Front) copyMarks(ctx context.Context, t *trust) (*marksCopy, error) {
-	c := &marksCopy{epoch: t.epoch}
-	var err error
-	if c.batches, err = t.batches(ctx); err != nil {
-		return nil, err
-	}
-	for from := 0; from < markShards; from += copyAtOnce {
-		var commands rueidis.Commands
-		for shard := range copyAtOnce {
-			commands = append(commands, t.client.B().Get().Key(marksKey(t.epoch, from+shard)).Build())
-		}
-		for i, r := range t.client.DoMulti(ctx, commands...) {
-			text, err := r.ToString()
-			if err != nil {
-				return nil, err
-			}
-			c.shards[from+i] = []byte(text)
-			if !c.whole(from + i) {
-				return nil, errMarksLost
-			}
-		}
-	}
-	return c, nil
-}
-
-// batches is how many batches have marked keys in an epoch.
-func (t *trust) batches(ctx context.Context) (int64, error) {
-	return t.client.Do(ctx, t.client.B().Get().Key(batchesKey(t.epoch)).Build()).AsInt64()
-}
-
 // catchUp adds to a copy what was marked since. errMarksLost: not all of that is to be had. In a storm of refusals nothing was, and the
-// quickest command there is says so.
-func (f *Front) catchUp(ctx context.Context, t *trust, c *marksCopy) error {
-	switch batches, err := t.batches(ctx); {
-	case rueidis.IsRedisNil(err):
-		return errMarksLost
-	case err != nil || batches == c.batches:
-		return err
-	}
-	since := run{&usedSinceScript, lastKeys(t.epoch), []string{strconv.FormatInt(c.batches, 10)}}
-	answer, err := runAll(ctx, t.client, []run{since})[0].ToArray()
-	if err == nil && len(answer) == 0 {
-		err = errMarksLost
-	}
-	if err != nil {
-		return err
-	}
-	batches, err := answer[0].AsInt64()
-	if err != nil {
-		return err
-	}
-	if batches-c.batches != int64(len(answer)-1) {
-		return errMarksLost
-	}
-	for i := range answer[1:] {
-		keys, err := answer[1+i].ToString()
-		if err != nil {
+// quickest command there is says so; who else there is, it does not.
+func (u *usedKeys) catchUp(ctx context.Context, t *trust, c *marksCopy, batch []*keyLook) error {
+	if !slices.ContainsFunc(batch, func(l *keyLook) bool { return l.answered == nil }) {
+		switch batches, err := t.batches(ctx); {
+		case rueidis.IsRedisNil(err):
+			return errMarksLost
+		case err != nil || batches == c.batches:
 			return err
 		}
-		for ; len(keys) >= len(ledger.Key{}); keys = keys[len(ledger.Key{}):] {
-			c.add(markingOf(ledger.Key([]byte(keys[:len(ledger.Key{})]))))
-		}
 	}
-	c.batches = batches
+	asked := time.Now()
+	answer, err := runAll(ctx, t.client, []run{u.front.since(t.epoch, c.batches, false)})[0].ToArray()
+	if err != nil {
+		return err
+	}
+	others, err := c.catchUp(answer)
+	if err != nil {
+		return err
+	}
+	if others == 0 {
+		u.alone.Store(&alone{c, t.dials, asked.Add(aloneLasts)})
+	} else {
+		u.alone.Store(nil)
+	}
 	return nil
-}
-
-// whole reports whether a shard knows every key there is.
-func (c *marksCopy) whole(shard int) bool {
-	return len(c.shards[shard]) == markBits/8 && c.shards[shard][0]&(1<<7) != 0
-}
-
-func (c *marksCopy) add(m marking) {
-	for _, bit := range m.bits {
-		c.shards[m.shard][bit/8] |= 1 << (7 - bit%8) // Redis counts bits from the highest of a byte
-	}
-}
-
-func (c *marksCopy) has(m marking) bool {
-	for _, bit := range m.bits {
-		if c.shards[m.shard][bit/8]&(1<<(7-bit%8)) == 0 {
-			return false
-		}
-	}
-	return true
 }

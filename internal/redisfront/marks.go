@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -65,25 +66,42 @@ func (f *Front) mark(ctx context.Context, c rueidis.Client, epoch string, keys [
 // made: one server carries out what it is sent in its order, of several each has its own.
 func (f *Front) use(ctx context.Context, c rueidis.Client, epoch string, keys []ledger.Key, runs []run) error {
 	marks := marksOf(c.B, epoch, keys)
-	if len(keys) > 0 {
+	if len(keys) == 0 {
+		return firstError(runAll(ctx, c, runs))
+	}
+	since, err := f.desks.known(epoch, func() (come bool, err error) {
 		if c.Mode() == rueidis.ClientModeCluster {
 			if err := firstError(runAll(ctx, c, runs, marks...)); err != nil {
-				return err
+				return false, err
 			}
 			runs, marks = nil, nil
 		}
-		runs = append(runs, listing(epoch, keys))
+		results := runAll(ctx, c, append(runs, f.listing(epoch, keys)), marks...)
+		if err := firstError(results); err != nil {
+			return false, err
+		}
+		came, err := results[len(results)-1].AsInt64()
+		return came == 1, err
+	})
+	if err != nil {
+		return err
 	}
-	return firstError(runAll(ctx, c, runs, marks...))
+	if copied := f.marks.Load(); copied != nil { // after Redis was told: one that is being made finds them there
+		for _, key := range keys {
+			copied.add(markingOf(key))
+		}
+	}
+	time.Sleep(time.Until(since.Add(comingIn)))
+	return nil
 }
 
 // listing puts the keys of a batch into the list of the last ones.
-func listing(epoch string, keys []ledger.Key) run {
+func (f *Front) listing(epoch string, keys []ledger.Key) run {
 	text := make([]byte, 0, len(keys)*len(ledger.Key{}))
 	for i := range keys {
 		text = append(text, keys[i][:]...)
 	}
-	return run{&usedMarkScript, lastKeys(epoch), []string{string(text), strconv.Itoa(batchesKept), strconv.Itoa(marksLast)}}
+	return run{&usedMarkScript, lastKeys(epoch), []string{string(text), strconv.Itoa(batchesKept), strconv.Itoa(marksLast), f.self}}
 }
 
 // marksOf are the commands that mark keys: one for those of a shard.

@@ -1,8 +1,12 @@
 package redisfront_test
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/redis/rueidis"
 
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 	"github.com/holdfast-oms/holdfast/internal/testenv"
@@ -37,6 +41,82 @@ func TestAKeyUsedOnOneProcessIsKnownToAll(t *testing.T) {
 	}
 	if lies > 4 || b.own.keys > 0 {
 		t.Errorf("%d of 4 000 unused keys are taken for used ones, want at most one in a thousand; the record was asked %d times", lies, b.own.keys)
+	}
+}
+
+// calls is how often Redis was given a command, by scripts too.
+func calls(t *testing.T, c rueidis.Client, command string) int {
+	t.Helper()
+	text, err := do(t, c, "INFO", "commandstats").ToString()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(text, "cmdstat_"+command+":calls=")
+	n, _, _ := strings.Cut(rest, ",")
+	count, _ := strconv.Atoi(n)
+	return count
+}
+
+func TestTheOnlyDeskDoesNotAskForUsedKeys(t *testing.T) {
+	r := newRecord()
+	s := testenv.StartRedis(t, testenv.Options{})
+	c := direct(t, s.URL())
+	a := working(t, r, quick(s.URL()))
+	looks := func() (asked int) {
+		before := calls(t, c, "hget")
+		for i := range 200 {
+			a.using(keys(i, 1))
+			if !a.MayHaveUsed(t.Context(), key(i)) || a.MayHaveUsed(t.Context(), key(10_000+i)) {
+				t.Fatalf("key %d, or one that was not used, is not known for what it is", i)
+			}
+		}
+		return calls(t, c, "hget") - before
+	}
+	testenv.Until(t, patience, "it does not ask", func() bool { return looks() == 0 })
+	b := working(t, r, quick(s.URL()))
+	testenv.Until(t, patience, "it asks when it is not alone", func() bool { return looks() >= 400 })
+	b.stop()
+	testenv.Until(t, patience, "it is alone again", func() bool { return looks() == 0 })
+}
+
+// A desk that comes in, or was forgotten, uses keys at once. The one that believed to be alone must not say that they were never used.
+func TestNobodyIsAloneWhenAnotherDeskCommits(t *testing.T) {
+	r := newRecord()
+	s := testenv.StartRedis(t, testenv.Options{})
+	c := direct(t, s.URL())
+	a := working(t, r, quick(s.URL()))
+	isAlone := func() bool {
+		before := calls(t, c, "hget")
+		a.MayHaveUsed(t.Context(), key(100_000))
+		return calls(t, c, "hget") == before
+	}
+	used := 0
+	uses := func(b *process) {
+		t.Helper()
+		b.using(keys(used, 1))
+		if !a.MayHaveUsed(t.Context(), key(used)) {
+			t.Fatal("a used key is unused for certain")
+		}
+		used++
+	}
+	forgetAll := func() {
+		for field := range hash(t, c, "used:{"+r.epoch()+":batches}") {
+			if field != "count" {
+				do(t, c, "HDEL", "used:{"+r.epoch()+":batches}", field)
+			}
+		}
+	}
+	for range 3 {
+		testenv.Until(t, patience, "the first is alone", isAlone)
+		b := begin(t, r, quick(s.URL()))
+		testenv.Until(t, patience, "the other reaches Redis", func() bool { return b.front.State().Connected })
+		uses(b)
+		for range 3 {
+			forgetAll()
+			testenv.Until(t, patience, "the first is alone", isAlone)
+			uses(b)
+		}
+		b.stop()
 	}
 }
 
@@ -101,7 +181,7 @@ func TestWhenWhatWasMarkedLastIsLostNoKeyIsUnusedForCertain(t *testing.T) {
 			a.using(keys(0, 10))
 			testenv.Until(t, patience, "an unused key is known for one", func() bool { return !b.MayHaveUsed(t.Context(), key(100_000)) })
 			c := direct(t, s.URL())
-			for from := 10; from < 1000; from += 20 {
+			for from := 10; from < 210; from += 20 {
 				a.using(keys(from, 10)) // which the other may not have heard of before they are lost
 				do(t, c, "DEL", "used:{"+r.epoch()+lost)
 				a.using(keys(from+10, 10))

@@ -195,7 +195,9 @@ func (b *build) prepare(ctx context.Context) error {
 			b.c.B().Expire().Key(key).Seconds(marksLast).Build())
 	}
 	// Its count of batches begins where one that was lost, and was begun anew by the next batch, will not come.
-	commands = append(commands, b.c.B().Set().Key(batchesKey(b.epoch)).Value(strconv.FormatInt(time.Now().UnixMilli(), 10)).ExSeconds(marksLast).Build())
+	count := strconv.FormatInt(time.Now().UnixMilli(), 10)
+	commands = append(commands, b.c.B().Hset().Key(batchesKey(b.epoch)).FieldValue().FieldValue("count", count).Build(),
+		b.c.B().Expire().Key(batchesKey(b.epoch)).Seconds(marksLast).Build())
 	return b.doAll(ctx, commands)
 }
 

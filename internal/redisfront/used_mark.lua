@@ -1,12 +1,14 @@
 -- Adds the keys of a batch to those that were marked last in an epoch. May run twice.
 --
--- KEYS  1 how many batches have marked keys   2 the keys of the last ones, oldest first
--- ARGV  1 the keys, 16 bytes each   2 how many batches are kept   3 for how long, seconds
-redis.call('INCR', KEYS[1])
+-- KEYS  1 how many batches have marked keys, and the desks   2 the keys of the last batches, oldest first
+-- ARGV  1 the keys, 16 bytes each   2 how many batches are kept   3 for how long, seconds   4 this desk
+--
+-- Returns 1 when the desk was not known here: another may have been told that it is alone.
+redis.call('HINCRBY', KEYS[1], 'count', 1)
 local kept = redis.call('RPUSH', KEYS[2], ARGV[1])
 if kept == 1 then
   redis.call('EXPIRE', KEYS[2], ARGV[3])
 elseif kept > tonumber(ARGV[2]) then
   redis.call('LPOP', KEYS[2])
 end
-return 0
+return redis.call('HSET', KEYS[1], 'd:' .. ARGV[4], redis.call('TIME')[1])
