@@ -225,7 +225,7 @@ func (c *Cache) Changing(ch *ledger.Changes) {
 	if len(keys)+len(used) == 0 {
 		return
 	}
-	c.front.announce(func(ctx context.Context, client rueidis.Client, epoch string) error {
+	c.front.announce(func(ctx context.Context, client rueidis.Client, epoch string) (time.Time, error) {
 		runs := slices.Clone(less)
 		for _, key := range keys {
 			runs = append(runs, run{&cachedChangingScript, []string{key(epoch)}, []string{c.front.self, batch}})

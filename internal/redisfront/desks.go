@@ -9,65 +9,75 @@ import (
 
 // A desk that is the only one knows all marks there are, and need not ask Redis for any. It is told so by Redis, which knows the desks of an
 // epoch, and believes it for a short while. A desk that comes in is known at once, and commits nothing before nobody believes any more
-// that he is alone: so a desk that sleeps, is forgotten and wakes up does no harm.
+// that he is alone, nor in the epoch before: so a desk that sleeps, is forgotten and wakes up does no harm.
 const (
 	aloneLasts = 200 * time.Millisecond // from when it was asked
-	comingIn   = 250 * time.Millisecond // from when the desk is known
+	sparing    = 50 * time.Millisecond  // longer than that and a lease, a desk that has come in waits
 )
 
-// desks keeps since when this desk is known in epochs.
+// desks keeps by which name, and since when, this desk is known in epochs.
 type desks struct {
-	mu    sync.Mutex
-	since map[string]time.Time
+	mu    sync.Mutex // held while it comes in
+	names int64
+	known map[string]knownDesk
+}
+
+type knownDesk struct {
+	name  string
+	since time.Time
 }
 
 // epochsKept bounds them: of more than two none is used any more.
 const epochsKept = 8
 
-// known does what makes this desk known in an epoch, unless it is, and gives since when it is. come says whether it was not known before.
-// Whether something came of it while its answer was lost nobody knows: then it counts from the next time.
-func (d *desks) known(epoch string, do func() (come bool, err error)) (since time.Time, err error) {
+// in has tell say in an epoch by which name this desk is known, and gives since when it is. tell reports whether it was known by another, or by
+// none. When nobody knows what came of a telling, the next one has a new name.
+func (d *desks) in(epoch string, tell func(name string) (anew bool, err error)) (since time.Time, err error) {
 	d.mu.Lock()
-	since, was := d.since[epoch]
-	delete(d.since, epoch)
-	d.mu.Unlock()
-	come, err := do()
+	defer d.mu.Unlock()
+	return d.tell(epoch, tell)
+}
+
+// tell is called with the lock held.
+func (d *desks) tell(epoch string, tell func(name string) (anew bool, err error)) (since time.Time, err error) {
+	k, was := d.known[epoch]
+	if !was {
+		d.names++
+		k.name = strconv.FormatInt(d.names, 36)
+	}
+	anew, err := tell(k.name)
 	if err != nil {
+		delete(d.known, epoch)
 		return time.Time{}, err
 	}
-	if come || !was {
-		since = time.Now()
+	if anew || !was {
+		k.since = time.Now()
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.since == nil || len(d.since) >= epochsKept {
-		d.since = map[string]time.Time{}
+	if d.known == nil || len(d.known) >= epochsKept {
+		d.known = map[string]knownDesk{}
 	}
-	d.since[epoch] = since
-	return since, nil
+	d.known[epoch] = k
+	return k.since, nil
 }
 
-func (d *desks) has(epoch string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	_, ok := d.since[epoch]
-	return ok
-}
-
-// comeIn makes this desk known in an epoch that is about to be opened, so that its first batch there need not wait.
+// comeIn makes this desk known in an epoch that it has read of, so that its first batch there need not wait, unless one is coming.
 func (f *Front) comeIn(ctx context.Context) {
 	c, epoch := f.reachable()
-	if c == nil || f.desks.has(epoch) {
+	if c == nil || !f.desks.mu.TryLock() {
+		return
+	}
+	defer f.desks.mu.Unlock()
+	if _, is := f.desks.known[epoch]; is {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, admitMax+f.opt.Grace)
 	defer cancel()
-	_, _ = f.desks.known(epoch, func() (bool, error) { // else the first batch does
-		answer, err := runAll(ctx, c, []run{f.since(epoch, 0, true)})[0].AsIntSlice()
-		if err != nil || len(answer) < 3 || answer[2] < 0 {
-			return false, errMarksLost
+	_, _ = f.desks.tell(epoch, func(name string) (bool, error) { // else the first batch does
+		answer, err := runAll(ctx, c, []run{f.since(epoch, 0, name)})[0].AsIntSlice()
+		if err == nil && (len(answer) != 2 || answer[1] < countFrom) {
+			err = errMarksLost
 		}
-		return answer[0] == 1, nil
+		return true, err
 	})
 }
 
@@ -82,11 +92,7 @@ func (f *Front) leave(ctx context.Context) {
 	_ = t.client.Do(ctx, t.client.B().Hdel().Key(batchesKey(t.epoch)).Field("d:"+f.self).Build()).Error() // it is forgotten
 }
 
-// since asks what was marked in an epoch after so many batches.
-func (f *Front) since(epoch string, batches int64, comesIn bool) run {
-	in := "0"
-	if comesIn {
-		in = "1"
-	}
-	return run{&usedSinceScript, lastKeys(epoch), []string{strconv.FormatInt(batches, 10), f.self, in}}
+// since asks what was marked in an epoch after so many batches. With a name the desk comes in, and is told no keys.
+func (f *Front) since(epoch string, batches int64, name string) run {
+	return run{&usedSinceScript, lastKeys(epoch), []string{strconv.FormatInt(batches, 10), f.self, name}}
 }

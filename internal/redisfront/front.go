@@ -98,9 +98,8 @@ type trust struct {
 
 // known is the epoch that the record had at a time.
 type known struct {
-	epoch  string
-	until  time.Time // it is believed
-	before []known   // epochs that others, who have not read of this one yet, may believe until then
+	epoch string
+	until time.Time // it is believed
 }
 
 // State is how the front is doing.

@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/rueidis"
-
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 )
 
@@ -154,19 +152,12 @@ func (u *usedKeys) send(batch []*keyLook) {
 // quickest command there is says so; who else there is, it does not.
 func (u *usedKeys) catchUp(ctx context.Context, t *trust, c *marksCopy, batch []*keyLook) error {
 	if !slices.ContainsFunc(batch, func(l *keyLook) bool { return l.answered == nil }) {
-		switch batches, err := t.batches(ctx); {
-		case rueidis.IsRedisNil(err):
-			return errMarksLost
-		case err != nil || batches == c.batches:
+		if batches, err := batchesOf(ctx, t.client, t.epoch); err != nil || batches == c.batches {
 			return err
 		}
 	}
 	asked := time.Now()
-	answer, err := runAll(ctx, t.client, []run{u.front.since(t.epoch, c.batches, false)})[0].ToArray()
-	if err != nil {
-		return err
-	}
-	others, err := c.catchUp(answer)
+	others, err := u.front.catchUp(ctx, t, c)
 	if err != nil {
 		return err
 	}

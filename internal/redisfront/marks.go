@@ -21,7 +21,7 @@ const (
 	marksLast   = 96 * 60 * 60 // seconds: an epoch is older than 72 hours when nobody needs it any more
 	markedDays  = 4            // 72 hours, and a day for time zones
 	marksAtOnce = 4096         // keys marked in one go
-	batchesKept = 512          // of which keys are listed: all processes together make fewer in the time between two looks
+	batchesKept = 512          // of which keys are listed: all desks together make fewer between two looks, or while a part of the marks is copied
 )
 
 // wholeBit of a shard says that it knows every key there is. It is set when an epoch is opened, and gone when the shard is. No mark
@@ -62,46 +62,39 @@ func (f *Front) mark(ctx context.Context, c rueidis.Client, epoch string, keys [
 	return nil
 }
 
-// use marks the keys of a batch in an epoch, with whatever runs go along. In the list of the last batches it stands once all its marks are
-// made: one server carries out what it is sent in its order, of several each has its own.
-func (f *Front) use(ctx context.Context, c rueidis.Client, epoch string, keys []ledger.Key, runs []run) error {
+// use marks the keys of a batch, if it uses any, in an epoch, with whatever runs go along, and gives since when this desk is known there. In
+// the list of the last batches it stands once all its marks are made: one server carries out what it is sent in its order, of several each
+// has its own.
+func (f *Front) use(ctx context.Context, c rueidis.Client, epoch string, keys []ledger.Key, runs []run) (since time.Time, err error) {
 	marks := marksOf(c.B, epoch, keys)
-	if len(keys) == 0 {
-		return firstError(runAll(ctx, c, runs))
-	}
-	since, err := f.desks.known(epoch, func() (come bool, err error) {
+	since, err = f.desks.in(epoch, func(name string) (anew bool, err error) {
 		if c.Mode() == rueidis.ClientModeCluster {
 			if err := firstError(runAll(ctx, c, runs, marks...)); err != nil {
 				return false, err
 			}
 			runs, marks = nil, nil
 		}
-		results := runAll(ctx, c, append(runs, f.listing(epoch, keys)), marks...)
+		results := runAll(ctx, c, append(runs, f.listing(epoch, keys, name)), marks...)
 		if err := firstError(results); err != nil {
 			return false, err
 		}
-		came, err := results[len(results)-1].AsInt64()
-		return came == 1, err
+		return results[len(results)-1].AsBool()
 	})
-	if err != nil {
-		return err
-	}
-	if copied := f.marks.Load(); copied != nil { // after Redis was told: one that is being made finds them there
+	if copied := f.marks.Load(); err == nil && copied != nil { // after Redis was told: one that is being made finds them there
 		for _, key := range keys {
 			copied.add(markingOf(key))
 		}
 	}
-	time.Sleep(time.Until(since.Add(comingIn)))
-	return nil
+	return since, err
 }
 
 // listing puts the keys of a batch into the list of the last ones.
-func (f *Front) listing(epoch string, keys []ledger.Key) run {
+func (f *Front) listing(epoch string, keys []ledger.Key, name string) run {
 	text := make([]byte, 0, len(keys)*len(ledger.Key{}))
 	for i := range keys {
 		text = append(text, keys[i][:]...)
 	}
-	return run{&usedMarkScript, lastKeys(epoch), []string{string(text), strconv.Itoa(batchesKept), strconv.Itoa(marksLast), f.self}}
+	return run{&usedMarkScript, lastKeys(epoch), []string{string(text), strconv.Itoa(batchesKept), strconv.Itoa(marksLast), f.self, name}}
 }
 
 // marksOf are the commands that mark keys: one for those of a shard.

@@ -14,7 +14,7 @@ import (
 // Limits of taking marks over.
 const (
 	copyMax    = 5 * time.Second // for all of them
-	copyAtOnce = 8               // shards, of 512 kB each
+	copyAtOnce = 2               // shards, of 512 kB each: what else is asked meanwhile waits behind them
 
 	countFrom = 1e12 // batches of an epoch are counted from its time in milliseconds: a count that was lost is below it
 )
@@ -27,15 +27,15 @@ type marksCopy struct {
 	shards  [markShards][]atomic.Uint64
 }
 
-// copyMarks copies the marks of an epoch, if they are whole.
+// copyMarks copies the marks of an epoch, if they are whole. What is marked meanwhile is added as it goes along.
 func (f *Front) copyMarks(ctx context.Context, t *trust) (*marksCopy, error) {
 	c := &marksCopy{epoch: t.epoch}
-	var err error
-	if c.batches, err = t.batches(ctx); err != nil {
-		return nil, err
+	for shard := range c.shards {
+		c.shards[shard] = make([]atomic.Uint64, markBits/64)
 	}
-	if c.batches < countFrom {
-		return nil, errMarksLost // and begun anew
+	var err error
+	if c.batches, err = batchesOf(ctx, t.client, t.epoch); err != nil {
+		return nil, err
 	}
 	for from := 0; from < markShards; from += copyAtOnce {
 		var commands rueidis.Commands
@@ -51,13 +51,29 @@ func (f *Front) copyMarks(ctx context.Context, t *trust) (*marksCopy, error) {
 				return nil, errMarksLost
 			}
 		}
+		if _, err := f.catchUp(ctx, t, c); err != nil {
+			return nil, err
+		}
 	}
 	return c, nil
 }
 
-// batches is how many batches have marked keys in an epoch.
-func (t *trust) batches(ctx context.Context) (int64, error) {
-	return t.client.Do(ctx, t.client.B().Hget().Key(batchesKey(t.epoch)).Field("count").Build()).AsInt64()
+// catchUp adds to a copy what was marked since, and gives how many other desks there are. errMarksLost: not all of that is to be had.
+func (f *Front) catchUp(ctx context.Context, t *trust, c *marksCopy) (others int64, err error) {
+	told, err := runAll(ctx, t.client, []run{f.since(t.epoch, c.batches, "")})[0].ToArray()
+	if err != nil {
+		return 0, err
+	}
+	return c.catchUp(told)
+}
+
+// batchesOf is how many batches have marked keys in an epoch. errMarksLost: that was lost.
+func batchesOf(ctx context.Context, c rueidis.Client, epoch string) (int64, error) {
+	n, err := c.Do(ctx, c.B().Hget().Key(batchesKey(epoch)).Field("count").Build()).AsInt64()
+	if rueidis.IsRedisNil(err) || err == nil && n < countFrom {
+		return 0, errMarksLost // and begun anew, perhaps
+	}
+	return n, err
 }
 
 // take takes a shard over, and reports whether it knows every key there is.
@@ -65,28 +81,28 @@ func (c *marksCopy) take(shard int, text string) (whole bool) {
 	if len(text) != markBits/8 {
 		return false
 	}
-	words := make([]atomic.Uint64, markBits/64)
+	words := c.shards[shard]
 	for i := range words {
-		words[i].Store(binary.BigEndian.Uint64([]byte(text[8*i : 8*i+8]))) // Redis counts bits from the highest of a byte
+		words[i].Or(binary.BigEndian.Uint64([]byte(text[8*i : 8*i+8]))) // Redis counts bits from the highest of a byte
 	}
-	c.shards[shard] = words
 	return words[0].Load()&bitOf(wholeBit) != 0
 }
 
 func bitOf(bit int64) uint64 { return 1 << (63 - bit%64) }
 
-// catchUp adds what was marked since, and gives how many other desks there are. errMarksLost: not all of it was told.
+// catchUp takes what Redis has told, and gives how many other desks there are. errMarksLost: not all was told.
 func (c *marksCopy) catchUp(told []rueidis.RedisMessage) (others int64, err error) {
-	var numbers [3]int64
-	for i := range numbers {
-		if len(told) < len(numbers) {
-			return 0, errMarksLost
-		}
-		if numbers[i], err = told[i].AsInt64(); err != nil {
-			return 0, err
-		}
+	if len(told) < 2 {
+		return 0, errMarksLost
 	}
-	others, batches, keys := numbers[1], numbers[2], told[len(numbers):]
+	if others, err = told[0].AsInt64(); err != nil {
+		return 0, err
+	}
+	batches, err := told[1].AsInt64()
+	if err != nil {
+		return 0, err
+	}
+	keys := told[2:]
 	if batches-c.batches != int64(len(keys)) {
 		return 0, errMarksLost
 	}

@@ -64,17 +64,17 @@ func TestTheOnlyDeskDoesNotAskForUsedKeys(t *testing.T) {
 	a := working(t, r, quick(s.URL()))
 	looks := func() (asked int) {
 		before := calls(t, c, "hget")
-		for i := range 200 {
-			a.using(keys(i, 1))
+		a.using(keys(0, 100)) // asks once, by which name the desk is known
+		for i := range 100 {
 			if !a.MayHaveUsed(t.Context(), key(i)) || a.MayHaveUsed(t.Context(), key(10_000+i)) {
 				t.Fatalf("key %d, or one that was not used, is not known for what it is", i)
 			}
 		}
-		return calls(t, c, "hget") - before
+		return calls(t, c, "hget") - before - 1
 	}
 	testenv.Until(t, patience, "it does not ask", func() bool { return looks() == 0 })
 	b := working(t, r, quick(s.URL()))
-	testenv.Until(t, patience, "it asks when it is not alone", func() bool { return looks() >= 400 })
+	testenv.Until(t, patience, "it asks when it is not alone", func() bool { return looks() >= 200 })
 	b.stop()
 	testenv.Until(t, patience, "it is alone again", func() bool { return looks() == 0 })
 }
@@ -117,6 +117,22 @@ func TestNobodyIsAloneWhenAnotherDeskCommits(t *testing.T) {
 			uses(b)
 		}
 		b.stop()
+	}
+}
+
+// Else its first batch would wait, holding rows that others want.
+func TestADeskComesInToAnEpochThatIsInUseBeforeItsFirstBatch(t *testing.T) {
+	r := newRecord()
+	s := testenv.StartRedis(t, testenv.Options{})
+	c := direct(t, s.URL())
+	a := working(t, r, quick(s.URL()))
+	a.using(keys(0, 10))
+	working(t, r, quick(s.URL()))
+	testenv.Until(t, patience, "both are known", func() bool { return len(hash(t, c, "used:{"+r.epoch()+":batches}")) == 3 })
+	lists, looks := calls(t, c, "lrange"), calls(t, c, "evalsha")
+	testenv.Until(t, patience, "both have looked some times", func() bool { return calls(t, c, "evalsha") > looks+10 })
+	if got := calls(t, c, "lrange"); got != lists {
+		t.Errorf("what was marked was listed %d times, though nothing was", got-lists)
 	}
 }
 
@@ -334,7 +350,7 @@ func TestNoMarksAreMadeInAVeto(t *testing.T) {
 		}
 		return p.front.State().Working
 	})
-	if n < 3 {
-		t.Errorf("%d batches were announced meanwhile: that proves nothing", n)
+	if n < 2 {
+		t.Errorf("%d batches were announced meanwhile: that proves nothing", n-1)
 	}
 }

@@ -319,12 +319,11 @@ func (b *build) openMarks(ctx context.Context) error {
 	if b.opt.Alone {
 		return nil
 	}
-	marks, lapses := make(rueidis.Commands, markShards), make(rueidis.Commands, markShards+1)
+	marks, lapses := make(rueidis.Commands, markShards), make(rueidis.Commands, markShards)
 	for shard := range markShards {
 		key := marksKey(b.epoch, shard)
 		marks[shard], lapses[shard] = b.c.B().Setbit().Key(key).Offset(wholeBit).Value(1).Build(), b.c.B().Pttl().Key(key).Build()
 	}
-	lapses[markShards] = b.c.B().Pttl().Key(batchesKey(b.epoch)).Build()
 	ctx, cancel := context.WithTimeout(ctx, rebuildWord)
 	defer cancel()
 	if err := firstError(b.c.DoMulti(ctx, marks...)); err != nil {
@@ -338,7 +337,8 @@ func (b *build) openMarks(ctx context.Context) error {
 			return errMarksLost
 		}
 	}
-	return nil
+	_, err := batchesOf(ctx, b.c, b.epoch)
+	return err
 }
 
 // open says that the epoch is whole, and on which servers.

@@ -69,7 +69,10 @@ func (v *veto) isGone() bool {
 // and which values change. What cannot be told is committed only once nobody believes the epoch any more: the record gets another
 // one, and after a lease all processes have seen it. That costs one pause, when Redis is lost; none while it is away, and the processes
 // that find a veto there wait for the same lease only.
-func (f *Front) announce(tell func(ctx context.Context, c rueidis.Client, epoch string) error) {
+//
+// tell gives since when this desk is known in the epoch. What others believed before, of who there is and of which epoch it is, is given time
+// to lapse.
+func (f *Front) announce(tell func(ctx context.Context, c rueidis.Client, epoch string) (since time.Time, err error)) {
 	if f.opt.Alone {
 		return
 	}
@@ -93,14 +96,10 @@ func (f *Front) announce(tell func(ctx context.Context, c rueidis.Client, epoch 
 		}
 		asked := time.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), min(left, markMax+f.opt.Grace))
-		err := tell(ctx, *c, k.epoch)
-		for _, b := range k.before {
-			if err == nil && time.Now().Before(b.until) {
-				err = tell(ctx, *c, b.epoch)
-			}
-		}
+		since, err := tell(ctx, *c, k.epoch)
 		cancel()
 		if err == nil {
+			time.Sleep(time.Until(since.Add(f.opt.Lease + sparing)))
 			return
 		}
 		why = err

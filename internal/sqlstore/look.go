@@ -335,7 +335,7 @@ const (
 type usedPieces struct {
 	mu    sync.Mutex
 	all   map[order.Number]bool
-	ahead order.Number // pieces before it were counted ahead, or found to lack orders
+	ahead order.Number // pieces before it were counted ahead, or then lacked orders
 }
 
 func (u *usedPieces) has(first order.Number) bool {
@@ -353,7 +353,8 @@ func (u *usedPieces) add(first order.Number) {
 	u.all[first] = true
 }
 
-// next gives the first of the next whole piece of a day's numbers to be counted ahead, up to the last one that an order has.
+// next gives the first of the next piece of a day's numbers to be counted ahead. One that ends a piece before the last number that an order
+// has, at the most, is left for later: several desks use the numbers of a piece up one after another.
 func (u *usedPieces) next(day order.Day, last order.Number) (first order.Number, ok bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -361,11 +362,14 @@ func (u *usedPieces) next(day order.Day, last order.Number) (first order.Number,
 	for u.all[first] {
 		first += numbersPiece
 	}
-	if first+numbersPiece > last {
-		return 0, false
-	}
-	u.ahead = first + numbersPiece
-	return first, true
+	return first, first+2*numbersPiece <= last
+}
+
+// past takes note that a piece was counted ahead.
+func (u *usedPieces) past(first order.Number) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.ahead = max(u.ahead, first+numbersPiece)
 }
 
 // usedNumbers is how many of a day's numbers orders have, up to the last one that one has.
@@ -401,6 +405,9 @@ func (s *Store) CountAhead(ctx context.Context, day order.Day) (more bool, err e
 			return false, nil
 		}
 		_, err = s.countPiece(ctx, first)
+		if err == nil {
+			s.used.past(first)
+		}
 	}
 	if err != nil {
 		return false, fmt.Errorf("count numbers ahead: %w", classify(err))

@@ -56,7 +56,7 @@ func TestWhoAsksForADaysNumbersFindsLittleLeftToCount(t *testing.T) {
 		}
 	}
 	piece := func(i int64) order.Number { return order.NumberOf(day, i*numbersPiece+1) }
-	for _, want := range [][]order.Number{{piece(0), piece(1), piece(2), piece(3)}, nil} { // and once only, the one that lacks an order too
+	for _, want := range [][]order.Number{{piece(0), piece(1), piece(2)}, nil} { // and once only, the one that lacks an order too
 		counted = nil
 		for more := true; more; {
 			var err error
@@ -72,7 +72,7 @@ func TestWhoAsksForADaysNumbersFindsLittleLeftToCount(t *testing.T) {
 	if err != nil || len(days) != 1 || days[0].Used != 4*numbersPiece+4 {
 		t.Errorf("got %+v, %v, want one day with %d used", days, err, 4*numbersPiece+4)
 	}
-	if want := []order.Number{piece(1), piece(4)}; !slices.Equal(counted, want) {
+	if want := []order.Number{piece(1), piece(3), piece(4)}; !slices.Equal(counted, want) {
 		t.Errorf("counted when asked were the pieces from %v, want from %v", counted, want)
 	}
 	counted = nil

@@ -218,11 +218,11 @@ func (n *Numberer) Run(ctx context.Context) {
 // RunOnce counts, tops up today's numbers, tomorrow's once they were made, tells what this process holds, and does the daily jobs that are due.
 func (n *Numberer) RunOnce(ctx context.Context) error {
 	now, err := n.now(ctx)
-	if err != nil {
+	if err != nil && n.opt.Waiting != nil {
 		return err
 	}
 	today, tomorrow := dayAfter(now, 0), dayAfter(now, 1)
-	for i, more := 0, true; more && i < numbersCounted; i++ {
+	for i, more := 0, err == nil; more && i < numbersCounted; i++ {
 		more, _ = n.record.CountAhead(ctx, today) // else who asks has it counted
 	}
 	if n.opt.Waiting == nil {
