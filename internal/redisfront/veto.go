@@ -99,7 +99,7 @@ func (f *Front) announce(tell func(ctx context.Context, c rueidis.Client, epoch 
 		since, err := tell(ctx, *c, k.epoch)
 		cancel()
 		if err == nil {
-			time.Sleep(time.Until(since.Add(f.opt.Lease + sparing)))
+			time.Sleep(time.Until(since.Add(max(f.opt.Lease, aloneLasts) + sparing)))
 			return
 		}
 		why = err
