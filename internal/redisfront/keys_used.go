@@ -10,8 +10,10 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 )
 
-// followEvery is between two looks for what was marked, of a desk that refuses nobody.
-const followEvery = 100 * time.Millisecond
+const (
+	followEvery = 100 * time.Millisecond // between two looks for what was marked, of a desk that refuses nobody
+	restMax     = 5 * time.Second        // between two times that the marks are taken over, of which nothing came
+)
 
 var errMarksLost = errors.New("marks of used keys were lost")
 
@@ -90,10 +92,17 @@ func (u *usedKeys) follow(ctx context.Context) {
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
 	defer u.front.leave(ctx)
+	var again time.Time
+	rest := followEvery
 	for !u.front.opt.Alone { // else the process' own marks are all there are
 		u.front.comeIn(ctx)
-		if t := u.front.open(); t != nil && !u.ready() {
+		switch t := u.front.open(); {
+		case u.ready():
+			rest = followEvery
+		case t != nil && time.Now().After(again):
 			u.takeOver(ctx, t)
+			rest = min(2*rest, restMax)
+			again = time.Now().Add(rest)
 		}
 		select {
 		case <-ctx.Done():

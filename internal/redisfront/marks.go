@@ -21,7 +21,7 @@ const (
 	marksLast   = 96 * 60 * 60 // seconds: an epoch is older than 72 hours when nobody needs it any more
 	markedDays  = 4            // 72 hours, and a day for time zones
 	marksAtOnce = 4096         // keys marked in one go
-	batchesKept = 512          // of which keys are listed: all desks together make fewer between two looks, or while a part of the marks is copied
+	batchesKept = 1024         // of which keys are listed: all desks together make fewer between two looks, or while a part of the marks is copied
 )
 
 // wholeBit of a shard says that it knows every key there is. It is set when an epoch is opened, and gone when the shard is. No mark

@@ -81,12 +81,18 @@ func (c *marksCopy) take(shard int, text string) (whole bool) {
 	if len(text) != markBits/8 {
 		return false
 	}
+	var word [8]byte
 	words := c.shards[shard]
 	for i := range words {
-		words[i].Or(binary.BigEndian.Uint64([]byte(text[8*i : 8*i+8]))) // Redis counts bits from the highest of a byte
+		if next := text[8*i : 8*i+8]; next != unmarked {
+			copy(word[:], next)
+			words[i].Or(binary.BigEndian.Uint64(word[:])) // Redis counts bits from the highest of a byte
+		}
 	}
 	return words[0].Load()&bitOf(wholeBit) != 0
 }
+
+const unmarked = "\x00\x00\x00\x00\x00\x00\x00\x00"
 
 func bitOf(bit int64) uint64 { return 1 << (63 - bit%64) }
 

@@ -166,14 +166,14 @@ func TestAProcessThatMissedMarksTakesThemOverAnew(t *testing.T) {
 	s := testenv.StartRedis(t, testenv.Options{})
 	proxy, address := overProxy(t, s)
 	a, b := working(t, r, quick(s.URL())), working(t, r, quick(address))
-	const batches = 600
+	const batches = 1100
 	proxy.Blackhole(true)
 	for i := range batches {
 		a.using(keys(10*i, 10))
 	}
 	list, err := do(t, direct(t, s.URL()), "LLEN", "used:{"+r.epoch()+":batches}:keys").AsInt64()
-	if err != nil || list == 0 || list > 512 {
-		t.Errorf("the keys of %d batches are listed, %v, want those of 512 at most", list, err)
+	if err != nil || list == 0 || list > 1024 {
+		t.Errorf("the keys of %d batches are listed, %v, want those of 1024 at most", list, err)
 	}
 	proxy.Blackhole(false)
 	unused := func() bool { return !b.MayHaveUsed(t.Context(), key(100_000)) }
