@@ -46,6 +46,7 @@ type salesProcess struct {
 	desk  *checkout.Desk
 	store *sqlstore.Store
 	front *redisfront.Front
+	gate  *redisfront.Gate
 	cache *redisfront.Cache
 }
 
@@ -131,14 +132,14 @@ func newSalesProcess(t *testing.T, url, address string, grace time.Duration, moo
 	})
 	return &salesProcess{
 		&checkout.Desk{Ledger: l, Record: storeRecord{store}, Gate: mood(gate), Orders: inproc.Uncached{}, Memory: cache, Clock: time.Now},
-		store, front, cache,
+		store, front, gate, cache,
 	}
 }
 
 func (s *sale) works() {
 	s.t.Helper()
 	for _, p := range s.processes {
-		for end := time.Now().Add(*fullSpeedMax); !p.front.State().Working; pause(5 * time.Millisecond) {
+		for end := time.Now().Add(*fullSpeedMax); !p.front.State().Working || !p.gate.KnowsKeys(); pause(5 * time.Millisecond) {
 			if time.Now().After(end) {
 				s.t.Fatalf("a front does not work after %v: %+v", *fullSpeedMax, p.front.State())
 			}
