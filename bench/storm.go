@@ -15,6 +15,7 @@ import (
 const (
 	stormRate   = 50_000 // orders for each second that the options want it to last
 	stormPause  = 20 * time.Millisecond
+	restockMax  = 2 * time.Second // for which somebody may be told that there is none of what has just come in
 	repeats     = 10          // how often the buyer asks again
 	countedOver = time.Second // statements are not told of less
 )
@@ -100,7 +101,12 @@ func newUnlucky(ctx context.Context, shop *shop, products []string) (*unlucky, e
 		return nil, err
 	}
 	u := &unlucky{conn: newConn(tcp), request: newBuyer(shop, products).request()}
+	began := time.Now()
 	status, body, err := u.exchange(u.request)
+	for err == nil && refusal(status, body) == outOfStock && time.Since(began) < restockMax { // a gate may have heard of none, for a while
+		time.Sleep(stormPause)
+		status, body, err = u.exchange(u.request)
+	}
 	var found bool
 	if u.number, found = orderNumber(body); err != nil || status != 201 || !found {
 		tcp.Close()

@@ -345,13 +345,38 @@ func (r *lateRecord) SharedSecret(ctx context.Context, name, value string) (stri
 	return r.record.SharedSecret(ctx, name, value)
 }
 
-func TestABatchIsCommittedInANewEpochOnlyWhenNobodyBelievesTheOneBefore(t *testing.T) {
+func TestWhileAnEpochIsReplacedKeysAreMarkedForThoseWhoStillBelieveTheOneBefore(t *testing.T) {
+	r := newRecord()
+	s := testenv.StartRedis(t, testenv.Options{})
+	o := quick(s.URL())
+	working(t, r, o).stop() // it is filled
+	o.Lease = time.Minute   // longer than this takes
+	a := working(t, r, o)
+	late := &lateRecord{record: r}
+	b := beginOver(t, late, o)
+	b.works(t)
+	late.late.Store(true)
+	before := r.epoch()
+	if _, err := r.ReplaceShared(t.Context(), "front_epoch", before, "another's veto"); err != nil {
+		t.Fatal(err)
+	}
+	testenv.Until(t, patience, "one process knows of it", func() bool { return !a.front.State().Working })
+	redisfront.NewCache(a.front, newBooks()).Changing(&ledger.Changes{Keys: map[ledger.Key]ledger.Answered{key(1): {}}})
+	if b.MayHaveUsed(t.Context(), key(2)) {
+		t.Fatal("the other process does not believe the epoch before any more, the test proves nothing")
+	}
+	if !b.MayHaveUsed(t.Context(), key(1)) {
+		t.Error("a used key is unused for certain, to a process that still believes the epoch before")
+	}
+}
+
+// It cannot mark keys in an epoch that it never saw.
+func TestADeskThatBeginsCommitsOnlyWhenNobodyBelievesTheEpochBefore(t *testing.T) {
 	r := newRecord()
 	s := testenv.StartRedis(t, testenv.Options{})
 	o := quick(s.URL())
 	working(t, r, o).stop() // it is filled
 	o.Lease = 5 * time.Second
-	a := working(t, r, o)
 	late := &lateRecord{record: r}
 	b := beginOver(t, late, o)
 	b.works(t)
@@ -359,7 +384,8 @@ func TestABatchIsCommittedInANewEpochOnlyWhenNobodyBelievesTheOneBefore(t *testi
 	if _, err := r.ReplaceShared(t.Context(), "front_epoch", r.epoch(), "another"); err != nil {
 		t.Fatal(err)
 	}
-	testenv.Until(t, patience, "one process knows of it", func() bool { return !a.front.State().Working })
+	a := begin(t, r, o)
+	testenv.Until(t, patience, "it reaches Redis", func() bool { return a.front.State().Connected })
 	if b.MayHaveUsed(t.Context(), key(1)) {
 		t.Fatal("the other process does not believe the epoch before any more, the test proves nothing")
 	}

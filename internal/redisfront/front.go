@@ -98,8 +98,10 @@ type trust struct {
 
 // known is the epoch that the record had at a time.
 type known struct {
-	epoch string
-	until time.Time // it is believed
+	epoch     string
+	until     time.Time // it is believed
+	before    []known   // epochs that others, who have not read of this one yet, may believe until then
+	madeAfter time.Time // the record had another then; zero: nobody knows
 }
 
 // State is how the front is doing.

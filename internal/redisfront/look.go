@@ -153,9 +153,33 @@ func (f *Front) learn(epoch string, asked time.Time) {
 	}
 	for {
 		k := f.known.Load()
-		fresh := &known{epoch: epoch, until: asked.Add(f.opt.Lease)}
+		fresh := &known{epoch: epoch, until: asked.Add(f.opt.Lease), before: k.othersThan(epoch, time.Now().Add(f.opt.Lease))}
+		switch {
+		case k == nil:
+		case k.epoch == epoch:
+			fresh.madeAfter = k.madeAfter
+		default:
+			fresh.madeAfter = k.until.Add(-f.opt.Lease) // it was asked then
+		}
 		if k != nil && k.until.After(fresh.until) || f.known.CompareAndSwap(k, fresh) {
 			return
 		}
 	}
+}
+
+// othersThan gives the epochs that others may still believe when an epoch is read in the record, if the last of them until a time.
+// A veto is none: nobody has prepared marks in it, so that those made in it would stay for ever.
+func (k *known) othersThan(epoch string, until time.Time) (before []known) {
+	if k == nil {
+		return nil
+	}
+	for _, b := range k.before {
+		if time.Now().Before(b.until) {
+			before = append(before, b)
+		}
+	}
+	if k.epoch != epoch && !isVeto(k.epoch) {
+		before = append(before, known{epoch: k.epoch, until: until})
+	}
+	return before
 }

@@ -70,8 +70,8 @@ func (v *veto) isGone() bool {
 // one, and after a lease all processes have seen it. That costs one pause, when Redis is lost; none while it is away, and the processes
 // that find a veto there wait for the same lease only.
 //
-// tell gives since when this desk is known in the epoch. What others believed before, of who there is and of which epoch it is, is given time
-// to lapse.
+// An epoch that is being replaced is told, too, for those who have not read of the new one. tell gives since when this desk is known in an
+// epoch: what others believed before, of who there is, or of an epoch that this desk never saw, is given time to lapse.
 func (f *Front) announce(tell func(ctx context.Context, c rueidis.Client, epoch string) (since time.Time, err error)) {
 	if f.opt.Alone {
 		return
@@ -97,9 +97,21 @@ func (f *Front) announce(tell func(ctx context.Context, c rueidis.Client, epoch 
 		asked := time.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), min(left, markMax+f.opt.Grace))
 		since, err := tell(ctx, *c, k.epoch)
+		free := since.Add(max(f.opt.Lease, aloneLasts) + sparing)
+		if time.Now().Before(k.madeAfter.Add(f.opt.Lease + f.opt.Settle)) {
+			free = time.Time{} // it is not open yet: nobody believes anything of it
+		}
+		for _, b := range k.before {
+			if err == nil && time.Now().Before(b.until) {
+				since, err = tell(ctx, *c, b.epoch)
+				if alone := since.Add(aloneLasts + sparing); alone.After(free) {
+					free = alone
+				}
+			}
+		}
 		cancel()
 		if err == nil {
-			time.Sleep(time.Until(since.Add(max(f.opt.Lease, aloneLasts) + sparing)))
+			time.Sleep(time.Until(free))
 			return
 		}
 		why = err
