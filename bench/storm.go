@@ -16,8 +16,8 @@ const (
 	stormRate   = 50_000 // orders for each second that the options want it to last
 	stormPause  = 20 * time.Millisecond
 	restockMax  = 2 * time.Second // for which somebody may be told that there is none of what has just come in
-	repeats     = 10          // how often the buyer asks again
-	countedOver = time.Second // statements are not told of less
+	repeats     = 10              // how often the buyer asks again
+	countedOver = time.Second     // statements are not told of less
 )
 
 // storm is a rush on few units. Before it, one buyer places an order and loses the answer; once all is sold, and while the others are
