@@ -15,70 +15,58 @@ const (
 	sparing    = 50 * time.Millisecond  // longer than that and a lease, a desk that has come in waits
 )
 
-// desks keeps by which name, and since when, this desk is known in epochs.
+// desks keeps when this desk came in to epochs, as Redis says it, and since when that is known here.
 type desks struct {
-	mu    sync.Mutex // held while it comes in
-	names int64
-	known map[string]knownDesk
+	mu   sync.Mutex
+	came map[string]coming
 }
 
-type knownDesk struct {
-	name  string
+type coming struct {
+	when  string
 	since time.Time
 }
 
 // epochsKept bounds them: of more than two none is used any more.
 const epochsKept = 8
 
-// in has tell say in an epoch by which name this desk is known, and gives since when it is. tell reports whether it was known by another, or by
-// none. When nobody knows what came of a telling, the next one has a new name.
-func (d *desks) in(epoch string, tell func(name string) (anew bool, err error)) (since time.Time, err error) {
+// in takes note of when this desk came in to an epoch, as was just said, and gives since when that is known. An answer that is lost does no harm:
+// the next one says the same.
+func (d *desks) in(epoch, when string) (since time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.tell(epoch, tell)
+	c, known := d.came[epoch]
+	if known && c.when == when {
+		return c.since
+	}
+	if d.came == nil || len(d.came) >= epochsKept {
+		d.came = map[string]coming{}
+	}
+	d.came[epoch] = coming{when, time.Now()}
+	return d.came[epoch].since
 }
 
-// tell is called with the lock held.
-func (d *desks) tell(epoch string, tell func(name string) (anew bool, err error)) (since time.Time, err error) {
-	k, was := d.known[epoch]
-	if !was {
-		d.names++
-		k.name = strconv.FormatInt(d.names, 36)
-	}
-	anew, err := tell(k.name)
-	if err != nil {
-		delete(d.known, epoch)
-		return time.Time{}, err
-	}
-	if anew || !was {
-		k.since = time.Now()
-	}
-	if d.known == nil || len(d.known) >= epochsKept {
-		d.known = map[string]knownDesk{}
-	}
-	d.known[epoch] = k
-	return k.since, nil
+func (d *desks) has(epoch string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, known := d.came[epoch]
+	return known
 }
 
-// comeIn makes this desk known in an epoch that it has read of, so that its first batch there need not wait, unless one is coming.
+// comeIn makes this desk known in an epoch that it has read of, so that its first batch there need not wait.
 func (f *Front) comeIn(ctx context.Context) {
 	c, epoch := f.reachable()
-	if c == nil || !f.desks.mu.TryLock() {
-		return
-	}
-	defer f.desks.mu.Unlock()
-	if _, is := f.desks.known[epoch]; is {
+	if c == nil || f.desks.has(epoch) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, admitMax+f.opt.Grace)
 	defer cancel()
-	_, _ = f.desks.tell(epoch, func(name string) (bool, error) { // else the first batch does
-		answer, err := runAll(ctx, c, []run{f.since(epoch, 0, name)})[0].AsIntSlice()
-		if err == nil && (len(answer) != 2 || answer[1] < countFrom) {
-			err = errMarksLost
-		}
-		return true, err
-	})
+	told, err := runAll(ctx, c, []run{f.since(epoch, 0, true)})[0].ToArray()
+	if err != nil || len(told) == 0 {
+		return // the first batch does it
+	}
+	if when, err := told[0].ToString(); err == nil && when != "" {
+		f.desks.in(epoch, when)
+	}
 }
 
 // leave makes this desk unknown, so that one that is left finds at once that it is alone. Should another batch come, it comes in again.
@@ -92,7 +80,11 @@ func (f *Front) leave(ctx context.Context) {
 	_ = t.client.Do(ctx, t.client.B().Hdel().Key(batchesKey(t.epoch)).Field("d:"+f.self).Build()).Error() // it is forgotten
 }
 
-// since asks what was marked in an epoch after so many batches. With a name the desk comes in, and is told no keys.
-func (f *Front) since(epoch string, batches int64, name string) run {
-	return run{&usedSinceScript, lastKeys(epoch), []string{strconv.FormatInt(batches, 10), f.self, name}}
+// since asks what was marked in an epoch after so many batches. A desk that comes in is told no keys.
+func (f *Front) since(epoch string, batches int64, comesIn bool) run {
+	in := "0"
+	if comesIn {
+		in = "1"
+	}
+	return run{&usedSinceScript, lastKeys(epoch), []string{strconv.FormatInt(batches, 10), f.self, in}}
 }

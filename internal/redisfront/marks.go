@@ -67,34 +67,35 @@ func (f *Front) mark(ctx context.Context, c rueidis.Client, epoch string, keys [
 // has its own.
 func (f *Front) use(ctx context.Context, c rueidis.Client, epoch string, keys []ledger.Key, runs []run) (since time.Time, err error) {
 	marks := marksOf(c.B, epoch, keys)
-	since, err = f.desks.in(epoch, func(name string) (anew bool, err error) {
-		if c.Mode() == rueidis.ClientModeCluster {
-			if err := firstError(runAll(ctx, c, runs, marks...)); err != nil {
-				return false, err
-			}
-			runs, marks = nil, nil
+	if c.Mode() == rueidis.ClientModeCluster {
+		if err := firstError(runAll(ctx, c, runs, marks...)); err != nil {
+			return time.Time{}, err
 		}
-		results := runAll(ctx, c, append(runs, f.listing(epoch, keys, name)), marks...)
-		if err := firstError(results); err != nil {
-			return false, err
-		}
-		return results[len(results)-1].AsBool()
-	})
-	if copied := f.marks.Load(); err == nil && copied != nil { // after Redis was told: one that is being made finds them there
+		runs, marks = nil, nil
+	}
+	results := runAll(ctx, c, append(runs, f.listing(epoch, keys)), marks...)
+	if err := firstError(results); err != nil {
+		return time.Time{}, err
+	}
+	came, err := results[len(results)-1].ToString()
+	if err != nil {
+		return time.Time{}, err
+	}
+	if copied := f.marks.Load(); copied != nil { // after Redis was told: one that is being made finds them there
 		for _, key := range keys {
 			copied.add(markingOf(key))
 		}
 	}
-	return since, err
+	return f.desks.in(epoch, came), nil
 }
 
 // listing puts the keys of a batch into the list of the last ones.
-func (f *Front) listing(epoch string, keys []ledger.Key, name string) run {
+func (f *Front) listing(epoch string, keys []ledger.Key) run {
 	text := make([]byte, 0, len(keys)*len(ledger.Key{}))
 	for i := range keys {
 		text = append(text, keys[i][:]...)
 	}
-	return run{&usedMarkScript, lastKeys(epoch), []string{string(text), strconv.Itoa(batchesKept), strconv.Itoa(marksLast), f.self, name}}
+	return run{&usedMarkScript, lastKeys(epoch), []string{string(text), strconv.Itoa(batchesKept), strconv.Itoa(marksLast), f.self}}
 }
 
 // marksOf are the commands that mark keys: one for those of a shard.

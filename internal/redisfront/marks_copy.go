@@ -60,7 +60,7 @@ func (f *Front) copyMarks(ctx context.Context, t *trust) (*marksCopy, error) {
 
 // catchUp adds to a copy what was marked since, and gives how many other desks there are. errMarksLost: not all of that is to be had.
 func (f *Front) catchUp(ctx context.Context, t *trust, c *marksCopy) (others int64, err error) {
-	told, err := runAll(ctx, t.client, []run{f.since(t.epoch, c.batches, "")})[0].ToArray()
+	told, err := runAll(ctx, t.client, []run{f.since(t.epoch, c.batches, false)})[0].ToArray()
 	if err != nil {
 		return 0, err
 	}
@@ -98,17 +98,17 @@ func bitOf(bit int64) uint64 { return 1 << (63 - bit%64) }
 
 // catchUp takes what Redis has told, and gives how many other desks there are. errMarksLost: not all was told.
 func (c *marksCopy) catchUp(told []rueidis.RedisMessage) (others int64, err error) {
-	if len(told) < 2 {
+	if len(told) < 3 {
 		return 0, errMarksLost
 	}
-	if others, err = told[0].AsInt64(); err != nil {
+	if others, err = told[1].AsInt64(); err != nil {
 		return 0, err
 	}
-	batches, err := told[1].AsInt64()
+	batches, err := told[2].AsInt64()
 	if err != nil {
 		return 0, err
 	}
-	keys := told[2:]
+	keys := told[3:]
 	if batches-c.batches != int64(len(keys)) {
 		return 0, errMarksLost
 	}

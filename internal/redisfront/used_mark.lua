@@ -1,9 +1,9 @@
 -- Adds the keys of a batch to those that were marked last in an epoch. May run twice.
 --
 -- KEYS  1 how many batches have marked keys, and the desks   2 the keys of the last batches, oldest first
--- ARGV  1 the keys, 16 bytes each   2 how many batches are kept   3 for how long, seconds   4 this desk   5 its name for having come in
+-- ARGV  1 the keys, 16 bytes each   2 how many batches are kept   3 for how long, seconds   4 this desk
 --
--- Returns 1 when the desk was not known here by this name: another may have been told that it is alone.
+-- Returns when the desk came in: should that be later than it knows of, another may have been told that it is alone.
 if redis.call('HINCRBY', KEYS[1], 'count', 1) == 1 then -- it was lost, or the epoch is over
   redis.call('EXPIRE', KEYS[1], ARGV[3])
 end
@@ -13,10 +13,7 @@ if kept == 1 then
 elseif kept > tonumber(ARGV[2]) then
   redis.call('LPOP', KEYS[2])
 end
-local mine = 'd:' .. ARGV[4]
-local was = redis.call('HGET', KEYS[1], mine)
-redis.call('HSET', KEYS[1], mine, redis.call('TIME')[1] .. ' ' .. ARGV[5])
-if was and was:match(' (.*)') == ARGV[5] then
-  return 0
-end
-return 1
+local mine, time = 'd:' .. ARGV[4], redis.call('TIME')
+local came = (redis.call('HGET', KEYS[1], mine) or ''):match(' (.*)') or time[1] .. '.' .. time[2]
+redis.call('HSET', KEYS[1], mine, time[1] .. ' ' .. came)
+return came
