@@ -11,8 +11,8 @@ import (
 // epoch, and believes it for a short while. A desk that comes in is known at once, and commits nothing before nobody believes any more
 // that he is alone, nor in the epoch before: so a desk that sleeps, is forgotten and wakes up does no harm.
 const (
-	aloneLasts = 200 * time.Millisecond // from when it was asked
-	sparing    = 50 * time.Millisecond  // longer than that and a lease, a desk that has come in waits
+	aloneLasts = 120 * time.Millisecond // from when it was asked
+	sparing    = 50 * time.Millisecond  // longer than that, or a lease, a desk that has come in waits
 )
 
 // desks keeps when this desk came in to epochs, as Redis says it, and since when that is known here.

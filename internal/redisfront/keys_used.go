@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	followEvery = 100 * time.Millisecond // between two looks for what was marked, of a desk that refuses nobody
-	restMax     = 5 * time.Second        // between two times that the marks are taken over, of which nothing came
+	followEvery = 50 * time.Millisecond // between two looks for what was marked, of a desk that refuses nobody
+	restMax     = 5 * time.Second       // between two times that the marks are taken over, of which nothing came
 )
 
 var errMarksLost = errors.New("marks of used keys were lost")

@@ -157,9 +157,10 @@ func (f *Front) learn(epoch string, asked time.Time) {
 		switch {
 		case k == nil:
 		case k.epoch == epoch:
-			fresh.madeAfter = k.madeAfter
+			fresh.madeAfter, fresh.follows = k.madeAfter, k.follows
 		default:
 			fresh.madeAfter = k.until.Add(-f.opt.Lease) // it was asked then
+			fresh.follows = asked.Before(fresh.madeAfter.Add(f.opt.Lease + f.opt.Settle))
 		}
 		if k != nil && k.until.After(fresh.until) || f.known.CompareAndSwap(k, fresh) {
 			return

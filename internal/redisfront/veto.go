@@ -97,7 +97,10 @@ func (f *Front) announce(tell func(ctx context.Context, c rueidis.Client, epoch 
 		asked := time.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), min(left, markMax+f.opt.Grace))
 		since, err := tell(ctx, *c, k.epoch)
-		free := since.Add(max(f.opt.Lease, aloneLasts) + sparing)
+		free := since.Add(aloneLasts + sparing)
+		if !k.follows { // the one before, which this desk never saw, may be believed
+			free = since.Add(max(f.opt.Lease, aloneLasts) + sparing)
+		}
 		if time.Now().Before(k.madeAfter.Add(f.opt.Lease + f.opt.Settle)) {
 			free = time.Time{} // it is not open yet: nobody believes anything of it
 		}
