@@ -102,7 +102,7 @@ type known struct {
 	until     time.Time // it is believed
 	before    []known   // epochs that others, who have not read of this one yet, may believe until then
 	madeAfter time.Time // the record had another then; zero: nobody knows
-	follows   bool      // on what was read before: no other can have been opened in between
+	watched   time.Time // since then no epoch was opened that was not read of here
 }
 
 // State is how the front is doing.

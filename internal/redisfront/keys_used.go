@@ -50,7 +50,7 @@ func (g *Gate) MayHaveUsed(ctx context.Context, key ledger.Key) bool {
 	if marks := g.used.all(); marks != nil {
 		return marks.has(at)
 	}
-	if g.front.marks.Load() == nil {
+	if !g.used.ready() {
 		return g.fallback.MayHaveUsed(ctx, key)
 	}
 	l := &keyLook{at: at, answered: make(chan struct{})}

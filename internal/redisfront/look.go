@@ -154,13 +154,16 @@ func (f *Front) learn(epoch string, asked time.Time) {
 	for {
 		k := f.known.Load()
 		fresh := &known{epoch: epoch, until: asked.Add(f.opt.Lease), before: k.othersThan(epoch, time.Now().Add(f.opt.Lease))}
+		fresh.watched = time.Now()
 		switch {
 		case k == nil:
 		case k.epoch == epoch:
-			fresh.madeAfter, fresh.follows = k.madeAfter, k.follows
+			fresh.madeAfter, fresh.watched = k.madeAfter, k.watched
 		default:
 			fresh.madeAfter = k.until.Add(-f.opt.Lease) // it was asked then
-			fresh.follows = asked.Before(fresh.madeAfter.Add(f.opt.Lease + f.opt.Settle))
+			if asked.Before(fresh.madeAfter.Add(f.opt.Lease + f.opt.Settle)) {
+				fresh.watched = k.watched
+			}
 		}
 		if k != nil && k.until.After(fresh.until) || f.known.CompareAndSwap(k, fresh) {
 			return

@@ -98,11 +98,11 @@ func (f *Front) announce(tell func(ctx context.Context, c rueidis.Client, epoch 
 		ctx, cancel := context.WithTimeout(context.Background(), min(left, markMax+f.opt.Grace))
 		since, err := tell(ctx, *c, k.epoch)
 		free := since.Add(aloneLasts + sparing)
-		if !k.follows { // the one before, which this desk never saw, may be believed
-			free = since.Add(max(f.opt.Lease, aloneLasts) + sparing)
-		}
 		if time.Now().Before(k.madeAfter.Add(f.opt.Lease + f.opt.Settle)) {
-			free = time.Time{} // it is not open yet: nobody believes anything of it
+			free = time.Time{} // it is not open yet: nobody believes to be alone in it
+		}
+		if unseen := k.watched.Add(f.opt.Lease + sparing); unseen.After(free) {
+			free = unseen // an epoch that this desk never saw may be believed until a lease after
 		}
 		for _, b := range k.before {
 			if err == nil && time.Now().Before(b.until) {
@@ -114,7 +114,7 @@ func (f *Front) announce(tell func(ctx context.Context, c rueidis.Client, epoch 
 		}
 		cancel()
 		if err == nil {
-			time.Sleep(time.Until(free))
+			time.Sleep(time.Until(free)) // for a lease at most: the batch is committed whoever waits for it
 			return
 		}
 		why = err

@@ -353,8 +353,8 @@ func (u *usedPieces) add(first order.Number) {
 	u.all[first] = true
 }
 
-// next gives the first of the next piece of a day's numbers to be counted ahead. One that ends a piece before the last number that an order
-// has, at the most, is left for later: several desks use the numbers of a piece up one after another.
+// next gives the first of the next piece of a day's numbers to be counted ahead. The last whole one is left for later: several desks use the
+// numbers of a piece up one after another.
 func (u *usedPieces) next(day order.Day, last order.Number) (first order.Number, ok bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
