@@ -15,7 +15,10 @@ const (
 	restMax     = 5 * time.Second       // between two times that the marks are taken over, of which nothing came
 )
 
-var errMarksLost = errors.New("marks of used keys were lost")
+var (
+	errMarksLost   = errors.New("marks of used keys were lost")
+	errOtherServer = errors.New("it may be another server that answered")
+)
 
 // usedKeys answers whether keys may have been used. Each desk has the marks of the open epoch in its own memory, and before it says
 // "no" asks Redis what was marked since: one question for all who wait, to which the answer is nothing most of the time, where
@@ -25,6 +28,8 @@ type usedKeys struct {
 	front *Front
 	looks *batcher[*keyLook]
 	alone atomic.Pointer[alone]
+
+	taking *marksCopy // of which not all shards are; nil: none. follow's only
 }
 
 // alone is that there is no other desk, as Redis has said.
@@ -100,9 +105,10 @@ func (u *usedKeys) follow(ctx context.Context) {
 		case u.ready():
 			rest = followEvery
 		case t != nil && time.Now().After(again):
-			u.takeOver(ctx, t)
-			rest = min(2*rest, restMax)
-			again = time.Now().Add(rest)
+			if err := u.takeOver(ctx, t); errors.Is(err, errMarksLost) {
+				rest = min(2*rest, restMax)
+				again = time.Now().Add(rest)
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -113,17 +119,25 @@ func (u *usedKeys) follow(ctx context.Context) {
 	}
 }
 
-// takeOver copies the marks. How many batches they are of is asked first, and a batch is counted only once all its marks are made.
-func (u *usedKeys) takeOver(ctx context.Context, t *trust) {
-	ctx, cancel := context.WithTimeout(ctx, copyMax)
-	defer cancel()
-	c, err := u.front.copyMarks(ctx, t)
+// takeOver takes the marks of the open epoch over, or those shards that are still missing.
+func (u *usedKeys) takeOver(ctx context.Context, t *trust) (err error) {
+	if u.taking == nil || u.taking.epoch != t.epoch {
+		u.taking, err = u.front.beginCopy(ctx, t)
+	}
+	for err == nil && !u.taking.whole() {
+		err = u.front.copyShard(ctx, t, u.taking)
+	}
 	switch {
-	case err == nil && t.dials == u.front.dials.Load():
-		u.front.marks.Store(c)
-	case err != nil && ctx.Err() == nil:
+	case err == nil:
+		u.front.marks.Store(u.taking)
+		u.taking = nil
+	case errors.Is(err, errMarksLost):
+		u.taking = nil
+		fallthrough
+	case ctx.Err() == nil:
 		u.front.log.Debug("redis: used keys are not known yet", "err", withoutSecrets(err, &u.front.option))
 	}
+	return err
 }
 
 // send asks what was marked, for all who wait.
@@ -166,7 +180,11 @@ func (u *usedKeys) catchUp(ctx context.Context, t *trust, c *marksCopy, batch []
 		}
 	}
 	asked := time.Now()
-	others, err := u.front.catchUp(ctx, t, c)
+	told, err := runAll(ctx, t.client, []run{u.front.since(t.epoch, c.batches, false)})[0].ToArray()
+	if err != nil {
+		return err
+	}
+	others, err := c.catchUp(told)
 	if err != nil {
 		return err
 	}

@@ -11,60 +11,67 @@ import (
 	"github.com/holdfast-oms/holdfast/internal/ledger"
 )
 
-// Limits of taking marks over.
 const (
-	copyMax    = 5 * time.Second // for all of them
-	copyAtOnce = 2               // shards, of 512 kB each: what else is asked meanwhile waits behind them
+	shardMax = time.Second // for taking one shard over
 
 	countFrom = 1e12 // batches of an epoch are counted from its time in milliseconds: a count that was lost is below it
 )
 
-// marksCopy is what the marks of an epoch were after so many batches, and what this desk has marked since. Only who works on the
-// looks counts.
+// marksCopy is what the marks of an epoch were after so many batches, and what this desk has marked since. Only who takes shards over, and once
+// all are taken who works on the looks, counts.
 type marksCopy struct {
 	epoch   string
 	batches int64
+	taken   int // shards
 	shards  [markShards][]atomic.Uint64
 }
 
-// copyMarks copies the marks of an epoch, if they are whole. What is marked meanwhile is added as it goes along.
-func (f *Front) copyMarks(ctx context.Context, t *trust) (*marksCopy, error) {
-	c := &marksCopy{epoch: t.epoch}
-	for shard := range c.shards {
-		c.shards[shard] = make([]atomic.Uint64, markBits/64)
-	}
-	var err error
-	if c.batches, err = batchesOf(ctx, t.client, t.epoch); err != nil {
+// beginCopy makes a copy of which no shard is taken over. How many batches the marks are of is asked first, and a batch is counted only once all its
+// marks are made.
+func (f *Front) beginCopy(ctx context.Context, t *trust) (*marksCopy, error) {
+	ctx, cancel := context.WithTimeout(ctx, shardMax)
+	defer cancel()
+	batches, err := batchesOf(ctx, t.client, t.epoch)
+	if err != nil {
 		return nil, err
 	}
-	for from := 0; from < markShards; from += copyAtOnce {
-		var commands rueidis.Commands
-		for shard := range copyAtOnce {
-			commands = append(commands, t.client.B().Get().Key(marksKey(t.epoch, from+shard)).Build())
-		}
-		for i, r := range t.client.DoMulti(ctx, commands...) {
-			text, err := r.ToString()
-			if err != nil {
-				return nil, err
-			}
-			if !c.take(from+i, text) {
-				return nil, errMarksLost
-			}
-		}
-		if _, err := f.catchUp(ctx, t, c); err != nil {
-			return nil, err
-		}
+	c := &marksCopy{epoch: t.epoch, batches: batches}
+	for shard := range c.shards {
+		c.shards[shard] = make([]atomic.Uint64, markBits/64)
 	}
 	return c, nil
 }
 
-// catchUp adds to a copy what was marked since, and gives how many other desks there are. errMarksLost: not all of that is to be had.
-func (f *Front) catchUp(ctx context.Context, t *trust, c *marksCopy) (others int64, err error) {
-	told, err := runAll(ctx, t.client, []run{f.since(t.epoch, c.batches, false)})[0].ToArray()
-	if err != nil {
-		return 0, err
+func (c *marksCopy) whole() bool { return c.taken == markShards }
+
+// copyShard takes the next shard over, and what was marked since the one before. One at a time, so that what else is asked of Redis does not
+// wait for long, and that a desk that is slow or disturbed comes to an end nevertheless.
+func (f *Front) copyShard(ctx context.Context, t *trust, c *marksCopy) error {
+	ctx, cancel := context.WithTimeout(ctx, shardMax)
+	defer cancel()
+	told := runAll(ctx, t.client, []run{f.since(t.epoch, c.batches, false)}, t.client.B().Get().Key(marksKey(t.epoch, c.taken)).Build())
+	text, err := told[0].ToString()
+	if rueidis.IsRedisNil(err) {
+		return errMarksLost
 	}
-	return c.catchUp(told)
+	if err != nil {
+		return err
+	}
+	since, err := told[1].ToArray()
+	if err != nil {
+		return err
+	}
+	if t.dials != f.dials.Load() {
+		return errOtherServer
+	}
+	if !c.take(c.taken, text) {
+		return errMarksLost
+	}
+	if _, err := c.catchUp(since); err != nil {
+		return err
+	}
+	c.taken++
+	return nil
 }
 
 // batchesOf is how many batches have marked keys in an epoch. errMarksLost: that was lost.

@@ -136,6 +136,42 @@ func TestADeskComesInToAnEpochThatIsInUseBeforeItsFirstBatch(t *testing.T) {
 	}
 }
 
+// A desk that is slow, on a connection that does not last, would never come to an end if it began anew every time.
+func TestMarksThatWereTakenOverAreKeptWhenTheConnectionIsLost(t *testing.T) {
+	r := newRecord()
+	s := testenv.StartRedis(t, testenv.Options{})
+	c := direct(t, s.URL())
+	working(t, r, quick(s.URL())).using(keys(0, 1000))
+	whole := calls(t, c, "get")
+	if whole < 64 {
+		t.Fatalf("%d shards of marks were taken over, want 64", whole)
+	}
+	proxy, address := overProxy(t, s)
+	aShard := testenv.Saying("\r\nGET\r\n")
+	lost := proxy.SwallowReply(aShard)
+	b := begin(t, r, quick(address))
+	const losses = 8
+	for range losses {
+		select {
+		case <-lost:
+		case <-time.After(patience):
+			t.Fatal("no marks are taken over")
+		}
+		before := calls(t, c, "get")
+		testenv.Until(t, patience, "they are taken over further", func() bool { return calls(t, c, "get") >= before+whole/losses/2 })
+		lost = proxy.SwallowReply(aShard)
+	}
+	b.works(t)
+	if got := calls(t, c, "get") - whole; got > 2*whole {
+		t.Errorf("%d shards were taken over, want %d and those that were asked for again", got, whole)
+	}
+	for _, k := range keys(0, 1000) {
+		if !b.MayHaveUsed(t.Context(), k) {
+			t.Fatal("a used key is unused for certain")
+		}
+	}
+}
+
 func TestMarksTakeTheRoomThatOperatorsCountOn(t *testing.T) {
 	s := testenv.StartRedis(t, testenv.Options{})
 	p := working(t, newRecord(), quick(s.URL()))

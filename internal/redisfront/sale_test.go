@@ -108,7 +108,8 @@ func newSalesProcess(t *testing.T, url, address string, grace time.Duration, moo
 		}
 	})
 	front, err := redisfront.New(store, redisfront.Options{
-		Address: address, Settle: 200 * time.Millisecond, Grace: grace, Log: slog.New(slog.NewTextHandler(log, nil)),
+		Address: address, Settle: 200 * time.Millisecond, Grace: grace,
+		Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {
 		t.Fatal(err)
