@@ -15,9 +15,8 @@ import (
 const (
 	stormRate   = 50_000 // orders for each second that the options want it to last
 	stormPause  = 20 * time.Millisecond
-	restockMax  = 2 * time.Second // for which somebody may be told that there is none of what has just come in
-	repeats     = 10              // how often the buyer asks again
-	countedOver = time.Second     // statements are not told of less
+	repeats     = 10          // how often the buyer asks again
+	countedOver = time.Second // statements are not told of less
 )
 
 // storm is a rush on few units. Before it, one buyer places an order and loses the answer; once all is sold, and while the others are
@@ -101,12 +100,7 @@ func newUnlucky(ctx context.Context, shop *shop, products []string) (*unlucky, e
 		return nil, err
 	}
 	u := &unlucky{conn: newConn(tcp), request: newBuyer(shop, products).request()}
-	began := time.Now()
 	status, body, err := u.exchange(u.request)
-	for err == nil && refusal(status, body) == outOfStock && time.Since(began) < restockMax { // a gate may have heard of none, for a while
-		time.Sleep(stormPause)
-		status, body, err = u.exchange(u.request)
-	}
 	var found bool
 	if u.number, found = orderNumber(body); err != nil || status != 201 || !found {
 		tcp.Close()

@@ -96,6 +96,7 @@ const (
 type ask struct {
 	by       user.ID
 	line     *ledger.PlaceLine
+	untold   *told // what Redis had perhaps not heard when it was asked
 	hint     *hint
 	verdict  verdict
 	quantity int64
@@ -207,11 +208,10 @@ func (g *Gate) judge(ctx context.Context, a *ask) error {
 	case outOfStock:
 		refusal = fault.ErrOutOfStock.With("product_id", id).With("available", a.quantity)
 		if a.quantity < a.line.Quantity { // else it is only that many are in flight
-			g.keepNear(a.line.ProductID, &nearRefusal{refusal: refusal, upTo: a.quantity})
+			refusal = g.lasting(a, &nearRefusal{refusal: refusal, upTo: a.quantity})
 		}
 	case notOnSale:
-		refusal = fault.ErrNotOnSale.With("product_id", id)
-		g.keepNear(a.line.ProductID, &nearRefusal{refusal: refusal})
+		refusal = g.lasting(a, &nearRefusal{refusal: fault.ErrNotOnSale.With("product_id", id)})
 	case overLimit:
 		refusal = fault.ErrPurchaseLimit.With("product_id", id).With("max_per_user", a.limit)
 	case askRecord:
@@ -222,6 +222,19 @@ func (g *Gate) judge(ctx context.Context, a *ask) error {
 		g.refused.Add(1)
 	}
 	return refusal
+}
+
+// lasting gives what Redis refused an order for, and keeps it; or what this desk says of the product, had it news that Redis may not have heard:
+// whoever was told that stock came in is not told that there is none.
+func (g *Gate) lasting(a *ask, n *nearRefusal) error {
+	if a.untold != nil {
+		return refuses(a.untold.product, a.untold.stock, a.line, g.clock())
+	}
+	g.keepNear(a.line.ProductID, n)
+	if g.news.untold(a.line.ProductID) != nil {
+		g.near.Delete(a.line.ProductID) // it came meanwhile: he who asked before was refused, the next one asks
+	}
+	return n.refusal
 }
 
 // probe asks the record whether a refusal still holds, for all who wait for it: so it goes on when its own caller leaves.
@@ -268,10 +281,10 @@ func (g *Gate) Applied(a *ledger.Applied) {
 		if p == nil || a.Stock[i] == nil {
 			continue
 		}
+		g.news.tell(p, a.Stock[i]) // first, so that nobody keeps a refusal in between
 		if a.Stock[i].Available() > 0 {
 			g.near.Delete(p.ID)
 		}
-		g.news.tell(p, a.Stock[i])
 	}
 }
 
@@ -329,6 +342,9 @@ func (g *Gate) runsOf(epoch string, batch []*ask) (runs []run, of [][]*ask) {
 				[]string{epoch, g.front.self, strconv.FormatInt(g.flights.of(id), 10), strconv.Itoa(slack), now},
 			})
 			of = append(of, nil)
+			a.untold = g.news.untold(id)
+		} else {
+			a.untold = of[i][0].untold
 		}
 		runs[i].args = append(runs[i].args, strconv.FormatInt(a.line.Quantity, 10), string(a.by))
 		of[i] = append(of[i], a)

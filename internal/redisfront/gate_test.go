@@ -58,6 +58,31 @@ func TestTheGateRefusesWithoutTheRecord(t *testing.T) {
 	}
 }
 
+// Whoever was told that stock came in, and orders of it from the same desk, is not told that there is none.
+func TestADeskDoesNotRefuseWhatItKnowsToBeThere(t *testing.T) {
+	r := newRecord()
+	r.put("sku-1", 0, nil)
+	s := testenv.StartRedis(t, testenv.Options{})
+	p := working(t, r, quick(s.URL()))
+	c := direct(t, s.URL())
+	for range 200 {
+		testenv.Until(t, patience, "what is gone is refused", func() bool {
+			return errors.Is(p.Admit(t.Context(), "u-1", want("sku-1", 1)), fault.ErrOutOfStock)
+		})
+		p.Applied(r.put("sku-1", 5, nil))
+		if err := p.Admit(t.Context(), "u-1", want("sku-1", 5)); err != nil {
+			t.Fatalf("of what came in: got %v, want admitted", err)
+		}
+		elsewhere := p.own.asked // where Redis is not believed for a moment
+		if err := p.Admit(t.Context(), "u-1", want("sku-1", 6)); !errors.Is(err, fault.ErrOutOfStock) && p.own.asked == elsewhere {
+			t.Fatalf("of more than came in: got %v, want out_of_stock", err)
+		}
+		p.Answered("u-1", want("sku-1", 5), nil)
+		p.Applied(r.put("sku-1", 0, nil))
+		testenv.Until(t, patience, "Redis has heard of it", func() bool { return hash(t, c, "inventory:{sku-1}")["quantity"] == "0" })
+	}
+}
+
 func TestARefusalIsBelievedForASecondThenOneOfAllProcessesAsks(t *testing.T) {
 	r := newRecord()
 	r.put("sku-1", 0, nil)

@@ -28,6 +28,7 @@ type writer struct {
 
 	mu    sync.Mutex
 	news  map[product.ID]told
+	page  map[product.ID]told // news on its way
 	still map[product.ID]bool // nothing of these is in flight any more
 }
 
@@ -38,7 +39,7 @@ type told struct {
 }
 
 func newWriter(g *Gate) *writer {
-	return &writer{gate: g, kick: make(chan struct{}, 1), news: map[product.ID]told{}, still: map[product.ID]bool{}}
+	return &writer{gate: g, kick: make(chan struct{}, 1), news: map[product.ID]told{}, page: map[product.ID]told{}, still: map[product.ID]bool{}}
 }
 
 // tell hands the state of a product in. The older of two is dropped.
@@ -68,6 +69,19 @@ func (w *writer) tell(p *product.Product, s *stock.Stock) {
 	}
 }
 
+// untold gives what this desk knows of a product while Redis may not have heard of it, or nil.
+func (w *writer) untold(id product.ID) *told {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n, waits := w.news[id]; waits {
+		return &n
+	}
+	if n, onItsWay := w.page[id]; onItsWay {
+		return &n
+	}
+	return nil
+}
+
 // landed takes note that nothing of a product is in flight any more. It is told after a while, should it still be so.
 func (w *writer) landed(id product.ID) {
 	w.mu.Lock()
@@ -95,16 +109,7 @@ func (w *writer) run(ctx context.Context) {
 
 // tellPage tells a page of news, and reports whether there was any.
 func (w *writer) tellPage(ctx context.Context) bool {
-	w.mu.Lock()
-	page := make([]told, 0, min(len(w.news), newsPage))
-	for id, n := range w.news {
-		page = append(page, n)
-		delete(w.news, id)
-		if len(page) == newsPage {
-			break
-		}
-	}
-	w.mu.Unlock()
+	page := w.turn()
 	if len(page) == 0 {
 		return false
 	}
@@ -126,6 +131,23 @@ func (w *writer) tellPage(ctx context.Context) bool {
 		}
 	}
 	return true
+}
+
+// turn gives the next page of news, and the one before is told, or lost.
+func (w *writer) turn() []told {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.page)
+	page := make([]told, 0, min(len(w.news), newsPage))
+	for id, n := range w.news {
+		if len(page) == newsPage {
+			break
+		}
+		page = append(page, n)
+		w.page[id] = n
+		delete(w.news, id)
+	}
+	return page
 }
 
 // tellLanded takes this process out of the products of which it has nothing in flight.
