@@ -126,6 +126,13 @@ func (r *record) use(keys ...ledger.Key) {
 	r.used = append(r.used, keys...)
 }
 
+// isAway has it answer, or not.
+func (r *record) isAway(away bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.away = away
+}
+
 func (r *record) asked() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -3,6 +3,7 @@ package redisfront
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -40,6 +41,7 @@ type Gate struct {
 
 	near    sync.Map // product.ID → *nearRefusal
 	nears   atomic.Int64
+	arrived arrivals
 	flights flights
 
 	asked, refused, probes, fellBack atomic.Int64
@@ -97,6 +99,8 @@ type ask struct {
 	by       user.ID
 	line     *ledger.PlaceLine
 	untold   *told // what Redis had perhaps not heard when it was asked
+	sent     time.Time
+	arrived  int64 // of arrivals, before it was sent
 	hint     *hint
 	verdict  verdict
 	quantity int64
@@ -202,18 +206,12 @@ func (g *Gate) fall(ctx context.Context, by user.ID, lines []ledger.PlaceLine) e
 }
 
 func (g *Gate) judge(ctx context.Context, a *ask) error {
-	id := string(a.line.ProductID)
 	var refusal error
 	switch a.verdict {
-	case outOfStock:
-		refusal = fault.ErrOutOfStock.With("product_id", id).With("available", a.quantity)
-		if a.quantity < a.line.Quantity { // else it is only that many are in flight
-			refusal = g.lasting(a, &nearRefusal{refusal: refusal, upTo: a.quantity})
-		}
-	case notOnSale:
-		refusal = g.lasting(a, &nearRefusal{refusal: fault.ErrNotOnSale.With("product_id", id)})
+	case outOfStock, notOnSale:
+		refusal = g.sayNo(a)
 	case overLimit:
-		refusal = fault.ErrPurchaseLimit.With("product_id", id).With("max_per_user", a.limit)
+		refusal = fault.ErrPurchaseLimit.With("product_id", string(a.line.ProductID)).With("max_per_user", a.limit)
 	case askRecord:
 		refusal = g.probe(ctx, a.line)
 	case admitted, unsaid:
@@ -224,17 +222,30 @@ func (g *Gate) judge(ctx context.Context, a *ask) error {
 	return refusal
 }
 
-// lasting gives what Redis refused an order for, and keeps it; or what this desk says of the product, had it news that Redis may not have heard:
-// whoever was told that stock came in is not told that there is none.
-func (g *Gate) lasting(a *ask, n *nearRefusal) error {
-	if a.untold != nil {
-		return refuses(a.untold.product, a.untold.stock, a.line, g.clock())
+// sayNo gives what Redis refused an order for; or what this desk says of the product, if it had news that Redis may not have heard: whoever was
+// told that stock came in is not told that there is none.
+func (g *Gate) sayNo(a *ask) error {
+	id, n := a.line.ProductID, &nearRefusal{}
+	switch {
+	case a.untold != nil:
+		n.upTo = a.untold.stock.Available()
+		n.refusal = refuses(a.untold.product, a.untold.stock, a.line, g.clock())
+		if n.refusal == nil && g.flights.of(id)+a.line.Quantity > n.upTo+slack {
+			n.refusal = soldOut(id, n.upTo)
+		}
+	case a.verdict == notOnSale:
+		n.refusal = fault.ErrNotOnSale.With("product_id", string(id))
+	default:
+		n.upTo, n.refusal = a.quantity, soldOut(id, a.quantity)
 	}
-	g.keepNear(a.line.ProductID, n)
-	if g.news.untold(a.line.ProductID) != nil {
-		g.near.Delete(a.line.ProductID) // it came meanwhile: he who asked before was refused, the next one asks
+	if n.refusal != nil && n.upTo < a.line.Quantity { // else it is only that many are in flight
+		g.keepNear(a, n)
 	}
 	return n.refusal
+}
+
+func soldOut(id product.ID, available int64) error {
+	return fault.ErrOutOfStock.With("product_id", string(id)).With("available", available)
 }
 
 // probe asks the record whether a refusal still holds, for all who wait for it: so it goes on when its own caller leaves.
@@ -259,7 +270,7 @@ func refuses(p *product.Product, s *stock.Stock, l *ledger.PlaceLine, now time.T
 	case !p.OnSale(now) && !p.OnSale(now.Add(saleSlack)) && !p.OnSale(now.Add(-saleSlack)):
 		return fault.ErrNotOnSale.With("product_id", string(l.ProductID))
 	case s.Available() < l.Quantity:
-		return fault.ErrOutOfStock.With("product_id", string(l.ProductID)).With("available", s.Available())
+		return soldOut(l.ProductID, s.Available())
 	}
 	return nil
 }
@@ -281,9 +292,9 @@ func (g *Gate) Applied(a *ledger.Applied) {
 		if p == nil || a.Stock[i] == nil {
 			continue
 		}
-		g.news.tell(p, a.Stock[i]) // first, so that nobody keeps a refusal in between
+		g.news.tell(p, a.Stock[i]) // first, so that who is asked about from now on is asked with it
 		if a.Stock[i].Available() > 0 {
-			g.near.Delete(p.ID)
+			g.arrived.add(p.ID)
 		}
 	}
 }
@@ -342,9 +353,11 @@ func (g *Gate) runsOf(epoch string, batch []*ask) (runs []run, of [][]*ask) {
 				[]string{epoch, g.front.self, strconv.FormatInt(g.flights.of(id), 10), strconv.Itoa(slack), now},
 			})
 			of = append(of, nil)
+			a.sent, a.arrived = time.Now(), g.arrived.of(id) // before it is looked for what is untold
 			a.untold = g.news.untold(id)
 		} else {
-			a.untold = of[i][0].untold
+			first := of[i][0]
+			a.sent, a.arrived, a.untold = first.sent, first.arrived, first.untold
 		}
 		runs[i].args = append(runs[i].args, strconv.FormatInt(a.line.Quantity, 10), string(a.by))
 		of[i] = append(of[i], a)
@@ -401,6 +414,7 @@ type nearRefusal struct {
 	refusal error
 	upTo    int64 // how many it is not for
 	until   time.Time
+	arrived int64 // of arrivals: it is for as long as nothing arrived since Redis was asked
 }
 
 func (g *Gate) nearRefusal(l *ledger.PlaceLine) error {
@@ -409,19 +423,32 @@ func (g *Gate) nearRefusal(l *ledger.PlaceLine) error {
 		return nil
 	}
 	n, _ := found.(*nearRefusal)
-	if l.Quantity <= n.upTo || time.Now().After(n.until) {
+	if l.Quantity <= n.upTo || time.Now().After(n.until) || n.arrived != g.arrived.of(l.ProductID) {
 		return nil
 	}
 	return n.refusal
 }
 
-func (g *Gate) keepNear(id product.ID, n *nearRefusal) {
-	n.until = time.Now().Add(nearFor)
-	if _, there := g.near.Swap(id, n); !there && g.nears.Add(1) > nearMax {
+// keepNear keeps a refusal for who comes after.
+func (g *Gate) keepNear(a *ask, n *nearRefusal) {
+	n.until, n.arrived = a.sent.Add(nearFor), a.arrived
+	if _, there := g.near.Swap(a.line.ProductID, n); !there && g.nears.Add(1) > nearMax {
 		g.near.Clear()
 		g.nears.Store(0)
 	}
 }
+
+// arrivals counts commits after which some of a product is there: those of many products together, for which it takes little room.
+type arrivals [256]atomic.Int64
+
+func (c *arrivals) of(id product.ID) int64 { return c.at(id).Load() }
+func (c *arrivals) add(id product.ID)      { c.at(id).Add(1) }
+
+func (c *arrivals) at(id product.ID) *atomic.Int64 {
+	return &c[maphash.String(arrivalSeed, string(id))%uint64(len(c))]
+}
+
+var arrivalSeed = maphash.MakeSeed()
 
 // flights counts the units that this process has admitted and the ledger has not answered.
 type flights struct {

@@ -12,7 +12,7 @@ import (
 
 const (
 	followEvery = 50 * time.Millisecond // between two looks for what was marked, of a desk that refuses nobody
-	restMax     = 5 * time.Second       // between two times that the marks are taken over, of which nothing came
+	restMax     = 5 * time.Second       // after marks could not be taken over
 )
 
 var (
@@ -105,7 +105,9 @@ func (u *usedKeys) follow(ctx context.Context) {
 		case u.ready():
 			rest = followEvery
 		case t != nil && time.Now().After(again):
-			if err := u.takeOver(ctx, t); errors.Is(err, errMarksLost) {
+			if got, err := u.takeOver(ctx, t); got {
+				rest = followEvery
+			} else if err != nil {
 				rest = min(2*rest, restMax)
 				again = time.Now().Add(rest)
 			}
@@ -119,25 +121,31 @@ func (u *usedKeys) follow(ctx context.Context) {
 	}
 }
 
-// takeOver takes the marks of the open epoch over, or those shards that are still missing.
-func (u *usedKeys) takeOver(ctx context.Context, t *trust) (err error) {
+// takeOver takes the marks of the open epoch over, or those shards that are still missing, and reports whether it got any.
+func (u *usedKeys) takeOver(ctx context.Context, t *trust) (got bool, err error) {
 	if u.taking == nil || u.taking.epoch != t.epoch {
+		u.taking = nil
+		u.alone.Store(nil)
+		u.front.marks.Store(nil) // those of an epoch before are of no use any more
 		u.taking, err = u.front.beginCopy(ctx, t)
 	}
 	for err == nil && !u.taking.whole() {
+		if u.front.open() != t {
+			return got, nil
+		}
 		err = u.front.copyShard(ctx, t, u.taking)
+		got = got || err == nil
 	}
-	switch {
-	case err == nil:
+	if err == nil {
 		u.front.marks.Store(u.taking)
+	}
+	if err == nil || errors.Is(err, errMarksLost) {
 		u.taking = nil
-	case errors.Is(err, errMarksLost):
-		u.taking = nil
-		fallthrough
-	case ctx.Err() == nil:
+	}
+	if err != nil && ctx.Err() == nil {
 		u.front.log.Debug("redis: used keys are not known yet", "err", withoutSecrets(err, &u.front.option))
 	}
-	return err
+	return got, err
 }
 
 // send asks what was marked, for all who wait.

@@ -32,7 +32,10 @@ func (f *Front) beginCopy(ctx context.Context, t *trust) (*marksCopy, error) {
 	ctx, cancel := context.WithTimeout(ctx, shardMax)
 	defer cancel()
 	batches, err := batchesOf(ctx, t.client, t.epoch)
-	if err != nil {
+	switch {
+	case t.dials != f.dials.Load():
+		return nil, errOtherServer
+	case err != nil:
 		return nil, err
 	}
 	c := &marksCopy{epoch: t.epoch, batches: batches}
@@ -50,6 +53,9 @@ func (f *Front) copyShard(ctx context.Context, t *trust, c *marksCopy) error {
 	ctx, cancel := context.WithTimeout(ctx, shardMax)
 	defer cancel()
 	told := runAll(ctx, t.client, []run{f.since(t.epoch, c.batches, false)}, t.client.B().Get().Key(marksKey(t.epoch, c.taken)).Build())
+	if t.dials != f.dials.Load() {
+		return errOtherServer
+	}
 	text, err := told[0].ToString()
 	if rueidis.IsRedisNil(err) {
 		return errMarksLost
@@ -60,9 +66,6 @@ func (f *Front) copyShard(ctx context.Context, t *trust, c *marksCopy) error {
 	since, err := told[1].ToArray()
 	if err != nil {
 		return err
-	}
-	if t.dials != f.dials.Load() {
-		return errOtherServer
 	}
 	if !c.take(c.taken, text) {
 		return errMarksLost

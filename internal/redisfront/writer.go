@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"github.com/holdfast-oms/holdfast/internal/product"
 	"github.com/holdfast-oms/holdfast/internal/stock"
 )
@@ -38,30 +40,25 @@ type told struct {
 	stock   *stock.Stock
 }
 
+// newer is what is newer of each.
+func (n told) newer(than told) told {
+	if than.product != nil && than.product.Version > n.product.Version {
+		n.product = than.product
+	}
+	if than.stock != nil && than.stock.Version > n.stock.Version {
+		n.stock = than.stock
+	}
+	return n
+}
+
 func newWriter(g *Gate) *writer {
 	return &writer{gate: g, kick: make(chan struct{}, 1), news: map[product.ID]told{}, page: map[product.ID]told{}, still: map[product.ID]bool{}}
 }
 
 // tell hands the state of a product in. The older of two is dropped.
 func (w *writer) tell(p *product.Product, s *stock.Stock) {
-	if c, _ := w.gate.front.reachable(); c == nil {
-		w.lost.Add(1)
-		return
-	}
 	w.mu.Lock()
-	had, known := w.news[p.ID]
-	switch {
-	case !known && len(w.news) >= newsMax:
-		w.lost.Add(1)
-	default:
-		if known && had.product.Version > p.Version {
-			p = had.product
-		}
-		if known && had.stock.Version > s.Version {
-			s = had.stock
-		}
-		w.news[p.ID] = told{p, s}
-	}
+	w.keep(told{p, s})
 	w.mu.Unlock()
 	select {
 	case w.kick <- struct{}{}:
@@ -69,17 +66,31 @@ func (w *writer) tell(p *product.Product, s *stock.Stock) {
 	}
 }
 
+// keep has news wait, while it holds w.mu.
+func (w *writer) keep(n told) {
+	had, known := w.news[n.product.ID]
+	if !known && len(w.news) >= newsMax {
+		w.lost.Add(1)
+		return
+	}
+	w.news[n.product.ID] = n.newer(had)
+}
+
 // untold gives what this desk knows of a product while Redis may not have heard of it, or nil.
 func (w *writer) untold(id product.ID) *told {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if n, waits := w.news[id]; waits {
-		return &n
+	n, waits := w.news[id]
+	onItsWay, goes := w.page[id]
+	switch {
+	case waits:
+		n = n.newer(onItsWay)
+	case goes:
+		n = onItsWay
+	default:
+		return nil
 	}
-	if n, onItsWay := w.page[id]; onItsWay {
-		return &n
-	}
-	return nil
+	return &n
 }
 
 // landed takes note that nothing of a product is in flight any more. It is told after a while, should it still be so.
@@ -107,16 +118,15 @@ func (w *writer) run(ctx context.Context) {
 	}
 }
 
-// tellPage tells a page of news, and reports whether there was any.
+// tellPage tells a page of news, and reports whether there was any and it got through. What did not get through waits for the next time.
 func (w *writer) tellPage(ctx context.Context) bool {
+	c, epoch := w.gate.front.reachable()
+	if c == nil {
+		return false
+	}
 	page := w.turn()
 	if len(page) == 0 {
 		return false
-	}
-	c, epoch := w.gate.front.reachable()
-	if c == nil {
-		w.lost.Add(int64(len(page)))
-		return true
 	}
 	runs := make([]run, len(page))
 	for i, n := range page {
@@ -124,20 +134,35 @@ func (w *writer) tellPage(ctx context.Context) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, newsWait+w.gate.front.opt.Grace)
 	defer cancel()
-	for _, r := range runAll(ctx, c, runs) {
-		if r.Error() != nil {
+	var again []told
+	failed := false
+	for i, r := range runAll(ctx, c, runs) {
+		switch _, refused := rueidis.IsRedisErr(r.Error()); {
+		case r.Error() == nil:
+			continue
+		case refused: // it would be, again and again
 			w.lost.Add(1)
-			w.gate.front.failed(w.gate.front.trusted.Load())
+		default:
+			again = append(again, page[i])
 		}
+		failed = true
 	}
-	return true
+	if failed {
+		w.gate.front.failed(w.gate.front.trusted.Load())
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, n := range again {
+		w.keep(n)
+	}
+	clear(w.page)
+	return !failed
 }
 
-// turn gives the next page of news, and the one before is told, or lost.
+// turn takes the next page of news, which is on its way from then on.
 func (w *writer) turn() []told {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	clear(w.page)
 	page := make([]told, 0, min(len(w.news), newsPage))
 	for id, n := range w.news {
 		if len(page) == newsPage {
