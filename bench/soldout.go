@@ -8,7 +8,7 @@ import (
 
 const (
 	statementsMetric = "holdfast_sql_statements_total"
-	idleLook         = 5 * time.Second // and no longer than the load is: it is compared with it
+	idleLook         = 6 * time.Second // and no longer than the load is: it is compared with it. What the desk does every two seconds comes as often
 
 	figureStatements     = "SQL statements while refusing"
 	figureStatementsIdle = "SQL statements while idle"

@@ -15,8 +15,9 @@ import (
 const (
 	stormRate   = 50_000 // orders for each second that the options want it to last
 	stormPause  = 20 * time.Millisecond
-	repeats     = 10          // how often the buyer asks again
-	countedOver = time.Second // statements are not told of less
+	letInMax    = 500 * time.Millisecond // for orders that were let in before the last unit was sold: the ledger refuses them
+	repeats     = 10                     // how often the buyer asks again
+	countedOver = time.Second            // statements are not told of less
 )
 
 // storm is a rush on few units. Before it, one buyer places an order and loses the answer; once all is sold, and while the others are
@@ -53,7 +54,7 @@ func (r *runner) rush(ctx context.Context, s *stand) (*Result, error) {
 		begin()
 		watch.Go(func() error {
 			err := unlucky.asksAgain(raging, s.shop, sale.products[0])
-			if err == nil && raging.Err() == nil {
+			if err == nil && sleepFor(raging, letInMax) {
 				statements.begin(raging)
 			}
 			return err
@@ -114,14 +115,6 @@ var errOverBefore = errors.New("the storm was over before")
 
 // asksAgain waits until all is sold, and asks again and again: once in the storm at least.
 func (u *unlucky) asksAgain(ctx context.Context, shop *shop, product string) error {
-	pause := func() (goesOn bool) {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-time.After(stormPause):
-			return true
-		}
-	}
 	for {
 		level, err := shop.stock(ctx, product)
 		if ctx.Err() != nil {
@@ -133,7 +126,7 @@ func (u *unlucky) asksAgain(ctx context.Context, shop *shop, product string) err
 		if level.Available == 0 {
 			break
 		}
-		if !pause() {
+		if !sleepFor(ctx, stormPause) {
 			return errOverBefore
 		}
 	}
@@ -146,7 +139,7 @@ func (u *unlucky) asksAgain(ctx context.Context, shop *shop, product string) err
 			return fmt.Errorf("he was answered %d %.300s", status, body)
 		}
 		u.same++
-		if !pause() {
+		if !sleepFor(ctx, stormPause) {
 			break
 		}
 	}
