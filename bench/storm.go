@@ -15,9 +15,9 @@ import (
 const (
 	stormRate   = 50_000 // orders for each second that the options want it to last
 	stormPause  = 20 * time.Millisecond
-	letInMax    = 500 * time.Millisecond // for orders that were let in before the last unit was sold: the ledger refuses them
-	repeats     = 10                     // how often the buyer asks again
-	countedOver = time.Second            // statements are not told of less
+	letInMax    = time.Second // for orders that were let in before the last unit was sold: the ledger refuses them
+	repeats     = 10          // how often the buyer asks again
+	countedOver = time.Second // statements are not told of less
 )
 
 // storm is a rush on few units. Before it, one buyer places an order and loses the answer; once all is sold, and while the others are
