@@ -395,3 +395,45 @@ func TestADeskThatBeginsCommitsOnlyWhenNobodyBelievesTheEpochBefore(t *testing.T
 		t.Error("a used key is unused for certain, to a process that still believes the epoch before")
 	}
 }
+
+// A replica takes over, and one desk has seen it and the other not: it still reaches the old master. Neither says of a key that the other
+// used that it was never used.
+func TestWhereTwoDesksSeeTwoMastersNoUsedKeyIsUnusedForCertain(t *testing.T) {
+	r := newRecord()
+	old, replica := testenv.StartRedis(t, testenv.Options{}), testenv.StartRedis(t, testenv.Options{})
+	c := direct(t, replica.URL())
+	master, err := url.Parse(old.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(t, direct(t, old.URL()), "CONFIG", "SET", "repl-diskless-sync-delay", "0")
+	secret, _ := master.User.Password()
+	do(t, c, "CONFIG", "SET", "masterauth", secret, "requirepass", secret)
+	do(t, c, "REPLICAOF", master.Hostname(), master.Port())
+	proxy, address := overProxy(t, old)
+	a, b := working(t, r, quick(address)), working(t, r, quick(old.URL()))
+	testenv.Until(t, patience, "the replica has what the master has", func() bool {
+		return hash(t, c, "holdfast:epoch")["epoch"] == r.epoch()
+	})
+	if a.MayHaveUsed(t.Context(), key(1_000_000)) || b.MayHaveUsed(t.Context(), key(1_000_000)) {
+		t.Fatal("an unused key may have been used: the test proves nothing")
+	}
+	do(t, c, "REPLICAOF", "NO", "ONE")
+	proxy.Switch(replica.Addr())
+	for end := time.Now().Add(patience); !strings.Contains(a.front.State().Reason, "rebuilt"); time.Sleep(time.Millisecond) { //nolint:forbidigo // it is over soon
+		if time.Now().After(end) {
+			t.Fatal("the replica is not seen")
+		}
+	}
+	for n := 0; n < 30; n += 2 {
+		for i, p := range []*process{a, b} {
+			other := []*process{b, a}[i]
+			p.using(keys(n+i, 1))
+			if !other.MayHaveUsed(t.Context(), key(n+i)) {
+				t.Fatalf("key %d, which a desk has used, is unused for certain at the other", n+i)
+			}
+			r.use(keys(n+i, 1)...)
+		}
+		time.Sleep(20 * time.Millisecond) //nolint:forbidigo // in which they rebuild
+	}
+}

@@ -67,6 +67,7 @@ type Front struct {
 
 	client  atomic.Pointer[rueidis.Client] // nil: never connected yet
 	dials   atomic.Int64                   // connections made
+	peers   atomic.Pointer[peers]          // nil: none yet
 	trusted atomic.Pointer[trust]          // nil: nothing in Redis is believed
 	known   atomic.Pointer[known]          // the epoch of the record
 	marks   atomic.Pointer[marksCopy]      // nil: none yet
@@ -85,6 +86,12 @@ type Front struct {
 	mu     sync.Mutex
 	state  State
 	notice string // what is wrong with how the servers are set up; "" is nothing
+}
+
+// peers are the servers that answered the last look, over the connections of then.
+type peers struct {
+	servers string
+	dials   int64
 }
 
 // trust is what was found in order. It holds until a new connection is made, for behind it may be another server, or the same

@@ -2,6 +2,8 @@ package redisfront
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,6 +39,7 @@ func (f *Front) look(ctx context.Context) {
 		}
 		return
 	}
+	f.peers.Store(&peers{servers.ids, dials})
 	f.veto.reached()
 	f.sayNotice(servers.notice)
 	k := f.known.Load()
@@ -121,6 +124,22 @@ func parseInfo(text string) map[string]string {
 // epochName is where the desk keeps the epoch: a random value, new with each rebuild and never a counter, so that no other Redis
 // and no older state of this one has it by chance.
 const epochName = "front_epoch"
+
+// newEpoch makes an epoch that lives on servers, and says on which.
+func newEpoch(servers string) string {
+	return randomName(16) + "-" + homeOf(servers)
+}
+
+func homeOf(servers string) string {
+	sum := sha256.Sum256([]byte(servers))
+	return hex.EncodeToString(sum[:8])
+}
+
+// livesOn reports whether whoever believes an epoch asks these servers. One that does not say, as those of before, may live anywhere.
+func livesOn(epoch, servers string) bool {
+	_, home, says := strings.Cut(epoch, "-")
+	return !says || home == homeOf(servers)
+}
 
 // followEpoch reads the epoch again and again until ctx ends.
 func (f *Front) followEpoch(ctx context.Context) {

@@ -117,7 +117,7 @@ func (f *Front) rebuild(ctx context.Context, c rueidis.Client, was string, opene
 	if err != nil {
 		return err
 	}
-	b := build{Front: f, c: c, epoch: randomName(16), began: on.ids, progress: progress}
+	b := build{Front: f, c: c, epoch: newEpoch(on.ids), began: on.ids, progress: progress}
 	release, ok := f.locks.take(ctx, "rebuild") // nothing rests on it
 	if !ok {
 		return errBusy

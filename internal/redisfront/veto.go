@@ -69,10 +69,7 @@ func (v *veto) isGone() bool {
 // and which values change. What cannot be told is committed only once nobody believes the epoch any more: the record gets another
 // one, and after a lease all processes have seen it. That costs one pause, when Redis is lost; none while it is away, and the processes
 // that find a veto there wait for the same lease only.
-//
-// An epoch that is being replaced is told, too, for those who have not read of the new one. tell gives since when this desk is known in an
-// epoch: what others believed before, of who there is, or of an epoch that this desk never saw, is given time to lapse.
-func (f *Front) announce(tell func(ctx context.Context, c rueidis.Client, epoch string) (since time.Time, err error)) {
+func (f *Front) announce(tell teller) {
 	if f.opt.Alone {
 		return
 	}
@@ -96,22 +93,7 @@ func (f *Front) announce(tell func(ctx context.Context, c rueidis.Client, epoch 
 		}
 		asked := time.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), min(left, markMax+f.opt.Grace))
-		since, err := tell(ctx, *c, k.epoch)
-		free := since.Add(aloneLasts + sparing)
-		if time.Now().Before(k.madeAfter.Add(f.opt.Lease + f.opt.Settle)) {
-			free = time.Time{} // it is not open yet: nobody believes to be alone in it
-		}
-		if unseen := k.watched.Add(f.opt.Lease + sparing); unseen.After(free) {
-			free = unseen // an epoch that this desk never saw may be believed until a lease after
-		}
-		for _, b := range k.before {
-			if err == nil && time.Now().Before(b.until) {
-				since, err = tell(ctx, *c, b.epoch)
-				if alone := since.Add(aloneLasts + sparing); alone.After(free) {
-					free = alone
-				}
-			}
-		}
+		free, err := f.tellBelievers(ctx, *c, k, tell)
 		cancel()
 		if err == nil {
 			time.Sleep(time.Until(free)) // for a lease at most: the batch is committed whoever waits for it
@@ -124,6 +106,68 @@ func (f *Front) announce(tell func(ctx context.Context, c rueidis.Client, epoch 
 	f.veto.giveUp()
 	failpoint.Hit("front.veto")
 	f.forbid(why)
+}
+
+// teller tells what changes in an epoch, and gives since when this desk is known there.
+type teller func(ctx context.Context, c rueidis.Client, epoch string) (since time.Time, err error)
+
+// tellBelievers tells all who believe the epoch of the record, or one that is being replaced and that they may still believe, and gives from when on
+// none of them believes what is not so: who there is, or an epoch that this desk never saw. Only the servers that an epoch lives on are told:
+// where a replica has taken over for this desk and not for another yet, that one does not hear of it.
+func (f *Front) tellBelievers(ctx context.Context, c rueidis.Client, k *known, tell teller) (free time.Time, err error) {
+	there, err := f.whoIsThere(ctx)
+	if err != nil {
+		return free, err
+	}
+	if !livesOn(k.epoch, there.servers) {
+		return free, errOtherServer
+	}
+	since, err := tell(ctx, c, k.epoch)
+	if err != nil {
+		return free, err
+	}
+	if !time.Now().Before(k.madeAfter.Add(f.opt.Lease + f.opt.Settle)) { // else it is not open yet: nobody believes to be alone in it
+		free = since.Add(aloneLasts + sparing)
+	}
+	free = later(free, k.watched.Add(f.opt.Lease+sparing)) // an epoch that this desk never saw may be believed until a lease after
+	for _, b := range k.before {
+		switch {
+		case time.Now().After(b.until):
+		case !livesOn(b.epoch, there.servers):
+			free = later(free, b.until)
+		default:
+			if since, err = tell(ctx, c, b.epoch); err != nil {
+				return free, err
+			}
+			free = later(free, since.Add(aloneLasts+sparing))
+		}
+	}
+	if there.dials != f.dials.Load() {
+		return free, errOtherServer
+	}
+	return free, nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// whoIsThere gives the servers behind the connections of now, once a look has told.
+func (f *Front) whoIsThere(ctx context.Context) (*peers, error) {
+	for {
+		if p := f.peers.Load(); p != nil && p.dials == f.dials.Load() {
+			return p, nil
+		}
+		f.doubt()
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
 // inForce takes note that the record, asked at a time, had a veto. Unless it had one a short while before, what was put in the place of

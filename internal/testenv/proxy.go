@@ -22,12 +22,12 @@ const (
 // at once, and an answer is what the server says next. So a match must not be asked about requests that are sent before the answers to
 // earlier ones are there.
 type Proxy struct {
-	t      testing.TB
-	target string
-	addr   string
-	work   sync.WaitGroup
+	t    testing.TB
+	addr string
+	work sync.WaitGroup
 
 	mu       sync.Mutex
+	target   string
 	closed   bool
 	listener net.Listener // nil while it refuses
 	links    map[*link]bool
@@ -74,6 +74,14 @@ func NewProxy(tb testing.TB, addr string) *Proxy {
 
 // Addr is where clients find the proxy.
 func (p *Proxy) Addr() string { return p.addr }
+
+// Switch has new connections lead to another server, and resets those that there are.
+func (p *Proxy) Switch(addr string) {
+	p.mu.Lock()
+	p.target = addr
+	p.mu.Unlock()
+	p.Cut()
+}
 
 // Delay lets everything come later by d, in each direction.
 func (p *Proxy) Delay(d time.Duration) {
@@ -202,7 +210,10 @@ func (p *Proxy) connect(client *net.TCPConn) {
 	if !l.pass() {
 		return
 	}
-	server, err := dial(p.target)
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
+	server, err := dial(target)
 	if err != nil {
 		l.cut()
 		return
