@@ -9,7 +9,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -90,8 +93,19 @@ type Front struct {
 
 // peers are the servers that answered the last look, over the connections of then.
 type peers struct {
-	servers string
+	servers string // their run ids
+	nodes   string // their addresses
 	dials   int64
+}
+
+// are reports whether a client still has these.
+func (p *peers) are(c rueidis.Client, dials int64) bool {
+	return p != nil && p.dials == dials && p.nodes == nodesOf(c)
+}
+
+// nodesOf names what a client is connected to. Behind sentinels that changes a while after the new connection was made.
+func nodesOf(c rueidis.Client) string {
+	return strings.Join(slices.Sorted(maps.Keys(c.Nodes())), " ")
 }
 
 // trust is what was found in order. It holds until a new connection is made, for behind it may be another server, or the same

@@ -23,7 +23,7 @@ func (f *Front) look(ctx context.Context) {
 		f.unreachable(ctx, errNoServer)
 		return
 	}
-	dials := f.dials.Load()
+	dials, nodes := f.dials.Load(), nodesOf(*c)
 	within, cancel := context.WithTimeout(ctx, lookMax+f.opt.Grace)
 	defer cancel()
 	var servers servers
@@ -39,7 +39,7 @@ func (f *Front) look(ctx context.Context) {
 		}
 		return
 	}
-	f.peers.Store(&peers{servers.ids, dials})
+	f.peers.Store(&peers{servers.ids, nodes, dials})
 	f.veto.reached()
 	f.sayNotice(servers.notice)
 	k := f.known.Load()

@@ -2,6 +2,7 @@ package redisfront
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +19,9 @@ const (
 	marksMax  = 400 * time.Millisecond // for all of them: with the lease and the way to the record, orders pause for less than a second
 	vetoTries = 5
 	vetoAfter = 300 * time.Millisecond // without an answer from Redis to a look
+	peersMax  = 20 * time.Millisecond  // for a look at who is behind a new connection
+	moveEvery = 10 * time.Millisecond  // between two looks for an epoch that lives on the servers that are there
+	moveTries = 10
 )
 
 // vetoPrefix tells an epoch that nobody opens from others. It was put in the place of one in which a process could not mark keys.
@@ -74,7 +78,7 @@ func (f *Front) announce(tell teller) {
 		return
 	}
 	why, left := errNoServer, marksMax+f.opt.Grace
-	for range markTries {
+	for tries, moves := 0, 0; tries < markTries && moves < moveTries; {
 		k := f.believed()
 		if k == nil { // the machine was busy with something else: a late look is no reason for a veto
 			f.readEpoch(context.Background())
@@ -100,8 +104,15 @@ func (f *Front) announce(tell teller) {
 			return
 		}
 		why = err
-		left -= time.Since(asked)
 		f.failed(f.trusted.Load())
+		if errors.Is(err, errOtherServer) { // an epoch that lives there is being made, by this desk at least
+			moves++
+			time.Sleep(moveEvery)
+			f.readEpoch(context.Background())
+		} else {
+			tries++
+		}
+		left -= time.Since(asked)
 	}
 	f.veto.giveUp()
 	failpoint.Hit("front.veto")
@@ -115,11 +126,8 @@ type teller func(ctx context.Context, c rueidis.Client, epoch string) (since tim
 // none of them believes what is not so: who there is, or an epoch that this desk never saw. Only the servers that an epoch lives on are told:
 // where a replica has taken over for this desk and not for another yet, that one does not hear of it.
 func (f *Front) tellBelievers(ctx context.Context, c rueidis.Client, k *known, tell teller) (free time.Time, err error) {
-	there, err := f.whoIsThere(ctx)
-	if err != nil {
-		return free, err
-	}
-	if !livesOn(k.epoch, there.servers) {
+	there := f.whoIsThere(c)
+	if there != nil && !livesOn(k.epoch, there.servers) {
 		return free, errOtherServer
 	}
 	since, err := tell(ctx, c, k.epoch)
@@ -133,7 +141,7 @@ func (f *Front) tellBelievers(ctx context.Context, c rueidis.Client, k *known, t
 	for _, b := range k.before {
 		switch {
 		case time.Now().After(b.until):
-		case !livesOn(b.epoch, there.servers):
+		case there != nil && !livesOn(b.epoch, there.servers):
 			free = later(free, b.until)
 		default:
 			if since, err = tell(ctx, c, b.epoch); err != nil {
@@ -142,7 +150,7 @@ func (f *Front) tellBelievers(ctx context.Context, c rueidis.Client, k *known, t
 			free = later(free, since.Add(aloneLasts+sparing))
 		}
 	}
-	if there.dials != f.dials.Load() {
+	if there != nil && !there.are(c, f.dials.Load()) {
 		return free, errOtherServer
 	}
 	return free, nil
@@ -155,18 +163,17 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// whoIsThere gives the servers behind the connections of now, once a look has told.
-func (f *Front) whoIsThere(ctx context.Context) (*peers, error) {
-	for {
-		if p := f.peers.Load(); p != nil && p.dials == f.dials.Load() {
-			return p, nil
+// whoIsThere gives the servers behind the connections of now, once a look has told. That none does in time, for a node of a cluster that lets
+// itself be connected and says nothing, is no reason not to tell the others: nil.
+func (f *Front) whoIsThere(c rueidis.Client) *peers {
+	for end := time.Now().Add(peersMax + f.opt.Grace); ; time.Sleep(time.Millisecond) {
+		if p := f.peers.Load(); p.are(c, f.dials.Load()) {
+			return p
+		}
+		if time.Now().After(end) {
+			return nil
 		}
 		f.doubt()
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(time.Millisecond):
-		}
 	}
 }
 
