@@ -420,7 +420,7 @@ func TestWhereTwoDesksSeeTwoMastersNoUsedKeyIsUnusedForCertain(t *testing.T) {
 	})
 	do(t, c, "REPLICAOF", "NO", "ONE")
 	proxy.Switch(replica.Addr())
-	for end := time.Now().Add(patience); !strings.Contains(a.front.State().Reason, "rebuilt"); time.Sleep(time.Millisecond) { //nolint:forbidigo // it is over soon
+	for end := time.Now().Add(patience); !strings.Contains(a.front.State().Reason, "rebuilt"); time.Sleep(time.Millisecond) { //nolint:forbidigo // before the epoch is replaced
 		if time.Now().After(end) {
 			t.Fatal("the replica is not seen")
 		}
