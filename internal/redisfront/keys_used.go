@@ -3,6 +3,7 @@ package redisfront
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ const (
 var (
 	errMarksLost   = errors.New("marks of used keys were lost")
 	errOtherServer = errors.New("it may be another server that answered")
+	errElsewhere   = fmt.Errorf("%w: the epoch lives on others than this process reaches", errOtherServer)
 )
 
 // usedKeys answers whether keys may have been used. Each desk has the marks of the open epoch in its own memory, and before it says

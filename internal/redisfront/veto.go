@@ -128,7 +128,7 @@ type teller func(ctx context.Context, c rueidis.Client, epoch string) (since tim
 func (f *Front) tellBelievers(ctx context.Context, c rueidis.Client, k *known, tell teller) (free time.Time, err error) {
 	there := f.whoIsThere(c)
 	if there != nil && !livesOn(k.epoch, there.servers) {
-		return free, errOtherServer
+		return free, errElsewhere
 	}
 	since, err := tell(ctx, c, k.epoch)
 	if err != nil {
