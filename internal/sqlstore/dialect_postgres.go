@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 
@@ -206,93 +204,6 @@ func commitPostgres(ctx context.Context, t *tx) error {
 
 // errTag: the answer is of another kind than the statement; COMMIT in a transaction that had failed is answered by ROLLBACK.
 var errTag = errors.New("the transaction had failed, and was ended")
-
-// sendPostgres sends statements in a pipeline: each is planned and run, and sees what was committed, once the one before it has ended.
-func sendPostgres(ctx context.Context, one *session, statements []statement) (answers int, err error) {
-	err = one.conn.Raw(func(driverConn any) error {
-		pg, ok := driverConn.(*stdlib.Conn)
-		switch {
-		case !ok:
-			return fmt.Errorf("%T is no connection to PostgreSQL", driverConn)
-		case pg.Conn().IsClosed():
-			return driver.ErrBadConn
-		}
-		pipeline, err := fill(ctx, pg.Conn(), statements)
-		if err != nil {
-			return err
-		}
-		for _, st := range statements {
-			if err := hear(pipeline, pg.Conn().TypeMap(), st); err != nil {
-				_ = pipeline.Close() // what it would say was said
-				return err
-			}
-			answers++
-		}
-		return pipeline.Close()
-	})
-	return answers, err
-}
-
-// fill sends statements. Those that have arguments or find rows are prepared, once for each connection.
-func fill(ctx context.Context, conn *pgx.Conn, statements []statement) (*pgconn.Pipeline, error) {
-	prepared := make([]*pgconn.StatementDescription, len(statements))
-	for i, st := range statements {
-		if st.args == nil && st.each == nil {
-			continue
-		}
-		var err error
-		if prepared[i], err = conn.Prepare(ctx, st.query, st.query); err != nil {
-			return nil, fmt.Errorf("prepare: %w", err)
-		}
-	}
-	pipeline := conn.PgConn().StartPipeline(ctx)
-	var args pgx.ExtendedQueryBuilder
-	for i, st := range statements {
-		if prepared[i] == nil {
-			pipeline.SendQueryParams(st.query, nil, nil, nil, nil)
-			continue
-		}
-		if err := args.Build(conn.TypeMap(), prepared[i], st.args); err != nil {
-			_ = pipeline.Close()
-			return nil, fmt.Errorf("bind: %w", err)
-		}
-		pipeline.SendQueryStatement(prepared[i], args.ParamValues, args.ParamFormats, slices.Clone(args.ResultFormats))
-	}
-	err := pipeline.Sync()
-	return pipeline, err
-}
-
-// hear takes in the answer to a statement.
-func hear(pipeline *pgconn.Pipeline, types *pgtype.Map, st statement) error {
-	result, err := pipeline.GetResults()
-	if err != nil {
-		return err
-	}
-	answer, ok := result.(*pgconn.ResultReader)
-	if !ok {
-		return fmt.Errorf("the answer is a %T", result)
-	}
-	if st.each != nil {
-		found := pgx.RowsFromResultReader(types, answer)
-		defer found.Close()
-		for found.Next() {
-			if err := st.each(found); err != nil {
-				return fmt.Errorf("scan: %w", err)
-			}
-		}
-		return found.Err()
-	}
-	tag, err := answer.Close()
-	switch {
-	case err != nil:
-		return err
-	case st.tag != "" && tag.String() != st.tag:
-		return fmt.Errorf("%w: %s", errTag, tag)
-	case st.done != nil:
-		st.done()
-	}
-	return nil
-}
 
 var (
 	eventsPostgres = columns(`subject_kind text, subject text, sequence int, type text, at int, data text, shard int`)
