@@ -17,8 +17,10 @@ const (
 const (
 	DefaultConnections = 256
 	DefaultDuration    = 10 * time.Second
-	DefaultOverload    = time.Minute // the duration of the scenario overload
-	DefaultRounds      = 3
+	DefaultSuiteRun    = 4 * time.Second // the duration of each run of the suite
+	DefaultOverload    = time.Minute     // the duration of the scenario overload
+	DefaultRounds      = 3               // of history
+	DefaultSuiteRounds = 7               // a machine that others use is faster or slower for seconds: many short rounds tell more than a few long ones
 	DefaultPending     = 100_000
 	DefaultDue         = 10_000
 	DefaultDueWithin   = 10 * time.Second
@@ -121,7 +123,6 @@ func (o Options) Validate() error {
 func (o Options) withDefaults() Options {
 	o.Connections = cmp.Or(o.Connections, DefaultConnections)
 	o.Crowd = cmp.Or(o.Crowd, DefaultCrowd)
-	o.Rounds = cmp.Or(o.Rounds, DefaultRounds)
 	o.Units = cmp.Or(o.Units, defaultUnits(o.Scenario))
 	o.Streams = cmp.Or(o.Streams, DefaultStreams)
 	o.Pending = cmp.Or(o.Pending, DefaultPending)
@@ -129,10 +130,13 @@ func (o Options) withDefaults() Options {
 	o.Orders = cmp.Or(o.Orders, DefaultOrders)
 	o.DueWithin = cmp.Or(o.DueWithin, DefaultDueWithin)
 	o.Output = cmp.Or(o.Output, OutputTable)
-	if o.Scenario == "overload" {
+	switch {
+	case o.Suite:
+		o.Duration, o.Rounds = cmp.Or(o.Duration, DefaultSuiteRun), cmp.Or(o.Rounds, DefaultSuiteRounds)
+	case o.Scenario == "overload":
 		o.Duration = cmp.Or(o.Duration, DefaultOverload)
 	}
-	o.Duration = cmp.Or(o.Duration, DefaultDuration)
+	o.Duration, o.Rounds = cmp.Or(o.Duration, DefaultDuration), cmp.Or(o.Rounds, DefaultRounds)
 	return o
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -204,15 +205,15 @@ func (s *shop) expired(ctx context.Context, cursor string) (orders []expiredOrde
 	return orders, cursor, nil
 }
 
-// metric is the sum of a metric over all its labels; it reports false when the server has none of this name.
-func (s *shop) metric(ctx context.Context, name string) (sum float64, ok bool, err error) {
+// metric is the sum of a metric over its labels, but for those given (as name="value"); it reports false when the server has none of this name.
+func (s *shop) metric(ctx context.Context, name string, but ...string) (sum float64, ok bool, err error) {
 	text, err := s.raw(ctx, "GET", "/metrics", nil)
 	if err != nil {
 		return 0, false, fmt.Errorf("GET /metrics: %w", err)
 	}
 	for line := range strings.Lines(string(text)) {
 		rest, found := strings.CutPrefix(line, name)
-		if !found || (rest[0] != '{' && rest[0] != ' ') {
+		if !found || (rest[0] != '{' && rest[0] != ' ') || slices.ContainsFunc(but, func(label string) bool { return strings.Contains(rest, label) }) {
 			continue
 		}
 		fields := strings.Fields(rest)

@@ -17,6 +17,9 @@ func TestMetricIsTheSumOverItsLabels(t *testing.T) {
 	if err != nil || !ok || sum != 1012 {
 		t.Errorf("got %v, %t, %v, want 1012", sum, ok, err)
 	}
+	if sum, _, _ := stand.shop.metric(t.Context(), "sql_total", `kind="write"`); sum != 12 {
+		t.Errorf("but for what is written: got %v, want 12", sum)
+	}
 	if _, ok, _ := stand.shop.metric(t.Context(), "missing"); ok {
 		t.Error("a metric that is not there was found")
 	}

@@ -37,7 +37,7 @@ func (r *runner) refuse(ctx context.Context, s *stand) (*Result, error) {
 	}
 
 	l := r.newLoad(s)
-	statements := &counter{shop: s.shop, name: statementsMetric}
+	statements := statementsOf(s.shop)
 	begin, end := l.load.begin, l.load.end
 	l.load.begin = func() { begin(); statements.begin(ctx) }
 	l.load.end = func() { end(); statements.end(ctx) }
@@ -59,10 +59,16 @@ func (r *runner) refuse(ctx context.Context, s *stand) (*Result, error) {
 	return result, nil
 }
 
+// statementsOf counts what a server asks of its database, but for its auditor: that looks at what happened a while ago, whoever is refused now.
+func statementsOf(shop *shop) *counter {
+	return &counter{shop: shop, name: statementsMetric, but: []string{`kind="audit"`}}
+}
+
 // counter reads a metric of the server twice.
 type counter struct {
 	shop     *shop
 	name     string
+	but      []string // labels of what is not counted
 	from, to float64
 	since    time.Time
 	took     time.Duration
@@ -70,7 +76,7 @@ type counter struct {
 }
 
 func (c *counter) begin(ctx context.Context) {
-	c.from, c.ok, _ = c.shop.metric(ctx, c.name)
+	c.from, c.ok, _ = c.shop.metric(ctx, c.name, c.but...)
 	c.since = time.Now()
 }
 
@@ -78,7 +84,7 @@ func (c *counter) end(ctx context.Context) {
 	if !c.ok {
 		return
 	}
-	c.to, c.ok, _ = c.shop.metric(ctx, c.name)
+	c.to, c.ok, _ = c.shop.metric(ctx, c.name, c.but...)
 	c.took = time.Since(c.since)
 }
 
@@ -86,7 +92,7 @@ func (c *counter) perSecond() float64 { return (c.to - c.from) / c.took.Seconds(
 
 // statementsPerSecond is what the server's own loops ask of the database without any load; nil when it does not tell.
 func statementsPerSecond(ctx context.Context, shop *shop, look time.Duration) (*float64, error) {
-	c := &counter{shop: shop, name: statementsMetric}
+	c := statementsOf(shop)
 	c.begin(ctx)
 	if !c.ok {
 		return nil, nil

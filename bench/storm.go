@@ -45,7 +45,7 @@ func (r *runner) rush(ctx context.Context, s *stand) (*Result, error) {
 	l := r.newLoad(s)
 	l.load.requests = orders
 	r.progress.counts = outOfStock
-	statements := &counter{shop: s.shop, name: statementsMetric}
+	statements := statementsOf(s.shop)
 	raging, over := context.WithCancel(ctx)
 	defer over()
 	var watch errgroup.Group

@@ -28,11 +28,11 @@ type benchCommand struct {
 	output
 
 	Connections int           `placeholder:"256" help:"Connections of the load."`
-	Duration    time.Duration `placeholder:"10s" help:"How long to measure, after a short warm-up; overload takes 1m."`
+	Duration    time.Duration `placeholder:"10s" help:"How long to measure, after a short warm-up; a run of the suite takes 4s, overload 1m."`
 	Rate        float64       `placeholder:"N" help:"flash-sale, catalogue: so many orders a second, come what may, instead of as many as can be; streams: instead of 1000."`
 	Units       int64         `placeholder:"N" help:"flash-sale: units for sale, instead of more than a run can sell; mixed, storm: instead of 1000."`
 	Buyers      int64         `placeholder:"N" help:"flash-sale, mixed, storm: so many orders, however long they take."`
-	Rounds      int           `placeholder:"3" help:"Rounds of the suite, and of history."`
+	Rounds      int           `placeholder:"3" help:"Rounds of history; the suite has 7."`
 	Pool        int           `placeholder:"N" help:"row-lock, unit-rows: its connections to the database, instead of the best of 1, 4, 16 and 64."`
 	Pending     int           `placeholder:"100000" help:"expiry-lag: orders that stay pending."`
 	Due         int           `placeholder:"10000" help:"expiry-lag: orders that come due; then as many, 10 000 at most, in one second."`

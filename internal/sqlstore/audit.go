@@ -212,7 +212,7 @@ func (s *Store) snapshot(ctx context.Context, opened []string) (*snapshot, error
 func (s *snapshot) speaks() *dialect { return s.s.dialect }
 
 func (s *snapshot) query(ctx context.Context, query string, args ...any) (*rows, error) {
-	s.s.statements.count(query)
+	s.s.statements.audits.Add(1)
 	if s.s.watched != nil {
 		s.s.watched(ctx, s.conn, query, args)
 	}

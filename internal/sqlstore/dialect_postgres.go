@@ -228,7 +228,7 @@ func streamCursor(ctx context.Context, s *snapshot, query string) (*stream, erro
 	if _, err := s.conn.ExecContext(ctx, `DECLARE `+name+` NO SCROLL CURSOR FOR `+query); err != nil {
 		return nil, classify(err)
 	}
-	s.s.statements.count(query)
+	s.s.statements.audits.Add(1)
 	return &stream{more: func() ([][]any, error) {
 		ctx, cancel := context.WithTimeout(ctx, postgresSnapshotMax)
 		// Not prepared: the next cursor has another name.

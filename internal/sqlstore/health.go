@@ -68,8 +68,8 @@ func checkpoints(wal string) int64 {
 	return int64(binary.BigEndian.Uint32(header[12:]))
 }
 
-// kinds counts statements by their verb.
-type kinds struct{ selects, inserts, updates, deletes, transactions, others atomic.Int64 }
+// kinds counts statements by their verb, and those of audits, which come in bursts, by themselves.
+type kinds struct{ selects, inserts, updates, deletes, transactions, audits, others atomic.Int64 }
 
 func (k *kinds) count(query string) {
 	verb, rest, _ := strings.Cut(query, " ")
@@ -99,6 +99,6 @@ func (k *kinds) count(query string) {
 func (k *kinds) all() map[string]int64 {
 	return map[string]int64{
 		"select": k.selects.Load(), "insert": k.inserts.Load(), "update": k.updates.Load(), "delete": k.deletes.Load(),
-		"transaction": k.transactions.Load(), "other": k.others.Load(),
+		"transaction": k.transactions.Load(), "audit": k.audits.Load(), "other": k.others.Load(),
 	}
 }

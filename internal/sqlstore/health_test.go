@@ -33,10 +33,16 @@ func TestHealthSeesStatementsFilesAndCheckpoints(t *testing.T) {
 		t.Errorf("the write-ahead log began anew once: counted %d and then %d", before.Checkpoints, after.Checkpoints)
 	}
 	// Sharing looks first, writes, and looks what is kept.
-	for kind, want := range map[string]int64{"insert": 1, "select": 2, "update": 0, "delete": 0, "transaction": 0, "other": 0} {
+	for kind, want := range map[string]int64{"insert": 1, "select": 2, "update": 0, "delete": 0, "transaction": 0, "audit": 0, "other": 0} {
 		if got := after.Statements[kind] - before.Statements[kind]; got != want {
 			t.Errorf("%s: %d statements were counted, want %d", kind, got, want)
 		}
+	}
+	if _, err := s.Audit(t.Context(), AuditOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if audited := s.Health().Statements; audited["audit"] == 0 || audited["select"] != after.Statements["select"] {
+		t.Errorf("an audit: counted %v after %v, want its looks among audits only", audited, after.Statements)
 	}
 }
 

@@ -49,7 +49,7 @@ var (
 	laneLabel   = Label{Name: "lane", Values: []string{"open", "settle"}}
 	stageLabel  = Label{Name: "stage", Values: []string{"begin", "load", "decide", "save", "commit"}}
 	driverLabel = Label{Name: "driver", Values: []string{"inproc", "redis", "keyspace", "sql"}}
-	stmtLabel   = Label{Name: "kind", Values: []string{"select", "insert", "update", "delete", "transaction"}}
+	stmtLabel   = Label{Name: "kind", Values: []string{"select", "insert", "update", "delete", "transaction", "audit"}}
 )
 
 // Catalogue is every metric of the desk. Nothing is registered that is not here.
@@ -287,7 +287,7 @@ func Catalogue() []Metric {
 		// The record.
 		{
 			Name: "holdfast_sql_statements_total", Kind: Counter, Labels: []Label{stmtLabel},
-			Help: "SQL statements run, by kind.",
+			Help: "SQL statements run, by kind; all of an audit are of the kind audit.",
 		},
 		{Name: "holdfast_sql_readers_in_use", Kind: Gauge, Help: "Reading connections in use."},
 		{Name: "holdfast_sql_readers_limit", Kind: Gauge, Help: "Reading connections that may be open."},
