@@ -50,7 +50,8 @@ stack: ## The same on MariaDB (DB=postgres): WORKERS=3 processes, REDIS=1 with R
 		echo 'A container engine runs: starting deploy/compose.yaml in it.'; \
 		password=.stack/compose.env; mkdir -p .stack; \
 		[ -s $$password ] || (umask 077; echo "DB_PASSWORD=$$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')" >$$password) || exit 1; \
-		exec docker compose --env-file $$password -f deploy/compose.yaml --profile $(DB_STACK) up --build; \
+		$(if $(filter 1,$(REDIS)),REDIS_HOST=redis) exec docker compose --env-file $$password -f deploy/compose.yaml --profile $(DB_STACK) \
+			$(if $(filter 1,$(REDIS)),--profile redis) up --build; \
 	else \
 		exit 1; \
 	fi

@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -263,4 +265,62 @@ func TestARedisOfAnotherDeskIsFilledAnew(t *testing.T) {
 		t.Errorf("got %d orders, want all 5 units sold and no more", len(got))
 	}
 	auditClean(t, db)
+}
+
+// What somebody has done to Redis by hand is put right by a command, beside the desks.
+func TestRebuildPutsRightWhatWasChangedByHand(t *testing.T) {
+	t.Parallel()
+	w := behindRedis.alone().open(t)
+	db := w.database(t)
+	d := w.serve(t, shipped, db)
+	d.product("hot", 3, nil)
+	key := ""
+	testenv.Until(t, stackMax, "Redis to know the product", func() bool {
+		key = redis(t, "-u", w.address(), "--scan", "--pattern", "inventory:*")
+		return key != "" && redis(t, "-u", w.address(), "HGET", key, "quantity") == "3"
+	})
+	redis(t, "-u", w.address(), "HSET", key, "quantity", "700")
+
+	p := shipped.launch(t, "rebuild", "--database-url", db, "--redis-url", w.address())
+	if code := p.wait(*backIn); code != 0 || !strings.Contains(p.stdout.String(), "what the record says of 1 products") {
+		t.Fatalf("exit code %d, %q, %q", code, p.stdout, p.stderr)
+	}
+	if got := redis(t, "-u", w.address(), "HGET", key, "quantity"); got != "3" {
+		t.Errorf("Redis has %s units after it was rebuilt, want 3", got)
+	}
+	testenv.Until(t, *backIn, "the desk to go by it again", func() bool { return d.servers[0].front() == working })
+	if got := rush(d.desk, crowdOf(10, []api.PlaceLine{line("hot", 1)}), 10, api.CodeOutOfStock); len(got) != 3 {
+		t.Errorf("got %d orders, want all 3 units sold and no more", len(got))
+	}
+}
+
+// A desk loads its products into Redis when it starts and when it is told to, and counts where what it shows comes from.
+func TestProductsAreWarmedByCommandAndHitsAreCounted(t *testing.T) {
+	t.Parallel()
+	w := behindRedis.alone().open(t)
+	d := w.serve(t, shipped, w.database(t))
+	d.product("hot", 3, nil)
+	reads := func(from string) float64 {
+		return d.metric(`holdfast_redis_cache_reads_total{from="` + from + `",kind="product"}`)
+	}
+	var warmed api.CacheWarmed
+	testenv.Until(t, stackMax, "the product to be in Redis", func() bool {
+		d.want(http.StatusOK, &warmed, "POST", "/v1/cache/warm", nil)
+		return warmed.Products == 1
+	})
+	redis(t, "-u", w.address(), "DEL", redis(t, "-u", w.address(), "--scan", "--pattern", "product:*"))
+	d.want(http.StatusOK, &warmed, "POST", "/v1/cache/warm", nil)
+	if want := (api.CacheWarmed{Products: 1, Loaded: 1}); warmed != want {
+		t.Errorf("got %+v, want %+v", warmed, want)
+	}
+	record, near := reads("record"), reads("near")
+	for range 10 {
+		d.want(http.StatusOK, nil, "GET", "/v1/products/hot", nil)
+	}
+	if more := reads("record") - record; more != 0 {
+		t.Errorf("the record was asked %v times for a product that is warm", more)
+	}
+	if hits := reads("near") - near; hits < 9 {
+		t.Errorf("%v of 10 reads were of what the desk had, want all but the first", hits)
+	}
 }

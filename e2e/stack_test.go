@@ -28,7 +28,7 @@ type stack struct {
 }
 
 // startStack starts a stack of two desks, whose data is kept in a folder.
-func startStack(t *testing.T, database, folder string) *stack {
+func startStack(t *testing.T, database, folder string, more ...string) *stack {
 	t.Helper()
 	holdfast, err := buildShipped()
 	if err != nil {
@@ -41,7 +41,7 @@ func startStack(t *testing.T, database, folder string) *stack {
 	s := &stack{program: setup{
 		binary: buildStack,
 		env:    []string{"XDG_CACHE_HOME=" + cache, "TMPDIR=" + os.TempDir()}, //nolint:usetesting // nobody does not get at t.TempDir's
-	}.launch(t, "-db", database, "-workers", "2", "-listen", "127.0.0.1:0", "-folder", folder, "-holdfast", holdfast)}
+	}.launch(t, append(more, "-db", database, "-workers", "2", "-listen", "127.0.0.1:0", "-folder", folder, "-holdfast", holdfast)...)}
 	testenv.Until(t, stackMax, "everything to be up", func() bool {
 		return strings.Contains(s.stdout.String(), "Everything is up") || s.ended()
 	})
@@ -51,11 +51,13 @@ func startStack(t *testing.T, database, folder string) *stack {
 	for _, found := range regexp.MustCompile(`(?m)^listening on (http://(\S+))$`).FindAllStringSubmatch(s.stdout.String(), -1) {
 		s.desks, s.ports = append(s.desks, newDesk(t, found[1])), append(s.ports, found[2])
 	}
-	server := regexp.MustCompile(`(?m)^(?:MariaDB|PostgreSQL) [\d.]+ on (\S+)$`).FindStringSubmatch(s.stdout.String())
-	if len(s.desks) != 2 || server == nil {
-		t.Fatalf("got %q, want it to name a server and two desks", s.stdout)
+	servers := regexp.MustCompile(`(?m)^(?:MariaDB|PostgreSQL|Redis) [\d.]+ on (\S+)$`).FindAllStringSubmatch(s.stdout.String(), -1)
+	if len(s.desks) != 2 || len(servers) != 1+len(more) {
+		t.Fatalf("got %q, want it to name each server and two desks", s.stdout)
 	}
-	s.ports = append(s.ports, server[1])
+	for _, server := range servers {
+		s.ports = append(s.ports, server[1])
+	}
 	s.family = family(t, s.cmd.Process.Pid)
 	if len(s.family) < 4 {
 		t.Fatalf("its processes are %v: want itself, a server and two desks among them", s.family)
@@ -167,7 +169,10 @@ func TestTheStackServesAndLeavesNothingButItsData(t *testing.T) {
 				t.Errorf("of the processes %v or the ports %v something is left", s.family, s.ports)
 			}
 
-			s = startStack(t, database, filepath.Join(folder, "kept"))
+			s = startStack(t, database, filepath.Join(folder, "kept"), "-redis")
+			for _, d := range s.desks {
+				testenv.Until(t, stackMax, "the desks to go by Redis", func() bool { return d.metric("holdfast_redis_working") == 1 })
+			}
 			if again := s.desks[1].look(placed.OrderNo); again.UserID != "u-1" {
 				t.Errorf("after the next start: got %+v, want the order that was placed", again)
 			}

@@ -83,6 +83,9 @@ func (w where) open(t *testing.T) where {
 	return w
 }
 
+// address is that of what stands in front.
+func (w where) address() string { return w.flags[1] }
+
 // alone is the same place with one process.
 func (w where) alone() where {
 	w.processes = 1

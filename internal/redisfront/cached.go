@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,8 @@ const (
 	pollMax    = 20 * time.Millisecond
 	nearValues = 20_000          // kept ready to use in this process
 	missingFor = 5 * time.Second // that something does not exist
+
+	lapseWithin = time.Minute // what is kept lapses, at most a tenth later than it might
 )
 
 // kind says how values of one kind are remembered.
@@ -268,11 +271,13 @@ func (k *kind[K, T]) changed(id K, value *T, batch int64, epoch string) changed 
 	return changed{k.keyOf(id), k.version(value), value, k.keptFor(value), batch, epoch}
 }
 
+// keptFor is how long a value is kept, at least. What came together, as at a warm-up, does not lapse together.
 func (k *kind[K, T]) keptFor(value *T) time.Duration {
-	if k.lasts == nil {
-		return settledFor
+	lasts := settledFor
+	if k.lasts != nil {
+		lasts = k.lasts(value)
 	}
-	return k.lasts(value)
+	return lasts + rand.N(min(lasts/10, lapseWithin)+1) //nolint:gosec // not secret
 }
 
 // filled keeps in this process what was filled in. If it was not, the turn to fill lapses.

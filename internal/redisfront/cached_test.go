@@ -786,13 +786,29 @@ func TestProductsAreWarmBeforeAnybodyAsks(t *testing.T) {
 	}
 	testenv.Until(t, patience, "they are loaded", func() bool { return a.Counts().Warmed == 1101 })
 	warm(a)
+	c := direct(t, s.URL())
+	keys, err := do(t, c, "KEYS", "product:*").AsStrSlice()
+	if err != nil || len(keys) != 1101 {
+		t.Fatalf("got %d keys, %v", len(keys), err)
+	}
+	var lapse []int64
+	for _, key := range keys {
+		ttl, err := do(t, c, "PTTL", key).AsInt64()
+		if err != nil {
+			t.Fatal(err)
+		}
+		lapse = append(lapse, ttl)
+	}
+	if first, last := slices.Min(lapse), slices.Max(lapse); last-first < (30 * time.Second).Milliseconds() {
+		t.Errorf("what was loaded together lapses within %d ms, want it spread over a minute", last-first)
+	}
 	b := cachedBy(t, working(t, r, quick(s.URL())), book)
 	w, err := b.Warm(t.Context())
 	if want := (checkout.Warmed{Products: 1101}); err != nil || w != want {
 		t.Errorf("another process: got %+v, %v, want %+v", w, err, want)
 	}
 	warm(b)
-	do(t, direct(t, s.URL()), "FLUSHALL")
+	do(t, c, "FLUSHALL")
 	testenv.Until(t, patience, "they are loaded again", func() bool { return a.Counts().Warmed+b.Counts().Warmed >= 2202 })
 	testenv.Until(t, patience, "the first believes what was loaded", func() bool { // until then it may look where nothing is
 		was := book.lookedAt("product")

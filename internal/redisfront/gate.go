@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -280,10 +281,24 @@ func (g *Gate) Answered(by user.ID, lines []ledger.PlaceLine, err error) {
 	for i := range lines {
 		g.land(&lines[i])
 	}
-	if len(lines) == 1 && errors.Is(err, fault.ErrPurchaseLimit) && g.front.open() != nil {
-		g.asks.add(&ask{hint: &hint{lines[0].ProductID, by, lines[0].Quantity}})
+	if l := beyondLimit(lines, err); l != nil && g.front.open() != nil {
+		g.asks.add(&ask{hint: &hint{l.ProductID, by, l.Quantity}})
 	}
 	g.fallback.Answered(by, lines, err)
+}
+
+// beyondLimit is the line of an order that was refused because of what its user has of it already, or nil.
+func beyondLimit(lines []ledger.PlaceLine, err error) *ledger.PlaceLine {
+	var refused *fault.Error
+	if !errors.Is(err, fault.ErrPurchaseLimit) || !errors.As(err, &refused) {
+		return nil
+	}
+	for i := range lines {
+		if slices.Contains(refused.Members, fault.Member{Name: "product_id", Value: string(lines[i].ProductID)}) {
+			return &lines[i]
+		}
+	}
+	return nil
 }
 
 // Applied learns from a commit and carries it to Redis, in the background: what is lost is found by version later, or by a probe.

@@ -3,6 +3,7 @@ package redisfront_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -235,7 +236,8 @@ func TestARefusalByLimitIsToldByTheGateForASecond(t *testing.T) {
 		}
 		return err != nil
 	}
-	a.Answered("u-1", want("sku-1", 2), fault.ErrPurchaseLimit.With("product_id", "sku-1"))
+	beyond := fault.ErrPurchaseLimit.With("product_id", "sku-1")
+	a.Answered("u-1", want("sku-1", 2), beyond)
 	testenv.Until(t, patience, "the other process refuses, too", func() bool { return refused(b, 2) })
 	if refused(b, 1) {
 		t.Error("one unit is refused, though the record refused two")
@@ -245,8 +247,17 @@ func TestARefusalByLimitIsToldByTheGateForASecond(t *testing.T) {
 	}
 	testenv.Until(t, patience, "it is over", func() bool { return !refused(b, 2) })
 
+	r.put("sku-2", 100, func(p *product.Product) { p.MaxPerUser = 2 })
+	testenv.Until(t, patience, "the other process refuses what was beyond the limit in an order of several lines", func() bool {
+		a.Answered("u-3", slices.Concat(want("sku-2", 2), want("sku-1", 2)), beyond)
+		return errors.Is(b.Admit(t.Context(), "u-3", want("sku-1", 2)), fault.ErrPurchaseLimit)
+	})
+	if err := b.Admit(t.Context(), "u-3", want("sku-2", 2)); err != nil {
+		t.Errorf("the other line: got %v, want admitted", err)
+	}
+
 	testenv.Until(t, patience, "the other process refuses again", func() bool {
-		a.Answered("u-1", want("sku-1", 2), fault.ErrPurchaseLimit)
+		a.Answered("u-1", want("sku-1", 2), beyond)
 		return refused(b, 2)
 	})
 	a.cache.Changing(&ledger.Changes{
@@ -258,7 +269,7 @@ func TestARefusalByLimitIsToldByTheGateForASecond(t *testing.T) {
 	if refused(b, 2) {
 		t.Error("refused by another process right after his order was cancelled")
 	}
-	b.Answered("u-1", want("sku-1", 2), fault.ErrPurchaseLimit) // by the record, before
+	b.Answered("u-1", want("sku-1", 2), beyond) // by the record, before
 	for range 20 {
 		if refused(a, 2) || refused(b, 2) {
 			t.Fatal("refused by what was true before his order was cancelled")
@@ -276,7 +287,7 @@ func TestTheOnlyProcessForgetsARefusalByLimitWhenAnOrderEnds(t *testing.T) {
 	p := working(t, r, o)
 	refused := func() bool { return p.Admit(t.Context(), "u-1", want("sku-1", 2)) != nil }
 	testenv.Until(t, patience, "it refuses", func() bool {
-		p.Answered("u-1", want("sku-1", 2), fault.ErrPurchaseLimit)
+		p.Answered("u-1", want("sku-1", 2), fault.ErrPurchaseLimit.With("product_id", "sku-1"))
 		return refused()
 	})
 	p.cache.Changing(&ledger.Changes{
